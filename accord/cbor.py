@@ -1,0 +1,133 @@
+"""Strict deterministic CBOR (RFC 8949, section 4.2.1) over a closed set of types.
+
+Allowed: null, booleans, integers of 64 bits, byte strings, UTF-8 text, arrays, and maps with text keys. Not allowed:
+floats, tags, `undefined`, indefinite lengths, unsorted or repeated keys, long forms of short numbers, bytes left over.
+A value has one encoding, so a signature over bytes is a signature over the value. See docs/protocol.md, section 2.
+"""
+
+from typing import Any
+
+import cbor2
+
+from accord.errors import CodecError, LocalProtocolError
+
+MAX_DEPTH = 16
+"""Nesting that a decoder accepts: the deepest message of the protocol uses 6."""
+
+MAX_ITEMS = 100_000
+"""Items (heads) in one encoding: a roster of 255 devices has about 2,000."""
+
+_TYPES = (bool, int, bytes, str, type(None))
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise LocalProtocolError(f"a value nests deeper than {MAX_DEPTH} levels")
+    kind = type(value)
+    if kind in _TYPES:
+        if kind is int and not -(2**63) <= value < 2**64:
+            raise LocalProtocolError(f"integer {value} does not fit 64 bits")
+    elif kind in (list, tuple):
+        for item in value:
+            _check(item, depth + 1)
+    elif kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise LocalProtocolError(f"map key {key!r} is not text")
+            _check(item, depth + 1)
+    else:
+        raise LocalProtocolError(f"a {kind.__name__} can't be encoded; use null, bool, int, bytes, str, list or dict")
+
+
+def encode(value: Any) -> bytes:
+    """Return the one encoding of `value`.
+
+    Raises:
+        LocalProtocolError: the value has a type, a depth or a number outside the closed set.
+    """
+    _check(value, 0)
+    return cbor2.dumps(value, canonical=True)
+
+
+def _head(data: bytes, at: int) -> tuple[int, int, int]:
+    """Read one head: (major type, argument, position behind it)."""
+    if at >= len(data):
+        raise CodecError("the encoding ends in the middle of a value")
+    first = data[at]
+    major, info = first >> 5, first & 31
+    at += 1
+    if info < 24:
+        return major, info, at
+    if info > 27:
+        raise CodecError("indefinite lengths and reserved heads are not allowed")
+    width = 1 << (info - 24)
+    if at + width > len(data):
+        raise CodecError("the encoding ends in the middle of a number")
+    argument = int.from_bytes(data[at : at + width], "big")
+    if argument < (24, 1 << 8, 1 << 16, 1 << 32)[info - 24]:
+        raise CodecError("a number is written longer than it need be")
+    return major, argument, at + width
+
+
+def _contents(data: bytes, at: int, depth: int, major: int, argument: int) -> tuple[int, int]:
+    """Check what one head claims: (bytes of string to skip, items to descend into)."""
+    remaining = len(data) - at
+    if major in (2, 3):
+        if argument > remaining:
+            raise CodecError(f"a string claims {argument} bytes where {remaining} are left")
+        return argument, 0
+    if major in (4, 5):
+        count = argument * (major - 3)
+        if count > remaining:
+            raise CodecError(f"a container claims {argument} entries where {remaining} bytes are left")
+        if depth > MAX_DEPTH:
+            raise CodecError(f"nested deeper than {MAX_DEPTH} levels")
+        return 0, count
+    if major == 6 or (major == 7 and argument not in (20, 21, 22)):
+        raise CodecError("tags, floats and undefined are not allowed")
+    if major == 1 and argument >= 2**63:
+        raise CodecError("a negative number does not fit 64 bits")
+    return 0, 0
+
+
+def _scan(data: bytes) -> None:
+    """Walk over the heads: every length is checked against the bytes that are there before anything is built."""
+    at, items, left = 0, 0, [1]
+    while left:
+        if left[-1] == 0:
+            left.pop()
+            continue
+        left[-1] -= 1
+        items += 1
+        if items > MAX_ITEMS:
+            raise CodecError(f"more than {MAX_ITEMS} items")
+        major, argument, at = _head(data, at)
+        skip, inner = _contents(data, at, len(left), major, argument)
+        at += skip
+        if inner:
+            left.append(inner)
+    if at != len(data):
+        raise CodecError(f"{len(data) - at} bytes are left over")
+
+
+def decode(data: bytes, limit: int) -> Any:
+    """Return the value of `data`.
+
+    Args:
+        data: bytes from anywhere.
+        limit: the largest size in bytes that the caller expects; checked first.
+
+    Raises:
+        CodecError: too large, or not the one encoding of a value of the closed set.
+    """
+    if len(data) > limit:
+        raise CodecError(f"{len(data)} bytes where at most {limit} are allowed")
+    _scan(data)
+    try:
+        value = cbor2.loads(data)
+        same = encode(value) == data
+    except (cbor2.CBORDecodeError, LocalProtocolError, UnicodeDecodeError, ValueError) as error:
+        raise CodecError(f"not valid CBOR: {error}") from error
+    if not same:
+        raise CodecError("not the deterministic encoding: keys are unsorted or repeated")
+    return value

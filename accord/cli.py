@@ -1,0 +1,88 @@
+"""The command `accord`: one table of commands, and nothing of what they do."""
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from accord import WIRE_VERSION, __version__
+from accord.errors import AccordError
+
+
+class CommandModule(Protocol):
+    """What a module in the table offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do the work and return the exit code."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One row of the table: where a command lives, what it needs, and what it is for."""
+
+    name: str
+    module: str
+    extra: str
+    sentence: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="version",
+        module="accord.version_cli",
+        extra="",
+        sentence="Print the versions of the package, the wire format and Python.",
+    ),
+)
+
+
+def _load(command: Command) -> CommandModule:
+    try:
+        return cast("CommandModule", importlib.import_module(command.module))
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == command.module.split(".")[0]:
+            raise
+        message = f"`accord {command.name}` needs {error.name}: pip install 'accord-fl[{command.extra}]'"
+        raise AccordError(message) from error
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Build the parser; only the chosen command's module is imported, so `accord --help` stays quick."""
+    parser = argparse.ArgumentParser(
+        prog="accord",
+        description="Federated learning for fleets of real devices, over MQTT.",
+        epilog="`accord COMMAND --help` explains one command.",
+    )
+    parser.add_argument("--version", action="version", version=f"accord {__version__} (wire {WIRE_VERSION})")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(command.name, help=command.sentence, description=command.sentence)
+        sub.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+        if command.name == chosen:
+            _load(command).configure(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `accord` with `argv` (default: the process's arguments) and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    names = {command.name: command for command in COMMANDS}
+    chosen = next((word for word in words if word in names), None)
+    as_json = "--json" in words
+    try:
+        arguments = _parser(chosen).parse_args(words)
+        return _load(names[arguments.command]).run(arguments)
+    except AccordError as error:
+        if as_json:
+            print(json.dumps({"error": str(error)}))
+        else:
+            print(f"accord: {error}", file=sys.stderr)
+        return 1

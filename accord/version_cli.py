@@ -1,0 +1,21 @@
+"""`accord version`: what is installed here."""
+
+import argparse
+import json
+import platform
+
+from accord import WIRE_VERSION, __version__
+
+
+def configure(_parser: argparse.ArgumentParser) -> None:
+    """Add nothing: the command has no arguments of its own."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the versions and return 0."""
+    facts = {"accord": __version__, "wire": WIRE_VERSION, "python": platform.python_version()}
+    if arguments.json:
+        print(json.dumps(facts))  # noqa: T201 - the command's answer
+    else:
+        print("  ".join(f"{name} {value}" for name, value in facts.items()))  # noqa: T201 - the same
+    return 0

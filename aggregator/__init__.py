@@ -1,0 +1,1 @@
+"""The coordinator: rounds, cohorts, strategies, and what is kept of them."""

@@ -1,0 +1,1 @@
+"""An MQTT broker with our rules, and configuration for the real ones."""

@@ -1,0 +1,1 @@
+"""What runs on the device: the one package that users import."""

@@ -1,0 +1,1 @@
+"""Model to training bundle: differentiates an ONNX graph ahead of time. Never needed on a device."""
