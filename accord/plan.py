@@ -1,0 +1,111 @@
+"""The plan: what one attempt of one round asks of every device of it. Holds no data and decides nothing.
+
+A plan that could overflow its modulus, or that asks for a cohort of fewer than three, can't be built.
+See docs/protocol.md, section 5.
+"""
+
+from dataclasses import dataclass
+
+from accord.errors import CodecError
+from accord.records import Int, Many, Name, Nested, Octets, OneOf, Record, field
+
+SMALLEST_COHORT = 3
+"""Two is always refused: each would learn the other's update."""
+LARGEST_COHORT = 255
+"""Shares are indexed by one byte (Shamir over GF(2^8))."""
+MICRO = 1_000_000
+"""Rates travel as integers in millionths: signed messages hold no floats."""
+PURPOSES = ("train", "evaluate", "powers", "moments")
+PROFILES = ("standard", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Record):
+    """How a device trains: local passes over its rows, rates in millionths."""
+
+    epochs: int = field(Int(0, 10_000))
+    batch_size: int = field(Int(1, 65_536))
+    learning_rate: int = field(Int(0, 1_000 * MICRO))
+    momentum: int = field(Int(0, MICRO - 1))
+    proximal: int = field(Int(0, 1_000 * MICRO))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed(Record):
+    """The fixed-point form of an update.
+
+    `exponents[i]` says that values of tensor i lie within ±2^e; `largest_weight` is the number of rows from which a
+    device weighs no more.
+    """
+
+    value_bits: int = field(Int(2, 16))
+    modulus_bits: int = field(Int(4, 32))
+    exponents: tuple[int, ...] = field(Many(Int(-60, 60), 0, 4_096))
+    largest_weight: int = field(Int(1, 2**31))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Record):
+    """What the model predicts; `target_exponent` bounds regression targets by ±2^e in original units."""
+
+    kind: str = field(OneOf(("classification", "binary", "regression")))
+    outputs: int = field(Int(1, 65_536))
+    target_exponent: int = field(Int(-60, 60))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Record):
+    """One attempt of one round; the same bytes for every device of it.
+
+    Raises:
+        CodecError: a field is out of its range, or the sum of `cohort_cap` updates could wrap around.
+    """
+
+    tenant: str = field(Name())
+    job: str = field(Name())
+    round: int = field(Int(1, 2**32))
+    attempt: int = field(Int(1, 1_000))
+    purpose: str = field(OneOf(PURPOSES))
+    base_version: int = field(Int(0, 2**32))
+    bundle_digest: bytes = field(Octets(32))
+    params_digest: bytes = field(Octets(32))
+    previous: bytes = field(Octets(32))
+    checkpoint: bytes = field(Octets(1, 4_096))
+    roles_version: int = field(Int(1, 2**32))
+    revocations_digest: bytes = field(Octets(32))
+    seal_key: bytes = field(Octets(32))
+    profile: str = field(OneOf(PROFILES))
+    cohort_floor: int = field(Int(SMALLEST_COHORT, LARGEST_COHORT))
+    cohort_cap: int = field(Int(SMALLEST_COHORT, LARGEST_COHORT))
+    training: Training = field(Nested(Training))
+    fixed: Fixed = field(Nested(Fixed))
+    task: Task = field(Nested(Task))
+    length: int = field(Int(0, 2**28))
+    expires: int = field(Int(0, 2**48))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cohort_cap < self.cohort_floor:
+            raise CodecError(f"a cohort of {self.cohort_floor} to {self.cohort_cap} devices can't be formed")
+        needed = self.fixed.value_bits + (self.cohort_cap - 1).bit_length()
+        if self.fixed.modulus_bits < needed:
+            raise CodecError(
+                f"{self.cohort_cap} values of {self.fixed.value_bits} bits can overflow a modulus of "
+                f"{self.fixed.modulus_bits} bits: {needed} are needed",
+            )
+
+
+def modulus_bits(value_bits: int, cohort_cap: int) -> int:
+    """Return the narrowest modulus with a fast packing (8, 12, 16, 20, 24 or 32 bits) that can't overflow.
+
+    n signed values of at most 2^(b-1)-1 sum to less than 2^(m-1), and n unsigned limbs of at most 2^b-1 to less than
+    2^m, whenever m >= b + ceil(log2 n).
+
+    Raises:
+        CodecError: not even 32 bits are enough.
+    """
+    needed = value_bits + (cohort_cap - 1).bit_length()
+    for width in (8, 12, 16, 20, 24, 32):
+        if width >= needed:
+            return width
+    raise CodecError(f"{cohort_cap} values of {value_bits} bits need a modulus of {needed} bits: at most 32 are there")

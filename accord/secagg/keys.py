@@ -1,0 +1,93 @@
+"""Keys of one participation: X25519 pairs, derivation bound to context and direction, and sealing.
+
+Derived keys are KDF(X25519, label || ctx2 || from || to || both public keys). The two directions have different keys: a
+key that served both with one nonce would be a two-time pad that the aggregator can read. Pair masks sort the ids and
+have a label of their own. See docs/protocol.md, section 7.2.
+"""
+
+import nacl.bindings
+import nacl.exceptions
+
+from accord import cbor, prg
+from accord.entropy import Entropy
+from accord.errors import Refusal
+
+_NONCE = bytes(12)
+"""Every derived key seals one message, so the nonce is zero."""
+
+
+class KeyPair:
+    """An X25519 key pair (RFC 7748) of one round; its repr shows nothing."""
+
+    __slots__ = ("public", "secret")
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = secret
+        self.public: bytes = nacl.bindings.crypto_scalarmult_base(secret)
+
+    def __repr__(self) -> str:
+        return f"KeyPair(public={self.public.hex()[:16]}...)"
+
+    def shared(self, public: bytes) -> bytes:
+        """Return the shared secret with another's public key, 32 bytes.
+
+        Raises:
+            Refusal: `WeakKey`, the result is all zero (RFC 7748, section 6.1).
+        """
+        try:
+            secret: bytes = nacl.bindings.crypto_scalarmult(self.secret, public)
+        except (nacl.exceptions.RuntimeError, nacl.exceptions.CryptoError) as error:
+            raise Refusal("WeakKey", "a public key is a point of small order") from error
+        if secret == bytes(32):
+            raise Refusal("WeakKey", "a public key is a point of small order")
+        return secret
+
+
+def new_pair(entropy: Entropy) -> KeyPair:
+    """Draw a fresh pair: 32 bytes of entropy."""
+    return KeyPair(entropy(32))
+
+
+def direction_key(pair: KeyPair, public: bytes, *, label: str, context: bytes, sender: str, recipient: str) -> bytes:
+    """Return the 32-byte key for what `sender` seals to `recipient`; both ends derive the same.
+
+    Args:
+        pair: our pair.
+        public: the other's public key.
+        label: the use, such as "share".
+        context: ctx2, 32 bytes.
+        sender: the id of the one that seals.
+        recipient: the id of the one that opens.
+    """
+    publics = sorted((pair.public, public))
+    return prg.kdf(pair.shared(public), cbor.encode([label, context, sender, recipient, *publics]))
+
+
+def pair_seed(pair: KeyPair, public: bytes, *, context: bytes, one: str, other: str) -> bytes:
+    """Return the 32-byte seed of the mask that two devices share."""
+    publics = sorted((pair.public, public))
+    return prg.kdf(pair.shared(public), cbor.encode(["pair", context, *sorted((one, other)), *publics]))
+
+
+def self_seed(secret: bytes, context: bytes) -> bytes:
+    """Return the 32-byte seed of a device's own mask from its secret b."""
+    return prg.kdf(secret, cbor.encode(["self", context]))
+
+
+def lock(key: bytes, data: bytes) -> bytes:
+    """Seal `data` under a single-use key: 16 bytes longer (ChaCha20-Poly1305, RFC 8439)."""
+    sealed: bytes = nacl.bindings.crypto_aead_chacha20poly1305_ietf_encrypt(data, None, _NONCE, key)
+    return sealed
+
+
+def unlock(key: bytes, sealed: bytes, what: str) -> bytes:
+    """Open what `lock` sealed.
+
+    Raises:
+        Refusal: `BadSeal`, it was sealed under another key or was changed.
+    """
+    try:
+        data: bytes = nacl.bindings.crypto_aead_chacha20poly1305_ietf_decrypt(sealed, None, _NONCE, key)
+    except nacl.exceptions.CryptoError as error:
+        raise Refusal("BadSeal", f"{what} does not open") from error
+    return data

@@ -1,0 +1,90 @@
+"""Shamir's secret sharing, bytewise over GF(2^8) with the polynomial 0x11b (FIPS 197), in NumPy tables.
+
+Share i is the value at x = i + 1, where i is the holder's roster position: an index is never read from a message.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from accord.entropy import Entropy
+from accord.errors import LocalProtocolError
+
+MAX_SHARES = 255
+Bytes = npt.NDArray[np.uint8]
+
+
+def _tables() -> tuple[npt.NDArray[np.int64], Bytes]:
+    exp = np.zeros(512, np.uint8)
+    log = np.zeros(256, np.int64)
+    value = 1
+    for power in range(255):
+        exp[power] = value
+        log[value] = power
+        doubled = value << 1
+        value ^= doubled ^ (0x11B if doubled & 0x100 else 0)  # times 3, a generator
+    exp[255:510] = exp[:255]
+    return log, exp
+
+
+_LOG, _EXP = _tables()
+
+
+def _product_table() -> Bytes:
+    table: Bytes = _EXP[_LOG[:, None] + _LOG[None, :]].copy()
+    table[0, :] = 0
+    table[:, 0] = 0
+    return table
+
+
+PRODUCT = _product_table()
+"""PRODUCT[a, b] = a·b in GF(2^8)."""
+
+
+def split(secret: bytes, shares: int, threshold: int, entropy: Entropy) -> list[bytes]:
+    """Split `secret` into `shares` shares of its size, any `threshold` of which give it back.
+
+    Args:
+        secret: any number of bytes.
+        shares: 1 to 255.
+        threshold: 1 to `shares`.
+        entropy: (threshold - 1) * len(secret) bytes are drawn.
+
+    Raises:
+        LocalProtocolError: a number is out of its range.
+    """
+    if not 1 <= threshold <= shares <= MAX_SHARES:
+        raise LocalProtocolError(f"{threshold} of {shares} shares can't be made: 1 <= t <= n <= {MAX_SHARES}")
+    size = len(secret)
+    drawn = np.frombuffer(entropy((threshold - 1) * size), np.uint8).reshape(threshold - 1, size)
+    points = np.arange(1, shares + 1, dtype=np.uint8)
+    values = np.zeros((shares, size), np.uint8)
+    for coefficient in drawn[::-1]:  # Horner's rule, all shares at once
+        values = PRODUCT[values ^ coefficient, points[:, None]]
+    values ^= np.frombuffer(secret, np.uint8)
+    return [row.tobytes() for row in values]
+
+
+def lagrange(positions: Sequence[int]) -> Bytes:
+    """Return the weights that give the value at 0 from shares at `positions` (roster positions, each once).
+
+    Raises:
+        LocalProtocolError: a position is repeated or out of its range.
+    """
+    if len(set(positions)) != len(positions) or any(not 0 <= p < MAX_SHARES for p in positions):
+        raise LocalProtocolError("share positions are distinct and from 0 to 254")
+    points = np.array(positions, np.int64) + 1
+    logs = _LOG[points]
+    differences = points[:, None] ^ points[None, :]
+    np.fill_diagonal(differences, 1)
+    powers = logs.sum() - logs - _LOG[differences].sum(axis=1)
+    weights: Bytes = _EXP[powers % 255]
+    return weights
+
+
+def combine(weights: Bytes, shares: Sequence[bytes]) -> bytes:
+    """Return the secret from shares of equal size and the weights of their positions."""
+    rows = np.frombuffer(b"".join(shares), np.uint8).reshape(len(shares), -1)
+    secret: Bytes = np.bitwise_xor.reduce(PRODUCT[rows, weights[:, None]], axis=0)
+    return secret.tobytes()

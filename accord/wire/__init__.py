@@ -1,0 +1,1 @@
+"""Letters: bytes on the way, and the verified messages they become."""

@@ -1,0 +1,237 @@
+"""Every message as a frozen record, and the one table of tags. Holds no rule about when one may be sent.
+
+A field added later changes the number in the tag, and the old vectors stay as refusals.
+See docs/protocol.md, section 6.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from accord.errors import CodecError
+from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, RecordType, Text, field
+from accord.wire.envelope import Envelope
+
+KEY = Octets(32)
+DIGEST = Octets(32)
+SIGNATURE = Octets(64)
+BITMAP = Octets(1, 32)
+"""One bit per roster position, least significant bit first; bits behind the last position are zero."""
+VERSION = Int(0, 2**32)
+SECONDS = Int(0, 2**48)
+MEMBERS = 255
+SEALED_SHARES = 64 + 16
+SHARE_HASHES = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles(Record):
+    """Signed by the fleet root: which keys may do what, until when."""
+
+    tenant: str = field(Name())
+    version: int = field(VERSION)
+    expires: int = field(SECONDS)
+    enrolment: bytes = field(KEY)
+    aggregator: bytes = field(KEY)
+    publisher: bytes = field(KEY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate(Record):
+    """Signed by enrolment: a device's identity key."""
+
+    LIMIT: ClassVar[int] = 256
+
+    device: str = field(Name())
+    identity: bytes = field(KEY)
+    serial: int = field(VERSION)
+    expires: int = field(SECONDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revocations(Record):
+    """Signed by enrolment: the serial numbers that are no longer valid, ascending."""
+
+    LIMIT: ClassVar[int] = 1 << 20
+
+    version: int = field(VERSION)
+    serials: tuple[int, ...] = field(Many(VERSION, 0, 100_000))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if list(self.serials) != sorted(set(self.serials)):
+            raise CodecError("revoked serial numbers are listed once, in ascending order")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Record):
+    """Signed by the aggregator: the head of its audit log (RFC 6962, section 2.1)."""
+
+    size: int = field(Int(0, 2**53))
+    root: bytes = field(DIGEST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckIn(Record):
+    """Device to aggregator: I hold this version and can take part; answer with my nonce."""
+
+    nonce: bytes = field(Octets(16))
+    job: str = field(Name())
+    base_version: int = field(VERSION)
+    params_digest: bytes = field(DIGEST)
+    roles_version: int = field(VERSION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer(Record):
+    """PLAN, aggregator to one device: the plan's bytes beside the device's own nonce."""
+
+    nonce: bytes = field(Octets(16))
+    now: int = field(SECONDS)
+    plan: bytes = field(Octets(1, 60_000))
+    revocations: bytes = field(Octets(1, 1 << 20))
+
+    LIMIT: ClassVar[int] = 1 << 21
+
+
+@dataclass(frozen=True, kw_only=True)
+class Join(Record):
+    """Device to aggregator and, in the roster, to its neighbours; bound to ctx1."""
+
+    LIMIT: ClassVar[int] = 1_024
+
+    mask_key: bytes = field(KEY)
+    seal_key: bytes = field(KEY)
+    certificate: bytes = field(Octets(1, 512))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member(Record):
+    """One JOIN in a roster: its sender, payload and signature; the context is the reader's own ctx1."""
+
+    device: str = field(Name())
+    join: bytes = field(Octets(1, 1_024))
+    signature: bytes = field(SIGNATURE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roster(Record):
+    """Aggregator to a cohort: who is in it, in ascending order of device ids; bound to ctx1."""
+
+    LIMIT: ClassVar[int] = 1 << 19
+
+    cohort: str = field(Name())
+    profile: str = field(Text(16))
+    neighbours: int = field(Int(0, MEMBERS))
+    threshold: int = field(Int(0, MEMBERS))
+    members: tuple[Member, ...] = field(Many(Nested(Member), 1, MEMBERS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share(Record):
+    """Device to aggregator: commitments, and one sealed pair of shares for every other member, in roster order."""
+
+    LIMIT: ClassVar[int] = 1 << 16
+
+    commitment: bytes = field(DIGEST)
+    hashes: tuple[bytes, ...] = field(Many(Octets(SHARE_HASHES), 1, MEMBERS))
+    sealed: tuple[bytes, ...] = field(Many(Octets(SEALED_SHARES), 0, MEMBERS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares(Record):
+    """Aggregator to one device: who dealt shares, and what they sealed for this device, in roster order."""
+
+    dealers: bytes = field(BITMAP)
+    sealed: tuple[bytes, ...] = field(Many(Octets(SEALED_SHARES), 0, MEMBERS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masked(Record):
+    """Device to aggregator: the packed masked vector, and whose shares it was masked against."""
+
+    LIMIT: ClassVar[int] = 1 << 31
+
+    dealers: bytes = field(BITMAP)
+    vector: bytes = field(Octets(0, (1 << 31) - 8_192))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survivors(Record):
+    """Aggregator to a cohort: whose masked vectors arrived."""
+
+    survivors: bytes = field(BITMAP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unmask(Record):
+    """Device to aggregator: one share per dealer, sealed to the plan's key."""
+
+    sealed: bytes = field(Octets(16, 1 << 15))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Record):
+    """Aggregator to one device: how the attempt ended, and whether this device is in the sum."""
+
+    status: str = field(OneOf(("closed", "aborted")))
+    reason: str = field(Text(64))
+    included: bool = field(Flag())
+    survivors: bytes = field(Octets(0, 32))
+    transcript: bytes = field(DIGEST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release(Record):
+    """Aggregator to everybody: a new version of the model."""
+
+    job: str = field(Name())
+    version: int = field(VERSION)
+    round: int = field(VERSION)
+    bundle_digest: bytes = field(DIGEST)
+    params_digest: bytes = field(DIGEST)
+    transcript: bytes = field(DIGEST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Record):
+    """Aggregator to everybody: how a round ended, in counts and roots only."""
+
+    job: str = field(Name())
+    round: int = field(VERSION)
+    attempt: int = field(VERSION)
+    status: str = field(OneOf(("closed", "aborted")))
+    reason: str = field(Text(64))
+    included: int = field(VERSION)
+    transcript: bytes = field(DIGEST)
+
+
+TAGS: dict[str, type[Record]] = {
+    "roles/1": Roles,
+    "certificate/1": Certificate,
+    "revocations/1": Revocations,
+    "checkpoint/1": Checkpoint,
+    "check-in/1": CheckIn,
+    "plan/1": Offer,
+    "join/1": Join,
+    "roster/1": Roster,
+    "share/1": Share,
+    "shares/1": Shares,
+    "masked/1": Masked,
+    "survivors/1": Survivors,
+    "unmask/1": Unmask,
+    "result/1": Result,
+    "release/1": Release,
+    "outcome/1": Outcome,
+}
+TAG_OF: dict[type[Record], str] = {record: tag for tag, record in TAGS.items()}
+
+
+def opened(envelope: Envelope, record: type[RecordType]) -> RecordType:
+    """Return the message in `envelope`, which is expected to be of one class.
+
+    Raises:
+        CodecError: it has another tag, or its payload is not a valid message.
+    """
+    if envelope.tag != TAG_OF[record]:
+        raise CodecError(f"{envelope.sender} sent {envelope.tag!r} where {TAG_OF[record]!r} is expected")
+    return record.decode(envelope.payload)

@@ -1,0 +1,64 @@
+"""The plan: what can't be built, and the proof that the modulus holds."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accord.errors import CodecError
+from accord.plan import Fixed, Plan, Task, Training, modulus_bits
+
+PLAN = Plan(
+    tenant="t",
+    job="j",
+    round=1,
+    attempt=1,
+    purpose="train",
+    base_version=0,
+    bundle_digest=bytes(32),
+    params_digest=bytes(32),
+    previous=bytes(32),
+    checkpoint=b"c",
+    roles_version=1,
+    revocations_digest=bytes(32),
+    seal_key=bytes(32),
+    profile="standard",
+    cohort_floor=3,
+    cohort_cap=12,
+    training=Training(epochs=1, batch_size=32, learning_rate=50_000, momentum=0, proximal=0),
+    fixed=Fixed(value_bits=16, modulus_bits=20, exponents=(0,), largest_weight=100),
+    task=Task(kind="classification", outputs=10, target_exponent=0),
+    length=100,
+    expires=0,
+)
+
+
+def test_a_plan_comes_back() -> None:
+    assert Plan.decode(PLAN.encode()) == PLAN
+
+
+@given(st.integers(2, 16), st.integers(3, 255))
+def test_the_widest_sum_fits_and_one_bit_less_is_refused(value_bits: int, devices: int) -> None:
+    needed = value_bits + (devices - 1).bit_length()
+    assert devices * (2 ** (value_bits - 1) - 1) < 2 ** (needed - 1)
+    assert devices * (2**value_bits - 1) < 2**needed
+    assert modulus_bits(value_bits, devices) >= needed
+    for width in (needed, needed - 1):
+        fixed = Fixed(value_bits=value_bits, modulus_bits=max(4, width), exponents=(), largest_weight=1)
+        if max(4, width) >= needed:
+            dataclasses.replace(PLAN, cohort_cap=devices, fixed=fixed)
+        else:
+            with pytest.raises(CodecError, match="overflow"):
+                dataclasses.replace(PLAN, cohort_cap=devices, fixed=fixed)
+
+
+@pytest.mark.parametrize("change", [{"cohort_floor": 2}, {"cohort_floor": 13}, {"attempt": 0}, {"profile": "none"}])
+def test_plans_that_can_not_be_built(change: dict[str, object]) -> None:
+    with pytest.raises(CodecError):
+        dataclasses.replace(PLAN, **change)
+
+
+def test_no_width_is_wide_enough() -> None:
+    with pytest.raises(CodecError, match="at most 32"):
+        modulus_bits(30, 255)
