@@ -1,0 +1,264 @@
+"""The device's side: Joining -> Sharing -> Masking -> Unmasking -> Answered, and what it refuses at each step.
+
+A step consumes its stage and returns the next one with its message; a stage that was left refuses to be used again, so
+no key pair sees two rosters, no vector is masked twice, and no dealer's second share is given away.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from accord import prg
+from accord.entropy import Entropy
+from accord.errors import LocalProtocolError, Refusal
+from accord.secagg import keys, ring, shamir
+from accord.secagg.authority import Authority
+from accord.secagg.cohort import Cohort, verified
+from accord.signing import SigningKey
+from accord.wire.envelope import Envelope, seal
+from accord.wire.messages import TAG_OF, Join, Member, Result, Roster, Share, Shares, Survivors, Unmask
+
+SECRET = 32
+SHORT_HASH = 16
+
+
+def share_hash(share: bytes) -> bytes:
+    """Return the commitment to one share of 64 bytes: 16 bytes for each half, 32 in all."""
+    return prg.digest(share[:SECRET])[:SHORT_HASH] + prg.digest(share[SECRET:])[:SHORT_HASH]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Participation:
+    """What one device carries from stage to stage; nothing secret shows in its repr."""
+
+    device: str
+    cohort: Cohort
+    floor: int
+    mask: keys.KeyPair = field(repr=False)
+    seal: keys.KeyPair = field(repr=False)
+    secret: bytes = field(repr=False)
+
+    @property
+    def place(self) -> int:
+        """Our roster position."""
+        return self.cohort.position(self.device)
+
+
+class _Stage:
+    """A stage is used once."""
+
+    def __init__(self) -> None:
+        self._left = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    def _leave(self, reason: str) -> None:
+        if self._left:
+            raise Refusal(reason, f"{type(self).__name__} was left before")
+        self._left = True
+
+
+class Joining(_Stage):
+    """Fresh keys for one attempt, and the JOIN that shows them.
+
+    Args:
+        device: our id.
+        identity: our identity key.
+        certificate: our signed certificate.
+        context: ctx1, 32 bytes.
+        entropy: 96 bytes are drawn: two key pairs and the self mask's secret.
+    """
+
+    def __init__(self, device: str, identity: SigningKey, certificate: bytes, context: bytes, entropy: Entropy) -> None:
+        super().__init__()
+        self.device = device
+        self._context = context
+        self._entropy = entropy
+        self._mask = keys.new_pair(entropy)
+        self._seal = keys.new_pair(entropy)
+        self._self = entropy(SECRET)
+        join = Join(mask_key=self._mask.public, seal_key=self._seal.public, certificate=certificate)
+        self.letter: Envelope = seal(
+            TAG_OF[Join],
+            join.encode(),
+            key=identity,
+            sender=device,
+            recipient="aggregator",
+            context=context,
+        )
+
+    def roster(self, roster: Roster, authority: Authority, *, profile: str, floor: int) -> "Sharing":
+        """Verify the roster and split our secrets among its members.
+
+        Args:
+            roster: the aggregator's message, its signature checked by the caller.
+            authority: whose certificates count.
+            profile: the plan's.
+            floor: the smallest cohort that this device accepts, in members it verified itself.
+
+        Raises:
+            Refusal: `RosterChanged`, `NotInRoster`, `SmallCohort`, or one of `cohort.verified`.
+        """
+        self._leave("RosterChanged")
+        cohort = verified(roster, self._context, profile, authority)
+        own = Member(device=self.device, join=self.letter.payload, signature=self.letter.signature)
+        if own not in roster.members:
+            raise Refusal("NotInRoster", "the roster does not hold the JOIN that this device sent")
+        if cohort.size < floor:
+            raise Refusal("SmallCohort", f"{cohort.size} members where this device asks for {floor}")
+        own_part = _Participation(
+            device=self.device, cohort=cohort, floor=floor, mask=self._mask, seal=self._seal, secret=self._self
+        )
+        return Sharing(own_part, self._entropy)
+
+
+class Sharing(_Stage):
+    """Our two secrets, split; `message` is the SHARE."""
+
+    def __init__(self, part: _Participation, entropy: Entropy) -> None:
+        super().__init__()
+        self.cohort = part.cohort
+        self._part = part
+        self.place = part.place
+        secret, cohort = part.secret, part.cohort
+        shares = shamir.split(secret + part.mask.secret, cohort.size, cohort.threshold, entropy)
+        self._own = shares[self.place]
+        self.message = Share(
+            commitment=prg.digest(secret),
+            hashes=tuple(share_hash(share) for share in shares),
+            sealed=tuple(
+                keys.lock(self._direction(position, outgoing=True), share)
+                for position, share in enumerate(shares)
+                if position != self.place
+            ),
+        )
+
+    def _direction(self, position: int, *, outgoing: bool) -> bytes:
+        ends = (self._part.device, self.cohort.devices[position])
+        sender, recipient = ends if outgoing else ends[::-1]
+        return keys.direction_key(
+            self._part.seal,
+            self.cohort.seal_keys[position],
+            label="share",
+            context=self.cohort.context,
+            sender=sender,
+            recipient=recipient,
+        )
+
+    def shares(self, message: Shares) -> "Masking":
+        """Open what the others dealt.
+
+        Raises:
+            Refusal: `SharesChanged`, `NotADealer`, `SmallCohort`, `MissingShare` or `BadSeal`.
+        """
+        self._leave("SharesChanged")
+        dealers = self.cohort.positions(message.dealers)
+        if self.place not in dealers:
+            raise Refusal("NotADealer", "the aggregator says that this device dealt no shares")
+        if len(dealers) < max(self._part.floor, self.cohort.threshold):
+            raise Refusal("SmallCohort", f"only {len(dealers)} members dealt shares")
+        others = [position for position in dealers if position != self.place]
+        if len(message.sealed) != len(others):
+            raise Refusal("MissingShare", f"{len(message.sealed)} shares from {len(others)} dealers")
+        held = {self.place: self._own}
+        for position, sealed in zip(others, message.sealed, strict=True):
+            key = self._direction(position, outgoing=False)
+            held[position] = keys.unlock(key, sealed, f"the share of {self.cohort.devices[position]}")
+        return Masking(self._part, held)
+
+
+class Masking(_Stage):
+    """The shares of everyone who dealt; ready to mask one vector."""
+
+    def __init__(self, part: _Participation, held: dict[int, bytes]) -> None:
+        super().__init__()
+        self.cohort = part.cohort
+        self._part, self._held = part, held
+
+    def mask(self, vector: ring.Ring, bits: int) -> tuple["Unmasking", ring.Ring, bytes]:
+        """Mask `vector`, uint32 of shape (n,), modulo 2^`bits`.
+
+        Returns:
+            The next stage, the masked vector, and the bitmap of the dealers it was masked against.
+
+        Raises:
+            Refusal: `MaskedBefore`: a key never masks two inputs.
+        """
+        self._leave("MaskedBefore")
+        if vector.dtype != np.uint32 or vector.ndim != 1:
+            raise LocalProtocolError(f"a flat uint32 vector is masked, not {vector.dtype} of shape {vector.shape}")
+        cohort, device = self.cohort, self._part.device
+        masked = vector.copy()
+        ring.add_mask(masked, keys.self_seed(self._part.secret, cohort.context), bits)
+        for position in self._held:
+            peer = cohort.devices[position]
+            if peer != device:
+                seed = keys.pair_seed(
+                    self._part.mask, cohort.mask_keys[position], context=cohort.context, one=device, other=peer
+                )
+                ring.add_mask(masked, seed, bits, negative=device > peer)
+        return Unmasking(self._part, self._held), ring.reduced(masked, bits), cohort.bitmap(self._held)
+
+
+class Unmasking(_Stage):
+    """The vector is out; one answer is left to give."""
+
+    def __init__(self, part: _Participation, held: dict[int, bytes]) -> None:
+        super().__init__()
+        self.cohort = part.cohort
+        self._part, self._held = part, held
+
+    def survivors(self, message: Survivors, seal_key: bytes) -> tuple["Answered", Unmask]:
+        """Give one share per dealer: of the self mask if its vector arrived, of its mask key if not. Never both.
+
+        Args:
+            message: whose vectors arrived.
+            seal_key: the aggregator's X25519 key that the signed plan names.
+
+        Raises:
+            Refusal: `AnsweredBefore`, `CalledDead`, `NotASharer` or `SmallCohort`.
+        """
+        self._leave("AnsweredBefore")
+        alive = set(self.cohort.positions(message.survivors))
+        if self._part.place not in alive:
+            raise Refusal("CalledDead", "the survivor set leaves this device out though its vector was sent")
+        if not alive <= set(self._held):
+            raise Refusal("NotASharer", "the survivor set names a member that dealt no shares")
+        if len(alive) < max(self._part.floor, self.cohort.threshold):
+            raise Refusal("SmallCohort", f"only {len(alive)} survivors")
+        answer = b"".join(
+            share[:SECRET] if position in alive else share[SECRET:] for position, share in sorted(self._held.items())
+        )
+        key = keys.direction_key(
+            self._part.seal,
+            seal_key,
+            label="unmask",
+            context=self.cohort.context,
+            sender=self._part.device,
+            recipient="aggregator",
+        )
+        return Answered(message.survivors), Unmask(sealed=keys.lock(key, answer))
+
+
+class Answered(_Stage):
+    """Nothing is left to give; the RESULT must fit what was answered."""
+
+    def __init__(self, survivors: bytes) -> None:
+        super().__init__()
+        self._survivors = survivors
+
+    def result(self, message: Result) -> bool:
+        """Return whether our update is in the sum.
+
+        Raises:
+            Refusal: `ResultContradicts`: treat the update as included, since it may be.
+        """
+        self._leave("AnsweredBefore")
+        if message.status == "aborted":
+            if message.included:
+                raise Refusal("ResultContradicts", "an aborted attempt includes nobody")
+            return False
+        if not message.included or message.survivors != self._survivors:
+            raise Refusal("ResultContradicts", "the result names another survivor set than the one answered for")
+        return True

@@ -1,0 +1,227 @@
+"""The aggregator's side: Sharing -> Collecting -> Unmasking -> the sum, for one cohort.
+
+Every `add` is idempotent for the same message and refuses another one. A stage is closed by whoever keeps the time;
+it then gives the next stage, or `Aborted` by name. There is never a wrong number: a wrong holder is skipped and named,
+a wrong dealer is named and the cohort is aborted.
+"""
+
+import nacl.bindings
+import numpy as np
+
+from accord import prg
+from accord.errors import Aborted, Refusal
+from accord.secagg import keys, ring, shamir
+from accord.secagg.client import SECRET, SHORT_HASH
+from accord.secagg.cohort import Cohort
+from accord.wire.messages import Masked, Share, Shares, Survivors, Unmask
+
+
+def _needed(cohort: Cohort, floor: int) -> int:
+    return max(cohort.threshold, floor)
+
+
+class Sharing:
+    """Collects SHARE from the members of a cohort."""
+
+    def __init__(self, cohort: Cohort, floor: int) -> None:
+        self.cohort = cohort
+        self._floor = floor
+        self._dealt: dict[int, Share] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every member has dealt."""
+        return len(self._dealt) == self.cohort.size
+
+    def add(self, device: str, message: Share) -> None:
+        """Take one member's shares.
+
+        Raises:
+            Refusal: `NotAMember`, `WrongShape` or `SharesChanged`.
+        """
+        place = self.cohort.position(device)
+        if len(message.hashes) != self.cohort.size or len(message.sealed) != self.cohort.size - 1:
+            raise Refusal(
+                "WrongShape", f"{device} dealt {len(message.sealed)} shares in a cohort of {self.cohort.size}"
+            )
+        if self._dealt.setdefault(place, message) != message:
+            raise Refusal("SharesChanged", f"{device} dealt twice, differently")
+
+    def close(self) -> tuple["Collecting", dict[str, Shares]]:
+        """Return the next stage, and SHARES for each dealer.
+
+        Raises:
+            Aborted: `TooFewShares`.
+        """
+        cohort = self.cohort
+        if len(self._dealt) < _needed(cohort, self._floor):
+            raise Aborted(
+                "TooFewShares", f"{len(self._dealt)} of {cohort.size} dealt; {_needed(cohort, self._floor)} needed"
+            )
+        dealers = sorted(self._dealt)
+        bitmap = cohort.bitmap(dealers)
+        answers = {}
+        for place in dealers:
+            sealed = tuple(
+                self._dealt[dealer].sealed[place - (place > dealer)] for dealer in dealers if dealer != place
+            )
+            answers[cohort.devices[place]] = Shares(dealers=bitmap, sealed=sealed)
+        return Collecting(cohort, self._floor, self._dealt, bitmap), answers
+
+
+class Collecting:
+    """Folds masked vectors into the sum as they arrive, so that memory grows with the model alone."""
+
+    def __init__(self, cohort: Cohort, floor: int, dealt: dict[int, Share], bitmap: bytes) -> None:
+        self.cohort = cohort
+        self._floor, self._dealt, self._bitmap = floor, dealt, bitmap
+        self._digests: dict[int, bytes] = {}
+        self._sum: ring.Ring | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every dealer's vector is in."""
+        return len(self._digests) == len(self._dealt)
+
+    def add(self, device: str, message: Masked, vector: ring.Ring) -> None:
+        """Take one device's masked vector, unpacked by the caller to the plan's length.
+
+        Raises:
+            Refusal: `NotADealer`, `WrongDealers` or `MaskedBefore`.
+        """
+        place = self.cohort.position(device)
+        if place not in self._dealt:
+            raise Refusal("NotADealer", f"{device} dealt no shares")
+        if message.dealers != self._bitmap:
+            raise Refusal("WrongDealers", f"{device} masked against another set of dealers")
+        name = prg.digest(message.vector)
+        if self._digests.setdefault(place, name) != name:
+            raise Refusal("MaskedBefore", f"{device} sent two different masked vectors")
+        if self._sum is None:
+            self._sum = np.zeros(vector.size, np.uint32)
+            self._added: set[int] = set()
+        if place not in self._added:
+            self._added.add(place)
+            self._sum += vector
+
+    def close(self) -> tuple["Unmasking", Survivors]:
+        """Return the next stage and SURVIVORS.
+
+        Raises:
+            Aborted: `TooFewVectors`.
+        """
+        if self._sum is None or len(self._digests) < _needed(self.cohort, self._floor):
+            needed = _needed(self.cohort, self._floor)
+            raise Aborted("TooFewVectors", f"{len(self._digests)} of {self.cohort.size} vectors; {needed} needed")
+        alive = sorted(self._digests)
+        following = Unmasking(self.cohort, self._dealt, alive, self._sum)
+        return following, Survivors(survivors=self.cohort.bitmap(alive))
+
+
+class Unmasking:
+    """Collects answers, opens one secret per dealer, and takes the masks off the sum.
+
+    `wrong_holders` are the devices whose answers did not fit the commitments; they were skipped.
+    """
+
+    def __init__(self, cohort: Cohort, dealt: dict[int, Share], alive: list[int], total: ring.Ring) -> None:
+        self.cohort = cohort
+        self._dealt, self._alive, self._sum = dealt, alive, total
+        self._answers: dict[int, dict[int, bytes]] = {}
+        self._sealed: dict[int, bytes] = {}
+        self.wrong_holders: set[str] = set()
+
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """The devices whose vectors are in the sum."""
+        return tuple(self.cohort.devices[place] for place in self._alive)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every survivor has answered."""
+        return len(self._sealed) == len(self._alive)
+
+    def add(self, device: str, message: Unmask, seal_pair: keys.KeyPair) -> None:
+        """Open one survivor's answer and check each share against its dealer's commitment.
+
+        Raises:
+            Refusal: `NotASurvivor`, `AnsweredBefore`, `BadSeal` or `WrongShape`.
+        """
+        cohort, place = self.cohort, self.cohort.position(device)
+        if place not in self._alive:
+            raise Refusal("NotASurvivor", f"{device} answers though its vector did not arrive")
+        if self._sealed.setdefault(place, message.sealed) != message.sealed:
+            raise Refusal("AnsweredBefore", f"{device} gave two different answers")
+        if place in self._answers:
+            return
+        key = keys.direction_key(
+            seal_pair,
+            cohort.seal_keys[place],
+            label="unmask",
+            context=cohort.context,
+            sender=device,
+            recipient="aggregator",
+        )
+        self._answers[place] = {}
+        dealers = sorted(self._dealt)
+        try:
+            answer = keys.unlock(key, message.sealed, f"the answer of {device}")
+        except Refusal:
+            self.wrong_holders.add(device)
+            raise
+        if len(answer) != SECRET * len(dealers):
+            self.wrong_holders.add(device)
+            raise Refusal("WrongShape", f"{device} answered for another number of dealers")
+        for at, dealer in enumerate(dealers):
+            share = answer[at * SECRET : (at + 1) * SECRET]
+            start = 0 if dealer in self._alive else SHORT_HASH
+            expected = self._dealt[dealer].hashes[place][start : start + SHORT_HASH]
+            if prg.digest(share)[:SHORT_HASH] == expected:
+                self._answers[place][dealer] = share
+            else:
+                self.wrong_holders.add(device)
+
+    def close(self, bits: int) -> ring.Ring:
+        """Return the exact sum of the survivors' vectors modulo 2^`bits`, uint32 of shape (n,).
+
+        Raises:
+            Aborted: `TooFewAnswers`, or `WrongDealer` with the dealer's id.
+        """
+        weights: dict[tuple[int, ...], shamir.Bytes] = {}
+        secrets = {}
+        for dealer in sorted(self._dealt):
+            holders = tuple(place for place in sorted(self._answers) if dealer in self._answers[place])
+            holders = holders[: self.cohort.threshold]
+            if len(holders) < self.cohort.threshold:
+                raise Aborted(
+                    "TooFewAnswers",
+                    f"{len(holders)} good shares of {self.cohort.devices[dealer]}; {self.cohort.threshold} needed",
+                )
+            if holders not in weights:
+                weights[holders] = shamir.lagrange(holders)
+            secrets[dealer] = shamir.combine(weights[holders], [self._answers[place][dealer] for place in holders])
+            self._check(dealer, secrets[dealer])
+        total = self._sum.copy()
+        for dealer, secret in secrets.items():
+            if dealer in self._alive:
+                ring.add_mask(total, keys.self_seed(secret, self.cohort.context), bits, negative=True)
+            else:
+                self._take_pairs_off(total, dealer, keys.KeyPair(secret), bits)
+        return ring.reduced(total, bits)
+
+    def _check(self, dealer: int, secret: bytes) -> None:
+        """Compare an opened secret with what its dealer committed to."""
+        if dealer in self._alive:
+            good = prg.digest(secret) == self._dealt[dealer].commitment
+        else:
+            good = nacl.bindings.crypto_scalarmult_base(secret) == self.cohort.mask_keys[dealer]
+        if not good:
+            raise Aborted("WrongDealer", f"{self.cohort.devices[dealer]} dealt shares of another secret")
+
+    def _take_pairs_off(self, total: ring.Ring, gone: int, pair: keys.KeyPair, bits: int) -> None:
+        """Take off the masks that survivors shared with a device whose vector did not arrive."""
+        cohort, one = self.cohort, self.cohort.devices[gone]
+        for place in self._alive:
+            other = cohort.devices[place]
+            seed = keys.pair_seed(pair, cohort.mask_keys[place], context=cohort.context, one=one, other=other)
+            ring.add_mask(total, seed, bits, negative=other < one)
