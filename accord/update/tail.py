@@ -1,0 +1,107 @@
+"""The evaluation tail of a masked vector: sums over a device's own test rows, as limbs of non-negative integers.
+
+There is no central test set in the field, so counts and losses ride inside the vector and only their sums are opened.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accord.errors import CodecError, LocalProtocolError
+from accord.plan import Task
+
+HISTOGRAM_BINS = 64
+_COUNT_BITS = 32
+_SUM_BITS = 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One named figure: `length` values, each stored as round(value / 2^exponent) in `bits` bits."""
+
+    name: str
+    length: int
+    bits: int
+    exponent: int
+
+
+def fields(task: Task) -> tuple[Field, ...]:
+    """Return the tail of a task, in wire order; regression sums are in original units."""
+    count = Field(name="count", length=1, bits=_COUNT_BITS, exponent=0)
+    loss = Field(name="loss", length=1, bits=_SUM_BITS, exponent=-16)
+    if task.kind == "regression":
+        one, two = task.target_exponent - 16, 2 * task.target_exponent - 16
+        return (
+            count,
+            loss,
+            Field(name="absolute", length=1, bits=_SUM_BITS, exponent=one),
+            Field(name="squared", length=1, bits=_SUM_BITS, exponent=two),
+            Field(name="positive", length=1, bits=_SUM_BITS, exponent=one),
+            Field(name="negative", length=1, bits=_SUM_BITS, exponent=one),
+            Field(name="target_squared", length=1, bits=_SUM_BITS, exponent=two),
+        )
+    correct = Field(name="correct", length=1, bits=_COUNT_BITS, exponent=0)
+    if task.kind == "classification":
+        return (count, loss, correct)
+    bins = [Field(name=name, length=HISTOGRAM_BINS, bits=_COUNT_BITS, exponent=0) for name in ("ones", "zeros")]
+    return (count, loss, correct, *bins)
+
+
+def limbs(bits: int, value_bits: int) -> int:
+    """Return how many limbs of `value_bits` bits hold `bits` bits."""
+    return -(-bits // value_bits)
+
+
+def length(layout: tuple[Field, ...], value_bits: int) -> int:
+    """Return the coordinates that the tail takes."""
+    return sum(field.length * limbs(field.bits, value_bits) for field in layout)
+
+
+def to_limbs(values: npt.NDArray[np.uint64], bits: int, value_bits: int) -> npt.NDArray[np.uint32]:
+    """Cut non-negative integers into limbs, least significant first: uint32 of shape (n * limbs,)."""
+    count = limbs(bits, value_bits)
+    shifts = np.arange(count, dtype=np.uint64) * np.uint64(value_bits)
+    parts = (values[:, None] >> shifts[None, :]) & np.uint64((1 << value_bits) - 1)
+    return parts.astype(np.uint32).ravel()
+
+
+def from_limbs(sums: npt.NDArray[np.uint32], bits: int, value_bits: int) -> list[int]:
+    """Put summed limbs together again, exactly."""
+    count = limbs(bits, value_bits)
+    rows = sums.reshape(-1, count)
+    return [sum(int(part) << (value_bits * at) for at, part in enumerate(row)) for row in rows]
+
+
+def encode(layout: tuple[Field, ...], figures: Mapping[str, npt.ArrayLike], value_bits: int) -> npt.NDArray[np.uint32]:
+    """Return the tail of one device; values beyond a field's range are stored as its largest.
+
+    Raises:
+        LocalProtocolError: a figure is missing, has another length, is negative or not a number.
+    """
+    parts = []
+    for field in layout:
+        values = np.asarray(figures[field.name], np.float64).reshape(-1)
+        if values.size != field.length or not (values >= 0).all():
+            raise LocalProtocolError(f"figure {field.name!r} is not {field.length} non-negative numbers")
+        scaled = np.minimum(np.rint(np.ldexp(values, -field.exponent)), float(2**field.bits - 1))
+        parts.append(to_limbs(scaled.astype(np.uint64), field.bits, value_bits))
+    return np.concatenate(parts)
+
+
+def decode(layout: tuple[Field, ...], sums: npt.NDArray[np.uint32], value_bits: int) -> dict[str, list[float]]:
+    """Return the summed figures.
+
+    Raises:
+        CodecError: another number of coordinates.
+    """
+    if sums.shape != (length(layout, value_bits),):
+        raise CodecError(f"a tail of {length(layout, value_bits)} coordinates is expected, not {sums.size}")
+    found, at = {}, 0
+    for field in layout:
+        width = field.length * limbs(field.bits, value_bits)
+        exact = from_limbs(sums[at : at + width], field.bits, value_bits)
+        found[field.name] = [float(np.ldexp(float(value), field.exponent)) for value in exact]
+        at += width
+    return found
