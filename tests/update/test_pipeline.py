@@ -1,0 +1,84 @@
+"""The vector of each purpose: it comes back from a sum of devices, and misfits are refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from accord.errors import CodecError, LocalProtocolError
+from accord.plan import Fixed, Plan, Task, Training
+from accord.secagg import ring
+from accord.tensors import Layout
+from accord.update import pipeline
+from accord.update.pipeline import Contribution, Form
+
+LAYOUT = Layout((("w", (4, 3)), ("b", (3,))))
+PLAN = Plan(
+    tenant="t",
+    job="j",
+    round=1,
+    attempt=1,
+    purpose="train",
+    base_version=0,
+    bundle_digest=bytes(32),
+    params_digest=bytes(32),
+    previous=bytes(32),
+    checkpoint=b"c",
+    roles_version=1,
+    revocations_digest=bytes(32),
+    seal_key=bytes(32),
+    profile="standard",
+    cohort_floor=3,
+    cohort_cap=12,
+    training=Training(epochs=1, batch_size=32, learning_rate=50_000, momentum=0, proximal=0),
+    fixed=Fixed(value_bits=16, modulus_bits=20, exponents=(0, 0), largest_weight=100),
+    task=Task(kind="classification", outputs=3, target_exponent=0),
+    length=LAYOUT.size,
+    expires=0,
+)
+
+
+def test_a_training_sum_gives_the_mean_and_the_figures() -> None:
+    form = Form(PLAN, LAYOUT)
+    rng = np.random.default_rng(1)
+    rows = [1, 50, 100, 0]
+    deltas = [rng.normal(0, 0.1, LAYOUT.size).astype(np.float32) for _ in rows]
+    total = np.zeros(form.length, np.uint32)
+    for count, delta in zip(rows, deltas, strict=True):
+        found = Contribution(rows=count, delta=delta, figures={"count": 7, "loss": 1.5, "correct": 3})
+        total += form.encode(found, rng.bytes(32))
+    read = form.decode(ring.reduced(total, form.bits))
+    assert read.figures == {"count": [28.0], "loss": [6.0], "correct": [12.0]}
+    assert (read.weight, read.saturated) == (151, 0)
+    assert read.mean is not None
+    assert np.abs(read.mean - np.average(deltas, axis=0, weights=rows)).max() < 4 * 100 / 151 / 32767 + 1e-6
+
+
+def test_evaluation_and_statistics_carry_no_model() -> None:
+    for purpose, columns in (("powers", 2), ("moments", 2), ("evaluate", 0)):
+        plan = dataclasses.replace(PLAN, purpose=purpose, length=columns)
+        form = Form(plan, LAYOUT)
+        assert form.parameters == 0
+        assert form.decode(np.zeros(form.length, np.uint32)).mean is None
+
+
+def test_powers_of_two_bound_their_values() -> None:
+    values = np.array([0.0, 1.0, 0.99, -4.0, 1e-30, 1e30])
+    bins = pipeline.power_bins(values)
+    assert bins[0] == 0
+    assert bins[1] == 1 - pipeline.LOWEST_POWER + 1
+    assert bins[2] == 0 - pipeline.LOWEST_POWER + 1
+    assert bins[3] == 3 - pipeline.LOWEST_POWER + 1
+    assert (bins[4], bins[5]) == (1, pipeline.POWERS - 1)
+
+
+def test_misfits_are_refused() -> None:
+    with pytest.raises(CodecError, match="15"):
+        Form(dataclasses.replace(PLAN, length=14), LAYOUT)
+    with pytest.raises(CodecError, match="scales"):
+        Form(dataclasses.replace(PLAN, fixed=dataclasses.replace(PLAN.fixed, exponents=(0,))), LAYOUT)
+    form = Form(PLAN, LAYOUT)
+    with pytest.raises(LocalProtocolError, match="15"):
+        form.encode(Contribution(rows=1, delta=np.zeros(3, np.float32), figures={}), bytes(32))
+    with pytest.raises(CodecError, match="coordinates"):
+        form.decode(np.zeros(3, np.uint32))
