@@ -18,6 +18,7 @@ BITMAP = Octets(1, 32)
 """One bit per roster position, least significant bit first; bits behind the last position are zero."""
 VERSION = Int(0, 2**32)
 SECONDS = Int(0, 2**48)
+SIZE = Int(0, 2**31)
 MEMBERS = 255
 SEALED_SHARES = 64 + 16
 SHARE_HASHES = 32
@@ -71,6 +72,20 @@ class Checkpoint(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Opening(Record):
+    """Aggregator to everybody: an attempt of a round is open to devices that hold this version. A hint, not a plan."""
+
+    job: str = field(Name())
+    round: int = field(VERSION)
+    attempt: int = field(VERSION)
+    base_version: int = field(VERSION)
+    bundle_digest: bytes = field(DIGEST)
+    bundle_size: int = field(SIZE)
+    params_digest: bytes = field(DIGEST)
+    params_size: int = field(SIZE)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckIn(Record):
     """Device to aggregator: I hold this version and can take part; answer with my nonce."""
 
@@ -79,6 +94,14 @@ class CheckIn(Record):
     base_version: int = field(VERSION)
     params_digest: bytes = field(DIGEST)
     roles_version: int = field(VERSION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Later(Record):
+    """Aggregator to one device: not this attempt; wait for the next opening."""
+
+    nonce: bytes = field(Octets(16))
+    reason: str = field(Text(64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +146,7 @@ class Roster(Record):
     profile: str = field(Text(16))
     neighbours: int = field(Int(0, MEMBERS))
     threshold: int = field(Int(0, MEMBERS))
-    members: tuple[Member, ...] = field(Many(Nested(Member), 1, MEMBERS))
+    members: tuple[Member, ...] = field(Many(Nested(Member), 0, MEMBERS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +187,9 @@ class Survivors(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Unmask(Record):
-    """Device to aggregator: one share per dealer, sealed to the plan's key."""
+    """Device to aggregator: one share per dealer, sealed to the plan's key; nothing in profile `off`."""
 
-    sealed: bytes = field(Octets(16, 1 << 15))
+    sealed: bytes = field(Octets(0, 1 << 15))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +211,9 @@ class Release(Record):
     version: int = field(VERSION)
     round: int = field(VERSION)
     bundle_digest: bytes = field(DIGEST)
+    bundle_size: int = field(SIZE)
     params_digest: bytes = field(DIGEST)
+    params_size: int = field(SIZE)
     transcript: bytes = field(DIGEST)
 
 
@@ -210,7 +235,9 @@ TAGS: dict[str, type[Record]] = {
     "certificate/1": Certificate,
     "revocations/1": Revocations,
     "checkpoint/1": Checkpoint,
+    "opening/1": Opening,
     "check-in/1": CheckIn,
+    "later/1": Later,
     "plan/1": Offer,
     "join/1": Join,
     "roster/1": Roster,
