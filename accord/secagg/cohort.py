@@ -1,6 +1,6 @@
 """A verified roster: who is in a cohort, under which keys, bound to one context. Both roles compute it alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from accord import cbor, merkle, prg
@@ -101,28 +101,42 @@ def verified(roster: Roster, context: bytes, profile: str, authority: Authority)
             f"the roster names {roster.profile}, k = {roster.neighbours}, t = {roster.threshold}; the rule for "
             f"{len(devices)} members gives {profile}, k = {rule[0]}, t = {rule[1]}",
         )
-    identities, joins = [], []
+    identities = []
     for member in roster.members:
-        join = Join.decode(member.join)
-        identity = authority.certificate(join.certificate, member.device).identity
+        certificate = authority.certificate(Join.decode(member.join).certificate, member.device)
         covered = signed_bytes(JOIN_TAG, member.device, "aggregator", context, member.join)
         try:
-            verify(identity, covered, member.signature, f"JOIN of {member.device}")
+            verify(certificate.identity, covered, member.signature, f"JOIN of {member.device}")
         except SignatureError as error:
             raise Refusal("ForgedJoin", str(error)) from error
-        identities.append(identity)
-        joins.append(join)
-    keys = [key for join in joins for key in (join.mask_key, join.seal_key)] + identities
-    if len(set(keys)) != len(keys):
+        identities.append(certificate.identity)
+    return assembled(roster, context, identities)
+
+
+def assembled(roster: Roster, context: bytes, identities: Sequence[bytes]) -> Cohort:
+    """Return the cohort of a roster whose JOINs the caller has verified.
+
+    Args:
+        roster: the message.
+        context: ctx1, 32 bytes.
+        identities: the members' identity keys, in roster order.
+
+    Raises:
+        Refusal: `DuplicateKey`.
+    """
+    joins = [Join.decode(member.join) for member in roster.members]
+    mine = [key for join in joins for key in (join.mask_key, join.seal_key)]
+    if len({*mine, *identities}) != len(mine) + len(identities):
         raise Refusal("DuplicateKey", "a key stands twice in the roster")
     root = merkle.root([member.encode() for member in roster.members])
+    rule = (roster.neighbours, roster.threshold)
     return Cohort(
         name=roster.cohort,
-        context=prg.digest(cbor.encode([context, roster.cohort, root, profile, *rule])),
+        context=prg.digest(cbor.encode([context, roster.cohort, root, roster.profile, *rule])),
         root=root,
-        neighbours=rule[0],
-        threshold=rule[1],
-        devices=devices,
+        neighbours=roster.neighbours,
+        threshold=roster.threshold,
+        devices=tuple(member.device for member in roster.members),
         identities=tuple(identities),
         mask_keys=tuple(join.mask_key for join in joins),
         seal_keys=tuple(join.seal_key for join in joins),

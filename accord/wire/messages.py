@@ -94,6 +94,7 @@ class CheckIn(Record):
     base_version: int = field(VERSION)
     params_digest: bytes = field(DIGEST)
     roles_version: int = field(VERSION)
+    certificate: bytes = field(Octets(1, 512))
 
 
 @dataclass(frozen=True, kw_only=True)

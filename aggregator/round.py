@@ -1,0 +1,241 @@
+"""One attempt of one cohort, from its roster to its sum: a transition table and `step(state, event, now)`.
+
+Sans-IO: `now` is monotonic seconds. A phase closes when every expected device has answered or is gone for longer than
+the grace, or at its deadline; closing gives the next phase or an abort by name. See docs/protocol.md, section 9.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from accord.errors import Aborted, CodecError, LocalProtocolError, Refusal
+from accord.plan import Plan
+from accord.records import Record
+from accord.secagg import keys, server, unmasked
+from accord.secagg.cohort import Cohort
+from accord.secagg.ring import Ring
+from accord.update import packing
+from accord.wire.messages import Masked, Share, Unmask
+from aggregator.round_values import (
+    Back,
+    Effect,
+    Event,
+    Failed,
+    Gone,
+    Opened,
+    Phase,
+    Received,
+    Refused,
+    Tick,
+    ToCohort,
+    ToDevice,
+    Windows,
+)
+
+TRANSITIONS: Mapping[Phase, Mapping[str, Phase]] = {
+    Phase.SHARING: {"enough": Phase.COLLECTING, "failed": Phase.ABORTED},
+    Phase.COLLECTING: {"enough": Phase.UNMASKING, "failed": Phase.ABORTED},
+    Phase.UNMASKING: {"enough": Phase.CLOSED, "failed": Phase.ABORTED},
+    Phase.CLOSED: {},
+    Phase.ABORTED: {},
+}
+EXPECTED: Mapping[Phase, type[Record] | None] = {
+    Phase.SHARING: Share,
+    Phase.COLLECTING: Masked,
+    Phase.UNMASKING: Unmask,
+    Phase.CLOSED: None,
+    Phase.ABORTED: None,
+}
+
+
+Stage = server.Sharing | server.Collecting | server.Unmasking | unmasked.Collecting | unmasked.Confirming
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundState:
+    """Where one cohort stands; `step` returns the next one.
+
+    The stage inside is consumed by the step that leaves it: a state that was stepped over is not used again.
+    """
+
+    plan: Plan
+    name: str
+    context: bytes
+    members: tuple[str, ...]
+    seal_keys: Mapping[str, bytes] = field(repr=False)
+    length: int
+    phase: Phase
+    deadline: float
+    windows: Windows
+    stage: Stage | None = field(repr=False)
+    seal_pair: keys.KeyPair = field(repr=False)
+    gone: Mapping[str, float] = field(default_factory=dict)
+    answered: frozenset[str] = frozenset()
+    expected: tuple[str, ...] = ()
+    survivors: bytes = b""
+
+
+def begin(
+    plan: Plan,
+    cohort: Cohort,
+    *,
+    length: int,
+    windows: Windows,
+    seal_pair: keys.KeyPair,
+    now: float,
+) -> RoundState:
+    """Return the state of a masked cohort whose ROSTER is going out now."""
+    return RoundState(
+        plan=plan,
+        name=cohort.name,
+        context=cohort.context,
+        members=cohort.devices,
+        seal_keys=dict(zip(cohort.devices, cohort.seal_keys, strict=True)),
+        length=length,
+        phase=Phase.SHARING,
+        deadline=now + windows.share,
+        windows=windows,
+        stage=server.Sharing(cohort, plan.cohort_floor),
+        seal_pair=seal_pair,
+        expected=cohort.devices,
+    )
+
+
+def begin_unmasked(
+    plan: Plan,
+    name: str,
+    context: bytes,
+    seal_keys: Mapping[str, bytes],
+    *,
+    length: int,
+    windows: Windows,
+    seal_pair: keys.KeyPair,
+    now: float,
+) -> RoundState:
+    """Return the state of a cohort in profile `off`; `context` is its ctx2."""
+    members = tuple(sorted(seal_keys))
+    return RoundState(
+        plan=plan,
+        name=name,
+        context=context,
+        members=members,
+        seal_keys=dict(seal_keys),
+        length=length,
+        phase=Phase.COLLECTING,
+        deadline=now + windows.collect,
+        windows=windows,
+        stage=unmasked.Collecting(members, plan.cohort_floor),
+        seal_pair=seal_pair,
+        expected=members,
+    )
+
+
+def step(state: RoundState, event: Event, now: float) -> tuple[RoundState, tuple[Effect, ...]]:
+    """Take one event and return the next state with what must be sent.
+
+    A message that is wrong, late or doubled changes nothing and gives `Refused`.
+    """
+    if not TRANSITIONS[state.phase]:
+        return state, ()
+    effects: tuple[Effect, ...] = ()
+    match event:
+        case Received(device=device, message=message):
+            try:
+                _take(state, device, message)
+            except Refusal as refusal:
+                return state, (Refused(device=device, reason=refusal.reason, detail=refusal.detail),)
+            except CodecError as error:
+                return state, (Refused(device=device, reason="WrongShape", detail=str(error)),)
+            state = dataclasses.replace(state, answered=state.answered | {device})
+        case Gone(device=device):
+            state = dataclasses.replace(state, gone={**state.gone, device: state.gone.get(device, now)})
+        case Back(device=device):
+            state = dataclasses.replace(state, gone={d: t for d, t in state.gone.items() if d != device})
+        case Tick():
+            pass
+    if _over(state, now):
+        state, effects = _close(state, now)
+    return state, effects
+
+
+def next_time(state: RoundState) -> float | None:
+    """Return when a `Tick` can change something, or None once the cohort has ended."""
+    if not TRANSITIONS[state.phase]:
+        return None
+    waiting = [device for device in state.expected if device not in state.answered]
+    if waiting and all(device in state.gone for device in waiting):
+        return min(state.deadline, max(state.gone[device] for device in waiting) + state.windows.grace)
+    return state.deadline
+
+
+def _over(state: RoundState, now: float) -> bool:
+    waiting = (device for device in state.expected if device not in state.answered)
+    grace = state.windows.grace
+    return now >= state.deadline or all(d in state.gone and now >= state.gone[d] + grace for d in waiting)
+
+
+def _take(state: RoundState, device: str, message: Share | Masked | Unmask) -> None:
+    if type(message) is not EXPECTED[state.phase]:
+        raise Refusal("OutOfOrder", f"{device} sent {type(message).__name__} while {state.phase.value}")
+    match state.stage, message:
+        case server.Sharing() as stage, Share() as share:
+            stage.add(device, share)
+        case server.Collecting() as stage, Masked() as masked:
+            stage.add(device, masked, packing.unpack(masked.vector, state.length, state.plan.fixed.modulus_bits))
+        case server.Unmasking() as stage, Unmask() as answer:
+            stage.add(device, answer, state.seal_pair)
+        case unmasked.Collecting() as stage, Masked() as update:
+            stage.add(device, _opened(state, device, update))
+        case unmasked.Confirming() as stage, Unmask():
+            stage.add(device)
+        case _:
+            raise LocalProtocolError(f"{type(state.stage).__name__} can't stand in {state.phase.value}")
+
+
+def _opened(state: RoundState, device: str, message: Masked) -> Ring:
+    if device not in state.seal_keys:
+        raise Refusal("NotAMember", f"{device} is not in cohort {state.name}")
+    key = unmasked.update_key(state.seal_pair, state.seal_keys[device], state.context, device)
+    packed = keys.unlock(key, message.vector, f"the update of {device}")
+    return packing.unpack(packed, state.length, state.plan.fixed.modulus_bits)
+
+
+def _close(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ...]]:
+    try:
+        return _closed(state, now)
+    except Aborted as abort:
+        ended = dataclasses.replace(state, phase=TRANSITIONS[state.phase]["failed"], stage=None)
+        return ended, (Failed(reason=abort.reason, detail=abort.detail),)
+
+
+def _closed(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ...]]:
+    phase = TRANSITIONS[state.phase]["enough"]
+    following: Stage | None = None
+    effects: tuple[Effect, ...]
+    expected: tuple[str, ...] = ()
+    survivors = state.survivors
+    match state.stage:
+        case server.Sharing() as stage:
+            following, answers = stage.close()
+            effects = tuple(ToDevice(device=device, message=shares) for device, shares in answers.items())
+            expected = tuple(answers)
+        case server.Collecting() | unmasked.Collecting() as stage:
+            following, message = stage.close()
+            expected, survivors = following.survivors, message.survivors
+            effects = (ToCohort(devices=expected, message=message),)
+        case server.Unmasking() | unmasked.Confirming() as stage:
+            total = stage.close(state.plan.fixed.modulus_bits)
+            effects = (Opened(total=total, included=stage.survivors, survivors=survivors),)
+        case _:
+            raise LocalProtocolError(f"nothing can be closed in {state.phase.value}")
+    deadline = now + state.windows.of(phase) if TRANSITIONS[phase] else state.deadline
+    state = dataclasses.replace(
+        state,
+        phase=phase,
+        stage=following,
+        expected=expected,
+        answered=frozenset(),
+        survivors=survivors,
+        deadline=deadline,
+    )
+    return state, effects

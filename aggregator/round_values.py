@@ -1,0 +1,107 @@
+"""What goes into a cohort's round and what comes out: phases, windows, events and effects as frozen values."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from accord.secagg.ring import Ring
+from accord.wire.messages import Masked, Share, Shares, Survivors, Unmask
+
+
+class Phase(Enum):
+    """Where a cohort stands."""
+
+    SHARING = "sharing"
+    COLLECTING = "collecting"
+    UNMASKING = "unmasking"
+    CLOSED = "closed"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """How long each phase waits, in seconds; `grace` is how long a last will must stand unrevoked."""
+
+    join: float = 60.0
+    share: float = 60.0
+    collect: float = 3_600.0
+    unmask: float = 120.0
+    grace: float = 60.0
+
+    def of(self, phase: Phase) -> float:
+        """Return the length of one phase's window."""
+        return {Phase.SHARING: self.share, Phase.COLLECTING: self.collect, Phase.UNMASKING: self.unmask}[phase]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A verified message of a member."""
+
+    device: str
+    message: Share | Masked | Unmask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """A device's last will was published."""
+
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Back:
+    """A device's birth revoked its will."""
+
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = Received | Gone | Back | Tick
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToDevice:
+    """Send this to one device."""
+
+    device: str
+    message: Shares
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToCohort:
+    """Send this to every member that is still expected."""
+
+    devices: tuple[str, ...]
+    message: Survivors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The cohort is closed: its exact sum modulo 2^m, and who is in it."""
+
+    total: Ring = field(repr=False)
+    included: tuple[str, ...]
+    survivors: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The cohort was aborted by name."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A message changed nothing; the log names why."""
+
+    device: str
+    reason: str
+    detail: str
+
+
+Effect = ToDevice | ToCohort | Opened | Failed | Refused

@@ -1,0 +1,1 @@
+"""How a new model is made from the cohorts' mean changes; names as in Flower."""
