@@ -1,6 +1,6 @@
 """Whom to believe: the keys that the fleet root's roles document names, and the certificates they signed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from accord import prg
 from accord.errors import CodecError, Refusal, SignatureError
@@ -18,6 +18,10 @@ class Authority:
     revocations: Revocations
     now: int
     _known: dict[bytes, Certificate] = field(default_factory=dict, repr=False, compare=False)
+
+    def at(self, now: int) -> "Authority":
+        """Return the same authority at a later moment, with the certificates that it has verified."""
+        return replace(self, now=now)
 
     def certificate(self, data: bytes, device: str) -> Certificate:
         """Return the certificate in `data` if it is `device`'s and holds now.

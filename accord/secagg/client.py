@@ -88,6 +88,11 @@ class Joining(_Stage):
             context=context,
         )
 
+    @property
+    def sealing(self) -> keys.KeyPair:
+        """The pair under which this device seals; profile `off` needs it, as it has no later stage."""
+        return self._seal
+
     def roster(self, roster: Roster, authority: Authority, *, profile: str, floor: int) -> "Sharing":
         """Verify the roster and split our secrets among its members.
 

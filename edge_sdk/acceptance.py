@@ -1,0 +1,78 @@
+"""Which plans a device accepts: the rules that need no keys of the attempt. Each refusal has a name."""
+
+from accord import prg
+from accord.errors import Refusal
+from accord.plan import Plan
+from accord.secagg import unmasked
+from accord.secagg.authority import Authority
+from accord.wire.envelope import Envelope
+from accord.wire.messages import Checkpoint, Offer, Opening, Revocations, Roles, opened
+from edge_sdk.session_values import Identity, Ledger, Limits
+
+
+def check(
+    plan: Plan,
+    opening: Opening,
+    now: int,
+    *,
+    identity: Identity,
+    limits: Limits,
+    ledger: Ledger,
+    roles: Roles,
+) -> None:
+    """Refuse a plan that is not the opening's, is too late, or is below this device's own limits.
+
+    Args:
+        plan: the plan, whose bytes the aggregator signed with our nonce.
+        opening: what we checked in for; its digests are those of the objects that we fetched and hashed ourselves.
+        now: aggregator time in seconds.
+        identity: who we are.
+        limits: what we refuse whatever a plan says.
+        ledger: how far we have gone.
+        roles: the verified roles document.
+
+    Raises:
+        Refusal: named after the rule.
+        SignatureError: the audit checkpoint in the plan is not the aggregator's.
+    """
+    theirs = (plan.tenant, plan.job, plan.round, plan.attempt, plan.base_version)
+    if theirs != (identity.tenant, opening.job, opening.round, opening.attempt, opening.base_version):
+        raise Refusal("ForeignPlan", "the plan is for another tenant, job, round, attempt or version")
+    if (plan.bundle_digest, plan.params_digest) != (opening.bundle_digest, opening.params_digest):
+        raise Refusal("ModelMismatch", "the plan names another model than the one this device holds")
+    if (plan.round, plan.attempt) <= (ledger.round, ledger.attempt):
+        raise Refusal("OldRound", f"round {plan.round}, attempt {plan.attempt} was charged before")
+    if plan.expires <= now:
+        raise Refusal("Expired", "the plan has expired")
+    if plan.roles_version != roles.version:
+        raise Refusal("OldRoles", f"the plan is for roles version {plan.roles_version}, not {roles.version}")
+    if plan.profile == unmasked.PROFILE and not limits.allow_unmasked:
+        raise Refusal("Unmasked", "the plan asks for an update without masks; set allow_unmasked to agree")
+    if plan.cohort_floor < limits.smallest_cohort:
+        raise Refusal("SmallCohort", f"the plan's floor {plan.cohort_floor} is below {limits.smallest_cohort}")
+    if plan.attempt > limits.max_attempts:
+        raise Refusal("TooManyAttempts", f"attempt {plan.attempt} is more than {limits.max_attempts}")
+    if plan.training.epochs > limits.max_epochs:
+        raise Refusal("TooMuchWork", f"{plan.training.epochs} epochs are more than {limits.max_epochs}")
+    checkpoint = Envelope.decode(plan.checkpoint)
+    checkpoint.check(roles.aggregator)
+    opened(checkpoint, Checkpoint)
+
+
+def authority(plan: Plan, offer: Offer, roles: Roles, ledger: Ledger, known: Authority | None) -> Authority:
+    """Return whose certificates count in this attempt; `known` is used again if the list is the same.
+
+    Raises:
+        Refusal: `ForeignRevocations` or `OldRevocations`.
+        SignatureError: the list is not enrolment's.
+    """
+    if prg.digest(offer.revocations) != plan.revocations_digest:
+        raise Refusal("ForeignRevocations", "the revocation list is not the one that the plan names")
+    letter = Envelope.decode(offer.revocations)
+    revocations = opened(letter, Revocations)
+    if revocations.version < ledger.revocations_version:
+        raise Refusal("OldRevocations", "a newer revocation list was seen before")
+    if known is not None and known.revocations == revocations and known.roles == roles:
+        return known.at(offer.now)
+    letter.check(roles.enrolment)
+    return Authority(roles=roles, revocations=revocations, now=offer.now)

@@ -1,0 +1,181 @@
+"""What goes into a device's session and what comes out, and what it is born with: frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from accord.errors import UsageError
+from accord.plan import SMALLEST_COHORT, Plan
+from accord.signing import SigningKey
+from accord.update.pipeline import Contribution
+
+
+class Stage(Enum):
+    """Where a device stands in an attempt."""
+
+    IDLE = "idle"
+    FETCHING = "fetching"
+    CHECKED_IN = "checked-in"
+    JOINED = "joined"
+    SHARED = "shared"
+    WORKING = "working"
+    MASKED = "masked"
+    ANSWERED = "answered"
+
+
+TRANSITIONS: Mapping[Stage, Mapping[str, Stage]] = {
+    Stage.IDLE: {"opening": Stage.FETCHING},
+    Stage.FETCHING: {"opening": Stage.FETCHING, "fetched": Stage.CHECKED_IN},
+    Stage.CHECKED_IN: {"opening": Stage.FETCHING, "plan": Stage.JOINED, "later": Stage.IDLE},
+    Stage.JOINED: {
+        "opening": Stage.FETCHING,
+        "roster": Stage.SHARED,
+        "unmasked roster": Stage.WORKING,
+        "result": Stage.IDLE,
+    },
+    Stage.SHARED: {"opening": Stage.FETCHING, "shares": Stage.WORKING, "result": Stage.IDLE},
+    Stage.WORKING: {
+        "opening": Stage.FETCHING,
+        "worked": Stage.MASKED,
+        "gave up": Stage.IDLE,
+        "result": Stage.IDLE,
+    },
+    Stage.MASKED: {"opening": Stage.FETCHING, "survivors": Stage.ANSWERED, "result": Stage.IDLE},
+    Stage.ANSWERED: {"opening": Stage.FETCHING, "result": Stage.IDLE},
+}
+"""Every event that is not in a stage's row is refused as `OutOfOrder` and changes nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What this device refuses whatever a plan says."""
+
+    smallest_cohort: int = 20  # members whose JOIN and certificate this device verified itself
+    max_attempts: int = 3  # times one round may train on this device's rows
+    allow_unmasked: bool = False  # whether the aggregator may see this device's own update
+    max_epochs: int = 100  # local passes per round
+
+    def __post_init__(self) -> None:
+        if self.smallest_cohort < SMALLEST_COHORT:
+            raise UsageError(
+                f"a smallest cohort of {self.smallest_cohort} is refused: with fewer than {SMALLEST_COHORT} "
+                "each could learn the others' updates",
+            )
+        if self.max_attempts < 1 or self.max_epochs < 1:
+            raise UsageError("max_attempts and max_epochs are at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who this device is, and whom it believes."""
+
+    device: str
+    tenant: str
+    key: SigningKey = field(repr=False)
+    certificate: bytes = field(repr=False)
+    root: bytes
+    roles: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """What must survive a restart: how far this device has gone. It never goes back."""
+
+    round: int = 0
+    attempt: int = 0
+    participations: int = 0
+    roles_version: int = 0
+    revocations_version: int = 0
+    transcript: bytes = bytes(32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrived:
+    """An envelope came from the aggregator's topics."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """The parameters that an opening named are here, verified by their digest."""
+
+    params_digest: bytes
+    bundle_digest: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    """Training or measuring is done."""
+
+    found: Contribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaveUp:
+    """Training failed on this device; the round goes on without it."""
+
+    reason: str
+
+
+Event = Arrived | Fetched | Worked | GaveUp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send:
+    """Send an envelope to the aggregator."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Get these objects, by digest and size in bytes, unless they are here."""
+
+    params_digest: bytes
+    params_size: int
+    bundle_digest: bytes
+    bundle_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Do what the plan asks with the base version, and come back with `Worked`."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charge:
+    """Write the ledger before anything that follows leaves the device."""
+
+    ledger: Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Write the bytes of a letter that binds us, before it leaves; a resend is byte-identical."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """An attempt ended for this device."""
+
+    round: int
+    attempt: int
+    status: str
+    included: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """Something was refused and changed nothing, or ended the attempt for this device."""
+
+    reason: str
+    detail: str
+
+
+Effect = Send | Fetch | Work | Charge | Keep | Finished | Refused
