@@ -1,0 +1,140 @@
+"""What goes into the coordinator and what comes out: frozen values."""
+
+from dataclasses import dataclass, field
+
+from accord.plan import Fixed, Task, Training
+from accord.signing import SigningKey
+from accord.update.pipeline import Total
+from aggregator.round_values import Windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Office:
+    """The aggregator's own key and the signed documents that it hands on."""
+
+    tenant: str
+    key: SigningKey = field(repr=False)
+    roles: bytes = field(repr=False)
+    roles_version: int
+    enrolment: bytes
+    revocations: bytes = field(repr=False)
+    checkpoint: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One version of the model: float32 parameters as little-endian bytes, and their digest."""
+
+    version: int
+    params: bytes = field(repr=False)
+    digest: bytes
+    bundle_digest: bytes
+    bundle_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the next round shall do."""
+
+    purpose: str
+    devices: int
+    cohorts: int
+    floor: int
+    training: Training
+    fixed: Fixed
+    task: Task
+    length: int
+    profile: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the coordinator runs a job."""
+
+    job: str
+    windows: Windows
+    max_attempts: int = 3
+    lifetime: int = 86_400  # seconds that a plan holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Begin the next round."""
+
+    request: Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrived:
+    """Bytes came on a device's own topic."""
+
+    device: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presence:
+    """A device's birth (`online`) or last will."""
+
+    device: str
+    online: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = Start | Arrived | Presence | Tick
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send:
+    """Send an envelope to one device."""
+
+    device: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announce:
+    """Publish a signed announcement, retained, on the job's topic `round`, `model` or `result`."""
+
+    topic: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """Something was refused and changed nothing."""
+
+    device: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aborted:
+    """An attempt ended without a sum; another one follows unless `final`."""
+
+    round: int
+    attempt: int
+    reason: str
+    detail: str
+    final: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed:
+    """A round ended with the sums of its cohorts; the caller answers with `Coordinator.release` or the next `Start`."""
+
+    round: int
+    attempt: int
+    totals: tuple[Total, ...]
+    included: tuple[str, ...]
+    dropped: tuple[str, ...]
+    recovered: tuple[str, ...]
+    lost_cohorts: tuple[str, ...]
+
+
+Effect = Send | Announce | Log | Aborted | Closed
