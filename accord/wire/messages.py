@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from accord.errors import CodecError
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, RecordType, Text, field
+from accord.wire.chunks import Get, Have, Manifest
 from accord.wire.envelope import Envelope
 
 KEY = Octets(32)
@@ -250,6 +251,9 @@ TAGS: dict[str, type[Record]] = {
     "result/1": Result,
     "release/1": Release,
     "outcome/1": Outcome,
+    "manifest/1": Manifest,
+    "get/1": Get,
+    "have/1": Have,
 }
 TAG_OF: dict[type[Record], str] = {record: tag for tag, record in TAGS.items()}
 

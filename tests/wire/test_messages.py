@@ -10,6 +10,8 @@ from accord import cbor
 from accord.errors import CodecError, SignatureError
 from accord.records import Flag, Int, Kind, Many, Name, Nested, Octets, OneOf, Record, Text
 from accord.signing import SigningKey
+from accord.wire import chunks
+from accord.wire.chunks import Manifest
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, TAGS, Join, Revocations, Survivors, opened
 
@@ -44,6 +46,8 @@ def of_record(record: type[Record]) -> st.SearchStrategy[Record]:
     if record is Revocations:
         serials = st.sets(st.integers(0, 99)).map(lambda found: tuple(sorted(found)))
         return st.builds(Revocations, version=st.integers(0, 9), serials=serials)
+    if record is Manifest:
+        return st.binary(max_size=100).map(chunks.manifest)
     return st.builds(record, **{name: of_kind(kind) for name, kind in record.kinds()})
 
 
