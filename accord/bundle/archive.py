@@ -1,0 +1,139 @@
+"""A bundle as one file: written by `quantize`, opened on a device as hostile input. Runs no model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from accord.bundle.entries import read_entries, write_entries
+from accord.bundle.golden import Golden
+from accord.bundle.manifest import Manifest, Part, Specification
+from accord.bundle.operators import check_operators
+from accord.errors import CodecError, Refusal, SignatureError
+from accord.prg import digest
+from accord.signing import SigningKey, verify
+from accord.tensors import Vector
+
+NAMES = ("manifest.cbor", "train.onnx", "params.bin", "golden.cbor", "signature.bin")
+LIMIT = 256 << 20
+"""The largest bundle in bytes that is opened if the caller names no other limit."""
+_LABEL = b"accord/1/bundle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """An opened bundle: everything in it has been checked against the manifest.
+
+    `params` are the initial parameters, read-only float32 of shape (P,); `train` is None where only the reference
+    runtime can train the model; `digest` is the BLAKE2b-256 of the file's bytes; `publisher` is the key under which
+    the signature was checked, or None if no key was given.
+    """
+
+    manifest: Manifest
+    params: Vector
+    golden: Golden
+    train: bytes | None
+    digest: bytes
+    publisher: bytes | None
+
+
+def write_bundle(
+    specification: Specification,
+    *,
+    params: Vector,
+    golden: Golden,
+    train: bytes | None = None,
+    signing_key: SigningKey | None = None,
+) -> bytes:
+    """Return the bytes of a bundle: the same for the same arguments, on every machine.
+
+    Args:
+        specification: what the model is.
+        params: initial parameters, float32 of shape (P,).
+        golden: right answers at `params`.
+        train: the training graph, if there is one.
+        signing_key: the publisher's; None leaves the bundle unsigned.
+
+    Raises:
+        CodecError: the parts contradict the specification.
+    """
+    contents = {"params.bin": params.astype("<f4").tobytes(), "golden.cbor": golden.encode()}
+    if train is not None:
+        contents = {"train.onnx": train, **contents}
+    parts = tuple(Part(name=name, size=len(data), digest=digest(data)) for name, data in contents.items())
+    fields = {name: getattr(specification, name) for name, _ in Specification.kinds()}
+    manifest = Manifest(**fields, parts=parts).encode()
+    entries = {"manifest.cbor": manifest, **contents}
+    if signing_key is not None:
+        entries["signature.bin"] = signing_key.sign(_LABEL + digest(manifest))
+    return write_entries(entries)
+
+
+def read_bundle(data: bytes, *, limit: int = LIMIT, publisher: bytes | None = None) -> Bundle:
+    """Open a bundle that came from anywhere.
+
+    Args:
+        data: the file's bytes.
+        limit: the largest size in bytes that the caller accepts; checked first.
+        publisher: the 32-byte key that must have signed it; None accepts unsigned bundles too.
+
+    Raises:
+        Refusal: named after the first rule that is broken: `BundleTooLarge`, `CorruptBundle`, `CompressedEntry`,
+            `UnknownEntry`, `RepeatedEntry`, `MissingEntry`, `UnsignedBundle`, `BadSignature`, `DigestMismatch`, or one
+            of `accord.bundle.operators`.
+    """
+    if len(data) > limit:
+        raise Refusal("BundleTooLarge", f"{len(data)} bytes where at most {limit} are allowed")
+    entries = read_entries(data, NAMES)
+    manifest = _manifest(entries, publisher)
+    for part in manifest.parts:
+        content = entries.get(part.name)
+        if content is None:
+            raise Refusal("MissingEntry", f"the bundle has no {part.name}")
+        if len(content) != part.size or digest(content) != part.digest:
+            raise Refusal("DigestMismatch", f"{part.name} is not what the manifest says")
+    if set(entries) - {"manifest.cbor", "signature.bin"} != {part.name for part in manifest.parts}:
+        raise Refusal("UnknownEntry", "the bundle has a part that its manifest does not name")
+    if "train.onnx" in entries:
+        check_operators(entries["train.onnx"])
+    params = np.frombuffer(entries["params.bin"], "<f4").astype(np.float32)
+    if not np.isfinite(params).all():
+        raise Refusal("CorruptBundle", "params.bin holds NaN or infinity")
+    params.flags.writeable = False
+    return Bundle(
+        manifest=manifest,
+        params=params,
+        golden=_golden(entries["golden.cbor"], manifest),
+        train=entries.get("train.onnx"),
+        digest=digest(data),
+        publisher=publisher,
+    )
+
+
+def _manifest(entries: dict[str, bytes], publisher: bytes | None) -> Manifest:
+    """Return the manifest, after its signature: nothing unsigned is decoded where a signature is asked for."""
+    data = entries.get("manifest.cbor")
+    if data is None:
+        raise Refusal("MissingEntry", "the bundle has no manifest.cbor")
+    if publisher is not None:
+        signature = entries.get("signature.bin")
+        if signature is None:
+            raise Refusal("UnsignedBundle", "the bundle is not signed: sign it with `accord quantize --sign KEYFILE`")
+        try:
+            verify(publisher, _LABEL + digest(data), signature, "the bundle")
+        except SignatureError as error:
+            raise Refusal("BadSignature", str(error)) from error
+    try:
+        return Manifest.decode(data)
+    except CodecError as error:
+        raise Refusal("CorruptBundle", f"manifest.cbor: {error}") from error
+
+
+def _golden(data: bytes, manifest: Manifest) -> Golden:
+    try:
+        golden = Golden.decode(data)
+        golden.examples(manifest)
+        golden.expected(manifest)
+        golden.gradient_checks(manifest)
+    except CodecError as error:
+        raise Refusal("CorruptBundle", f"golden.cbor: {error}") from error
+    return golden

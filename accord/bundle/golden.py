@@ -1,0 +1,145 @@
+"""Golden vectors: a few rows with the loss, outputs and gradients that a right runtime gives at the initial parameters.
+
+CBOR here holds no floats, so numbers are little-endian float32 and float64 bytes. Runs nothing itself.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from accord.bundle.manifest import MAX_TENSORS, Specification
+from accord.entropy import Entropy
+from accord.errors import CodecError
+from accord.records import Int, Many, Nested, Octets, Record, field
+from accord.tensors import Vector
+
+MAX_ROWS = 64
+MAX_BYTES = 8 << 20
+WHOLE = 4_096
+"""A gradient of at most this many elements is kept whole."""
+SAMPLE = 512
+"""Elements that are kept of a larger one."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Record):
+    """What is known of one tensor's gradient: float32 `values` at uint32 `places`, and the largest magnitude of all."""
+
+    places: bytes = field(Octets(4, 4 * WHOLE))
+    values: bytes = field(Octets(4, 4 * WHOLE))
+    peak: bytes = field(Octets(4))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.places) != len(self.values) or len(self.places) % 4:
+            raise CodecError("a gradient check has as many places as values, of 4 bytes each")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden(Record):
+    """`rows` examples with what must come out; `y` is int64 for softmax, else float32; `loss` is float64."""
+
+    LIMIT: ClassVar[int] = 32 << 20
+
+    rows: int = field(Int(1, MAX_ROWS))
+    x: bytes = field(Octets(4, MAX_BYTES))
+    y: bytes = field(Octets(4, MAX_BYTES))
+    loss: bytes = field(Octets(8))
+    outputs: bytes = field(Octets(4, MAX_BYTES))
+    checks: tuple[Check, ...] = field(Many(Nested(Check), 1, MAX_TENSORS))
+
+    def examples(self, specification: Specification) -> tuple[Floats, npt.NDArray[Any]]:
+        """Return x, float32 (rows, *input_shape), and y, int64 (rows,) or float32 (rows, *target_shape).
+
+        Raises:
+            CodecError: a size does not fit the specification.
+        """
+        x = _array(self.x, "<f4", (self.rows, *specification.input_shape), "golden x")
+        kind = "<i8" if specification.loss == "softmax" else "<f4"
+        return x, _array(self.y, kind, (self.rows, *specification.target_shape), "golden y")
+
+    def expected(self, specification: Specification) -> tuple[float, Floats]:
+        """Return the mean loss and the outputs, float32 (rows, outputs).
+
+        Raises:
+            CodecError: a size does not fit the specification.
+        """
+        outputs = _array(self.outputs, "<f4", (self.rows, specification.outputs), "golden outputs")
+        return float(np.frombuffer(self.loss, "<f8")[0]), outputs
+
+    def gradient_checks(self, specification: Specification) -> list[tuple[str, npt.NDArray[np.int64], Floats, float]]:
+        """Return (tensor name, places in the flat vector, expected values, largest magnitude) for each tensor.
+
+        Raises:
+            CodecError: there are not as many checks as tensors, or a place is outside its tensor.
+        """
+        tensors = specification.layout.places
+        if len(self.checks) != len(tensors):
+            raise CodecError(f"{len(self.checks)} gradient checks for {len(tensors)} tensors")
+        found = []
+        for tensor, check in zip(tensors, self.checks, strict=True):
+            places = np.frombuffer(check.places, "<u4").astype(np.int64)
+            if int(places.max()) >= tensor.size:
+                raise CodecError(f"a gradient check of {tensor.name!r} lies outside the tensor")
+            values = np.frombuffer(check.values, "<f4").astype(np.float32)
+            found.append((tensor.name, places + tensor.offset, values, float(np.frombuffer(check.peak, "<f4")[0])))
+        return found
+
+
+def make_golden(
+    specification: Specification,
+    *,
+    x: Floats,
+    y: npt.NDArray[Any],
+    loss: float,
+    outputs: Floats,
+    gradient: Vector,
+    entropy: Entropy,
+) -> Golden:
+    """Return the golden vectors of right answers that the caller has worked out.
+
+    Args:
+        specification: whose shapes the arrays have.
+        x: float32 (rows, *input_shape).
+        y: (rows, *target_shape), integers for softmax.
+        loss: mean over the rows.
+        outputs: float32 (rows, outputs).
+        gradient: float32 (P,).
+        entropy: chooses the sampled places of large tensors.
+    """
+    checks = []
+    for tensor in specification.layout.places:
+        values = gradient[tensor.offset : tensor.offset + tensor.size]
+        places = np.arange(tensor.size)
+        if tensor.size > WHOLE:
+            drawn = np.frombuffer(entropy.child("golden", tensor.name)(8 * SAMPLE), "<u8")
+            places = np.unique(drawn % np.uint64(tensor.size))
+        checks.append(
+            Check(
+                places=places.astype("<u4").tobytes(),
+                values=values[places.astype(np.int64)].astype("<f4").tobytes(),
+                peak=np.abs(values).max().astype("<f4").tobytes(),
+            ),
+        )
+    return Golden(
+        rows=len(x),
+        x=x.astype("<f4").tobytes(),
+        y=y.astype("<i8" if specification.loss == "softmax" else "<f4").tobytes(),
+        loss=np.float64(loss).astype("<f8").tobytes(),
+        outputs=outputs.astype("<f4").tobytes(),
+        checks=tuple(checks),
+    )
+
+
+def _array(data: bytes, kind: str, shape: tuple[int, ...], what: str) -> npt.NDArray[Any]:
+    expected = np.dtype(kind).itemsize * int(np.prod(shape))
+    if len(data) != expected:
+        raise CodecError(f"{what} has {len(data)} bytes, not {expected}")
+    array = np.frombuffer(data, kind).reshape(shape)
+    if not np.isfinite(array).all():
+        raise CodecError(f"{what} holds NaN or infinity")
+    return array.astype(array.dtype.newbyteorder("="))

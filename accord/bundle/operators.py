@@ -1,0 +1,102 @@
+"""What a training graph may hold: plain `ai.onnx` operators from one list, found by walking the protobuf bytes.
+
+The walk needs no `onnx` on the device. It knows the fields of onnx.proto3 (IR 9) that `quantize` writes and refuses
+every other: functions, subgraphs, sparse or external tensors, custom domains, unknown fields.
+"""
+
+from collections.abc import Iterator
+from typing import NoReturn
+
+from accord.errors import Refusal
+
+ALLOWED = frozenset(
+    """
+    Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose Div Equal Exp Expand
+    Flatten Gather GatherElements Gemm GlobalAveragePool Greater GreaterOrEqual Identity LeakyRelu Less Log LogSoftmax
+    MatMul Max MaxPool MaxUnpool Min Mul Neg OneHot Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape
+    ScatterElements Shape Sigmoid Sign Size Slice Softmax Softplus Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze
+    """.split(),  # noqa: SIM905 - sixty quoted words are harder to read
+)
+
+# Field numbers of onnx.proto3 that may occur, each with the message it holds ("" for a leaf).
+_MESSAGES: dict[str, dict[int, str]] = {
+    "Model": {1: "", 2: "", 3: "", 4: "", 5: "", 6: "", 7: "Graph", 8: "Opset"},
+    "Opset": {1: "domain", 2: ""},
+    "Graph": {1: "Node", 2: "", 5: "Tensor", 10: "", 11: "", 12: "", 13: ""},
+    "Node": {1: "", 2: "", 3: "", 4: "operator", 5: "Attribute", 6: "", 7: "domain"},
+    "Attribute": {1: "", 2: "", 3: "", 4: "", 5: "Tensor", 7: "", 8: "", 9: "", 13: "", 20: ""},
+    "Tensor": {1: "", 2: "", 4: "", 5: "", 7: "", 8: "", 9: "", 10: "", 11: "", 12: ""},
+}
+_EXTERNAL = {13, 14}
+_VARINT, _WIDE, _BYTES, _NARROW = 0, 1, 2, 5
+
+
+def _refuse(reason: str, detail: str) -> NoReturn:
+    raise Refusal(reason, detail)
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    _refuse("CorruptGraph", "train.onnx ends in the middle of a number")
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield (field number, content) of one message; a number's content is empty."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        number, wire = key >> 3, key & 7
+        size = 0
+        if wire == _VARINT:
+            _, at = _varint(data, at)
+        elif wire == _BYTES:
+            size, at = _varint(data, at)
+        elif wire in (_WIDE, _NARROW):
+            at += 8 if wire == _WIDE else 4
+        else:
+            _refuse("CorruptGraph", f"train.onnx uses protobuf wire type {wire}")
+        if at + size > len(data):
+            _refuse("CorruptGraph", f"a field of train.onnx claims {size} bytes that are not there")
+        yield number, data[at : at + size]
+        at += size
+
+
+def _walk(data: memoryview, message: str) -> int:
+    """Check one message and what it holds; return the number of nodes seen."""
+    known = _MESSAGES[message]
+    nodes = int(message == "Node")
+    for number, content in _fields(data):
+        if message == "Tensor" and number in _EXTERNAL:
+            _refuse("ExternalData", "a tensor of train.onnx lies in another file")
+        if number not in known:
+            _refuse("ForbiddenGraph", f"train.onnx holds field {number} of {message}, which a training graph has not")
+        inner = known[number]
+        if inner in _MESSAGES:
+            nodes += _walk(content, inner)
+        elif inner == "operator" and bytes(content).decode("utf-8", "replace") not in ALLOWED:
+            name = bytes(content[:80]).decode("utf-8", "replace")
+            _refuse("ForbiddenOperator", f"operator {name!r} is not on the list for training graphs")
+        elif inner == "domain" and bytes(content) not in (b"", b"ai.onnx"):
+            name = bytes(content[:80]).decode("utf-8", "replace")
+            _refuse("ForbiddenDomain", f"operators of domain {name!r} are not plain ONNX")
+    return nodes
+
+
+def check_operators(train: bytes) -> int:
+    """Check that `train` holds nothing but listed operators; return the number of nodes.
+
+    Raises:
+        Refusal: `ForbiddenOperator`, `ForbiddenDomain`, `ForbiddenGraph`, `ExternalData` or `CorruptGraph`.
+    """
+    nodes = _walk(memoryview(train), "Model")
+    if not nodes:
+        raise Refusal("CorruptGraph", "train.onnx holds no operator")
+    return nodes

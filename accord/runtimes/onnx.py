@@ -1,0 +1,139 @@
+"""The onnxruntime adapter: trains `train.onnx` of a bundle with stock onnxruntime, one thread, no telemetry."""
+
+import os
+import sys
+import warnings
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accord.bundle.archive import Bundle
+from accord.errors import Refusal, UsageError
+from accord.runtimes.losses import checked_targets, flat_rows
+from accord.tensors import Layout, Vector
+
+Floats = npt.NDArray[np.float32]
+
+_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+
+
+def load_onnxruntime() -> ModuleType:
+    """Import onnxruntime with its telemetry switched off; a warning if someone imported it before with it on.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+    """
+    early = "onnxruntime" in sys.modules and os.environ.get(_TELEMETRY) != "1"
+    # onnxruntime reads the variable once, when it is loaded: setting it later switches nothing off.
+    os.environ[_TELEMETRY] = "1"
+    if early:
+        warnings.warn(
+            f"onnxruntime was imported before accord, so its telemetry may be on: set {_TELEMETRY}=1 for the process",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    try:
+        import onnxruntime  # noqa: PLC0415 - loaded lazily, and after the variable is set
+    except ImportError as error:
+        raise UsageError("this model needs onnxruntime: pip install 'accord-fl[onnx]'") from error
+    return onnxruntime  # type: ignore[no-any-return]
+
+
+class OnnxRuntime:
+    """A training graph in onnxruntime: the port `Runtime`.
+
+    Args:
+        bundle: with a `train.onnx`.
+
+    Raises:
+        UsageError: onnxruntime is not installed, or the bundle has no graph.
+        Refusal: `CorruptGraph`: onnxruntime can't load the graph, or its inputs and outputs are not the manifest's.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        if bundle.train is None:
+            raise UsageError(
+                f"this bundle has no train.onnx: its model {bundle.manifest.model} needs runtime reference"
+            )
+        manifest = bundle.manifest
+        self.layout: Layout = manifest.layout
+        self._manifest = manifest
+        runtime = load_onnxruntime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        # A device shares its core with the radio; a spinning thread would keep it awake between two batches.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        options.enable_mem_pattern = False  # a fifth less memory at the same speed; batches may be ragged
+        options.log_severity_level = 3
+        try:
+            self._session: Any = runtime.InferenceSession(bundle.train, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own errors share no base class
+            raise Refusal("CorruptGraph", f"onnxruntime can't load train.onnx: {error}") from error
+        inputs = {item.name for item in self._session.get_inputs()}
+        outputs = {item.name for item in self._session.get_outputs()}
+        if inputs != set(manifest.input_names) or not outputs >= set(manifest.output_names):
+            raise Refusal("CorruptGraph", "the inputs and outputs of train.onnx are not those of the manifest")
+        # Without this, asking for the outputs alone would compute the whole backward pass.
+        self._forward = runtime.RunOptions()
+        self._forward.only_execute_path_to_fetches = True
+        self._gradients = [manifest.output_names[0], *manifest.output_names[2:]]
+        self._outputs = [manifest.output_names[1]]
+        self._params: tuple[Vector, dict[str, Floats]] | None = None
+
+    def gradients(
+        self,
+        params: Vector,
+        x: npt.NDArray[Any],
+        y: npt.NDArray[Any],
+        out: Vector | None = None,
+    ) -> tuple[float, Vector]:
+        """Return the mean loss and the gradient; see the port."""
+        count = x.shape[0]
+        if not 1 <= count <= self._manifest.batch:
+            raise UsageError(f"{count} rows where a batch of 1 to {self._manifest.batch} is expected")
+        loss, *found = self._session.run(self._gradients, self._feeds(params, x, self._targets(y, count)))
+        if out is None:
+            out = np.empty(self.layout.size, np.float32)
+        for place, value in zip(self.layout.places, found, strict=True):
+            out[place.offset : place.offset + place.size] = value.reshape(-1)
+        return float(loss), out
+
+    def predict(self, params: Vector, x: npt.NDArray[Any]) -> Floats:
+        """Return the outputs; see the port."""
+        manifest = self._manifest
+        outputs = np.empty((x.shape[0], manifest.outputs), np.float32)
+        for start in range(0, x.shape[0], manifest.batch):
+            part = x[start : start + manifest.batch]
+            blank = np.zeros((part.shape[0], *manifest.target_shape))
+            feeds = self._feeds(params, part, self._targets(blank.astype(np.int64), part.shape[0]))
+            outputs[start : start + manifest.batch] = self._session.run(self._outputs, feeds, self._forward)[0]
+        return outputs
+
+    def _targets(self, y: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+        """Return labels int64 (N,), or targets float32 (N, outputs), as the graph takes them."""
+        manifest = self._manifest
+        y = checked_targets(y, count, manifest.target_shape)
+        if manifest.loss != "softmax":
+            targets = np.ascontiguousarray(y, np.float32).reshape(count, manifest.outputs)
+            if manifest.loss == "binary" and (float(targets.min()) < 0.0 or float(targets.max()) > 1.0):
+                raise UsageError("binary labels are 0 and 1")
+            return targets
+        if y.dtype.kind not in "iu":
+            raise UsageError(f"softmax labels are integers, not {y.dtype}")
+        if int(y.min()) < 0 or int(y.max()) >= manifest.outputs:
+            raise UsageError(f"a label lies outside the classes 0 to {manifest.outputs - 1}")
+        return np.ascontiguousarray(y, np.int64)
+
+    def _feeds(self, params: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        manifest = self._manifest
+        rows = np.ascontiguousarray(flat_rows(x, manifest.input_shape)).reshape(-1, *manifest.input_shape)
+        if self._params is None or self._params[0] is not params:
+            if params.dtype != np.float32 or not params.flags.c_contiguous:
+                raise UsageError("parameters are a contiguous float32 vector")
+            views = self.layout.views(params).values()
+            self._params = (params, dict(zip(manifest.input_names[2:], views, strict=True)))
+        return {manifest.input_names[0]: rows, manifest.input_names[1]: y, **self._params[1]}

@@ -1,0 +1,42 @@
+"""The port: what a trainer asks of any model runtime. Holds no implementation."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from accord.tensors import Layout, Vector
+
+
+class Runtime(Protocol):
+    """One model, ready to run. It reuses its buffers: one thread at a time."""
+
+    layout: Layout
+
+    def gradients(
+        self,
+        params: Vector,
+        x: npt.NDArray[Any],
+        y: npt.NDArray[Any],
+        out: Vector | None = None,
+    ) -> tuple[float, Vector]:
+        """Return the mean loss of the rows and its gradient.
+
+        Args:
+            params: float32 (P,), contiguous; not changed.
+            x: (N, *input_shape), N from 1 to the bundle's batch; float32 is quickest.
+            y: (N,) class indices for softmax; (N,) or (N, outputs) of 0/1 for binary, or of numbers for mse.
+            out: float32 (P,) that receives the gradient; a new one if None.
+
+        Raises:
+            UsageError: a shape is wrong, or a label is not a class.
+        """
+        ...
+
+    def predict(self, params: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return a new array (N, outputs) for any N from 0: logits for softmax and binary, values for mse.
+
+        Raises:
+            UsageError: a shape is wrong.
+        """
+        ...
