@@ -46,11 +46,16 @@ class Fixed(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Record):
-    """What the model predicts; `target_exponent` bounds regression targets by ±2^e in original units."""
+    """What the model predicts.
+
+    `target_exponent` bounds regression targets by ±2^e in original units; `transform` is applied to them before
+    training and undone before figures are taken.
+    """
 
     kind: str = field(OneOf(("classification", "binary", "regression")))
     outputs: int = field(Int(1, 65_536))
     target_exponent: int = field(Int(-60, 60))
+    transform: str = field(OneOf(("none", "log", "log1p")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,17 @@ def fields(task: Task) -> tuple[Field, ...]:
     return (count, loss, correct, *bins)
 
 
+def score_bins(logits: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
+    """Return the histogram bin, 0 to 63, of each logit (N,).
+
+    Bins are equally wide in logit / (2 + |logit|): a sixteenth wide around 0, where a young model's scores lie, and
+    still apart at 30, where a confident one's do. Equal bins of the probability would put those into the last one.
+    """
+    wide = logits.astype(np.float64)
+    bins: npt.NDArray[np.intp] = ((wide / (2 + np.abs(wide)) + 1) * (HISTOGRAM_BINS / 2)).astype(np.intp)
+    return np.minimum(bins, HISTOGRAM_BINS - 1)
+
+
 def limbs(bits: int, value_bits: int) -> int:
     """Return how many limbs of `value_bits` bits hold `bits` bits."""
     return -(-bits // value_bits)

@@ -28,7 +28,7 @@ PLAN = Plan(
     cohort_cap=12,
     training=Training(epochs=1, batch_size=32, learning_rate=50_000, momentum=0, proximal=0),
     fixed=Fixed(value_bits=16, modulus_bits=20, exponents=(0,), largest_weight=100),
-    task=Task(kind="classification", outputs=10, target_exponent=0),
+    task=Task(kind="classification", outputs=10, target_exponent=0, transform="none"),
     length=100,
     expires=0,
 )

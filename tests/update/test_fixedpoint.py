@@ -73,7 +73,7 @@ def test_what_can_not_be_encoded() -> None:
 
 @given(st.sampled_from(["classification", "binary", "regression"]), st.integers(4, 16), st.integers(1, 255), st.data())
 def test_tails_add_up(kind: str, value_bits: int, devices: int, data: st.DataObject) -> None:
-    layout = tail.fields(Task(kind=kind, outputs=1, target_exponent=3))
+    layout = tail.fields(Task(kind=kind, outputs=1, target_exponent=3, transform="none"))
     figures = {f.name: data.draw(st.lists(st.integers(0, 1000), min_size=f.length, max_size=f.length)) for f in layout}
     one = tail.encode(layout, figures, value_bits)
     assert one.max(initial=0) < 2**value_bits
@@ -83,7 +83,7 @@ def test_tails_add_up(kind: str, value_bits: int, devices: int, data: st.DataObj
 
 
 def test_tails_that_can_not_be() -> None:
-    layout = tail.fields(Task(kind="classification", outputs=3, target_exponent=0))
+    layout = tail.fields(Task(kind="classification", outputs=3, target_exponent=0, transform="none"))
     good = {"count": 1, "loss": 0.5, "correct": 1}
     for bad in (good | {"loss": -1}, good | {"loss": np.nan}, good | {"count": [1, 2]}):
         with pytest.raises(LocalProtocolError):
