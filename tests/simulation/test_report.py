@@ -117,7 +117,7 @@ def test_every_number_that_matters_is_on_it() -> None:
     for part in (
         "Fashion-MNIST, 12 devices", "cnn:small", "TooFewSurvivors", "6 of 12 survived", "FedAvg, float32, no masks",
         "centralized", "clinic-9", "Clinic 9", "test only", "5e5e5e", "32.4", "64.1", "has no training row", "76.2 %",
-        "−1.0 points", "3 recovered", "1 attempt aborted",  # noqa: RUF001
+        "−1.0 <small>points", "3 recovered", "1 attempt aborted",  # noqa: RUF001
     ):  # fmt: skip
         assert part in text, part
     assert text.count("<tr") == 1 + ROUNDS + 1 + 3 + 1 + 12

@@ -92,13 +92,15 @@ def _axes() -> tuple[Figure, Any]:
         spine.set_color(_INK["grid"])
     axes.tick_params(colors=_INK["text"], labelsize=9, length=0, pad=5)
     axes.set_xlabel("round", color=_INK["text"], fontsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     return figure, axes
 
 
 def _svg(figure: Figure, series: Sequence[Series], label: str, key: str) -> str:
     """Return the figure as SVG with the page's colours, text as text, and ids of its own."""
+    rounds = sorted({x for one in series for x in one.x})
+    every = -(-len(rounds) // 12)
+    figure.axes[0].set_xticks(rounds[::every] if every else [])
     out = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})

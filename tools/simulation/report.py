@@ -29,6 +29,7 @@ class _Tile:
     what: str
     value: str
     more: str
+    unit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +95,12 @@ def _tiles(history: History) -> list[_Tile]:
     name = history.headline
     final = getattr(history.final, name)
     tiles = [_Tile(what=f"final {NAMES[name]}", value=shown(name, final), more=f"{history.final.rows:,} test rows")]
-    for label, curve in (("FedAvg", history.fedavg), ("the centralized model", history.centralized)):
+    unit = "points" if name in PERCENT else ""
+    for label, curve in (("FedAvg", history.fedavg), ("centralized", history.centralized)):
         if curve is not None:
             other = getattr(curve.final, name)
-            reached = f"{label} reached {shown(name, other)}"
-            tiles.append(_Tile(what=f"against {label}", value=_gap(name, final, other), more=reached))
+            more = f"it reached {shown(name, other)}"
+            tiles.append(_Tile(what=f"against {label}", value=_gap(name, final, other), unit=unit, more=more))
     rounds = history.rounds
     if rounds:
         up = sum(r.bytes_up_per_device for r in rounds) / len(rounds)
@@ -106,7 +108,7 @@ def _tiles(history: History) -> list[_Tile]:
         dropped, recovered = sum(r.dropouts for r in rounds), sum(r.recovered for r in rounds)
         aborted = sum(len(r.aborted) for r in rounds)
         tiles += [
-            _Tile(what="kB up per device", value=kilobytes(up), more=f"a round; {kilobytes(down)} kB down"),
+            _Tile(what="kB up per device", value=kilobytes(up), more=f"and {kilobytes(down)} down, a round"),
             _Tile(
                 what="devices dropped",
                 value=str(dropped),
@@ -117,12 +119,11 @@ def _tiles(history: History) -> list[_Tile]:
 
 
 def _gap(name: str, ours: float | None, theirs: float | None) -> str:
-    """Return how far apart two values are: in points for shares."""
+    """Return how far apart two values are: in percentage points for shares."""
     if ours is None or theirs is None:
         return NONE
-    if name in PERCENT:
-        return f"{100 * (ours - theirs):+.1f} points".replace("-", "−")  # noqa: RUF001 - the minus sign of the page
-    return f"{ours - theirs:+.3g}".replace("-", "−")  # noqa: RUF001 - the same
+    gap = f"{100 * (ours - theirs):+.1f}" if name in PERCENT else f"{ours - theirs:+.3g}"
+    return gap.replace("-", "−")  # noqa: RUF001 - a true minus sign
 
 
 def _charts(history: History) -> Iterable[_Chart]:
@@ -150,7 +151,7 @@ def _charts(history: History) -> Iterable[_Chart]:
     present = [
         Series(name="in", variable="in", x=numbers, y=[r.participants for r in rounds]),
         Series(name="recovered", variable="recovered", x=numbers, y=[r.recovered for r in rounds]),
-        Series(name="dropped", variable="dropped", x=numbers, y=[r.dropouts - r.recovered for r in rounds]),
+        Series(name="lost", variable="dropped", x=numbers, y=[r.dropouts - r.recovered for r in rounds]),
     ]
     yield _figure("Devices per round", present, bars(present, label="Devices per round", key="devices"), stacked=True)
     up = [
