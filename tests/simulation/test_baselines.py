@@ -7,6 +7,7 @@ import pytest
 
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
+from accord.runtimes import reference
 from simulation.baselines import Curve, Point, Training, centralized, fedavg
 from simulation.datasets import load
 from simulation.metrics import Evaluation
@@ -83,6 +84,22 @@ def test_both_learn_the_digits_and_fedavg_comes_close_to_the_centralized_model()
     assert [p.evaluation for p in again.points] == [p.evaluation for p in plain.points]
     other = fedavg(Softmax(), START, devices, **{**settings, "entropy": SeededEntropy(1)})
     assert other.final != plain.final
+
+
+def test_the_digits_reach_what_plain_fedavg_reached_before() -> None:
+    """Dirichlet 0.3 over 10 devices, MLP of 32, 5 local epochs, batch 16, rate 0.05, 30 rounds: 0.953 to 0.956."""
+    reached = []
+    for seed in range(3):
+        entropy = SeededEntropy(seed)
+        specification, start = reference.build("mlp:32", (64,), 10, "softmax", entropy)
+        curve = fedavg(
+            reference.Reference(specification), start,
+            deal(load("digits"), parse_scheme("dirichlet:0.3"), 10, entropy).devices,
+            kind="classification", training=Training(epochs=5, batch_size=16, learning_rate=0.05), rounds=30,
+            devices_per_round=10, entropy=entropy,
+        )  # fmt: skip
+        reached.append(curve.final.accuracy or 0)
+    assert np.mean(reached) > 0.945
 
 
 def test_devices_weigh_as_many_rows_as_they_have() -> None:

@@ -97,6 +97,15 @@ def test_numbers_are_dealt_by_their_tenths() -> None:
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
 
 
+def test_the_task_that_was_asked_for_says_what_a_label_is() -> None:
+    y = np.arange(1000) % 200
+    data = numbered(1000, 10, 2, y_train=y, y_test=y[:10])
+    whole = deal(data, parse_scheme("labels:20"), 10, SeededEntropy(0), "classification")
+    assert all(len(np.unique(d.y_train)) == 20 for d in whole.devices)
+    tenths = deal(data, parse_scheme("labels:1"), 10, SeededEntropy(0))
+    assert all(np.ptp(d.y_train) <= 20 for d in tenths.devices)
+
+
 def test_devices_of_the_data_keep_their_rows_and_their_names() -> None:
     owners = np.array(["Hôpital A", "b", "Hopital a", "b", "tests only"])
     data = numbered(4, 5, 2, c_train=owners[[0, 1, 2, 3]], c_test=owners)

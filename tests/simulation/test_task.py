@@ -42,6 +42,7 @@ def test_labels_become_places_and_back() -> None:
     assert infer_task(np.array([5, 7, 5])).encode(np.array([7])).tolist() == [1]
     assert infer_task(np.array([5, 7, 5]), "regression").encode(np.array([7])).dtype == np.float32
     assert infer_task(np.array([5, 7, 5])).outputs == 1
+    assert infer_task(np.array([True, False])).encode(np.array([True, False])).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("label", ["aaa", "cow", "zoo"])

@@ -10,9 +10,6 @@ import numpy.typing as npt
 from accord.errors import UsageError
 from simulation.task import Kind
 
-BINS = 64
-"""Bins of a score histogram in the evaluation tail (DESIGN section 4)."""
-
 Reals = npt.NDArray[np.float64]
 
 
@@ -141,6 +138,8 @@ def auprc(y: npt.NDArray[Any], scores: npt.NDArray[Any]) -> float | None:
 def auroc_of_histograms(positives: npt.NDArray[Any], negatives: npt.NDArray[Any]) -> float | None:
     """Return AUROC from how many positive and negative rows lie in each score bin; rows of one bin are ties.
 
+    The evaluation tail's bins are those of `accord.update.tail.score_bins`.
+
     Args:
         positives: (B,) counts, lowest score first; a negative count, which noise can make, is taken for 0.
         negatives: (B,) the same for negative rows.
@@ -172,17 +171,6 @@ def auprc_of_histograms(positives: npt.NDArray[Any], negatives: npt.NDArray[Any]
     safe = np.where(taken > 0, taken, 1)
     mean = share + np.where(taken > 0, (hits - share * taken) / both * np.log1p(both / safe), 0)
     return float(np.clip(above @ mean / above.sum(), 0, 1))
-
-
-def score_bins(logits: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Return the bin, 0 to `BINS` - 1, of each logit (N,).
-
-    Bins are equally wide in logit / (2 + |logit|): a sixteenth wide around 0, where a young model's scores lie, and
-    still apart at 30, where a confident one's do. Equal bins of the probability would put those into the last one.
-    """
-    wide = logits.astype(np.float64)
-    bins: npt.NDArray[np.intp] = ((wide / (2 + np.abs(wide)) + 1) * (BINS / 2)).astype(np.intp)
-    return np.minimum(bins, BINS - 1)
 
 
 def macro(metric: Any, y: npt.NDArray[Any], probabilities: Reals) -> float | None:

@@ -14,6 +14,7 @@ from accord.entropy import Entropy
 from accord.errors import CodecError, UsageError
 from accord.ids import checked_device
 from simulation.datasets import Dataset
+from simulation.task import Kind
 
 HOW = "use iid, dirichlet:ALPHA (such as dirichlet:0.3) or labels:K (such as labels:2)"
 MAX_DEVICES = 100_000
@@ -135,7 +136,7 @@ class Partition:
         return tuple(d.device for d in self.devices if len(np.unique(d.y_train)) == 1)
 
 
-def deal(dataset: Dataset, scheme: Scheme, devices: int, entropy: Entropy) -> Partition:
+def deal(dataset: Dataset, scheme: Scheme, devices: int, entropy: Entropy, kind: Kind | None = None) -> Partition:
     """Return the rows dealt to `devices` devices called dev-000, dev-001, and so on.
 
     Test rows of a label are dealt in the proportions of its training rows. A device may get no training rows where
@@ -146,6 +147,7 @@ def deal(dataset: Dataset, scheme: Scheme, devices: int, entropy: Entropy) -> Pa
         scheme: the rule.
         devices: how many, from 1 to `MAX_DEVICES`.
         entropy: a seeded source; the same one deals the same rows.
+        kind: the task, which says whether targets are labels or numbers, dealt by their tenths; None infers it.
 
     Raises:
         UsageError: the number of devices is out of range, or too small to hold every label under `labels:K`.
@@ -153,7 +155,7 @@ def deal(dataset: Dataset, scheme: Scheme, devices: int, entropy: Entropy) -> Pa
     if not 1 <= devices <= MAX_DEVICES:
         raise UsageError(f"{devices} devices can't be simulated: use 1 to {MAX_DEVICES}")
     rng = np.random.default_rng(int.from_bytes(entropy.child("partition")(32), "little"))
-    strata_train, strata_test = _strata(dataset)
+    strata_train, strata_test = _strata(dataset, kind)
     labels = np.unique(np.concatenate([strata_train, strata_test]))
     shares = _shares(scheme, len(labels), devices, rng)
     train: list[list[Indices]] = [[] for _ in range(devices)]
@@ -229,9 +231,9 @@ def _rows_of(owners: npt.NDArray[Any]) -> dict[str, Indices]:
     return {str(n): piece for n, piece in zip(names.tolist(), np.split(order, starts[1:]), strict=True)}
 
 
-def _strata(dataset: Dataset) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _strata(dataset: Dataset, kind: Kind | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return the label, or the tenth, of each training and test row."""
-    if dataset.task().kind != "regression":
+    if (kind or dataset.task().kind) != "regression":
         return dataset.y_train, dataset.y_test
     cuts = np.quantile(dataset.y_train, np.linspace(0, 1, TENTHS + 1)[1:-1])
     return np.searchsorted(cuts, dataset.y_train), np.searchsorted(cuts, dataset.y_test)
