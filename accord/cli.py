@@ -41,6 +41,12 @@ COMMANDS: tuple[Command, ...] = (
         extra="",
         sentence="Print the versions of the package, the wire format and Python.",
     ),
+    Command(
+        name="quantize",
+        module="quantize.cli",
+        extra="quantize",
+        sentence="Turn a model into a training bundle that devices open.",
+    ),
 )
 
 

@@ -109,6 +109,17 @@ class Session:
         self._attempt: _Attempt | None = None
         self._authority: Authority | None = None
 
+    def check_aggregator(self, letter: Envelope) -> None:
+        """Check that `letter` is the aggregator's and meant for this device.
+
+        Raises:
+            SignatureError: another key signed it.
+            Refusal: `NotForUs`.
+        """
+        letter.check(self._roles.aggregator)
+        if letter.recipient != self.identity.device:
+            raise Refusal("NotForUs", f"{letter.tag} is for {letter.recipient}")
+
     def step(self, event: Event) -> tuple[Effect, ...]:
         """Take one event and return what must be done, in order.
 

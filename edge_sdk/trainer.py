@@ -139,15 +139,16 @@ class Trainer:
         }
 
     def _table(self, plan: Plan) -> npt.NDArray[np.float64]:
-        """Return the training rows as columns, (rows, length); regression adds the target behind the inputs."""
+        """Return the training rows as columns, (rows, length); regression adds the target, transformed and not."""
         rows = self._rows.x_train.astype(np.float64)
         table = np.moveaxis(rows, 1, -1).reshape(-1, self._columns)
         if plan.length == self._columns:
             return table
-        if plan.length != self._columns + 1:
+        if plan.length != self._columns + 2:
             raise UsageError(f"statistics of {plan.length} columns are asked for; the rows have {self._columns}")
-        target = transformed(plan.task.transform, self._rows.y_train).astype(np.float64)
-        return np.column_stack([table, np.repeat(target, len(table) // max(1, len(target)))])
+        y = self._rows.y_train.astype(np.float64)
+        targets = np.column_stack([transformed(plan.task.transform, y), y])
+        return np.column_stack([table, np.repeat(targets, len(table) // max(1, len(y)), axis=0)])
 
     def _powers(self, plan: Plan) -> Contribution:
         table = self._table(plan)

@@ -4,9 +4,9 @@ The walk needs no `onnx` on the device. It knows the fields of onnx.proto3 (IR 9
 every other: functions, subgraphs, sparse or external tensors, custom domains, unknown fields.
 """
 
-from collections.abc import Iterator
 from typing import NoReturn
 
+from accord.bundle.protobuf import read_fields
 from accord.errors import Refusal
 
 ALLOWED = frozenset(
@@ -28,52 +28,17 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "Tensor": {1: "", 2: "", 4: "", 5: "", 7: "", 8: "", 9: "", 10: "", 11: "", 12: ""},
 }
 _EXTERNAL = {13, 14}
-_VARINT, _WIDE, _BYTES, _NARROW = 0, 1, 2, 5
 
 
 def _refuse(reason: str, detail: str) -> NoReturn:
     raise Refusal(reason, detail)
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    _refuse("CorruptGraph", "train.onnx ends in the middle of a number")
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield (field number, content) of one message; a number's content is empty."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        number, wire = key >> 3, key & 7
-        size = 0
-        if wire == _VARINT:
-            _, at = _varint(data, at)
-        elif wire == _BYTES:
-            size, at = _varint(data, at)
-        elif wire in (_WIDE, _NARROW):
-            at += 8 if wire == _WIDE else 4
-        else:
-            _refuse("CorruptGraph", f"train.onnx uses protobuf wire type {wire}")
-        if at + size > len(data):
-            _refuse("CorruptGraph", f"a field of train.onnx claims {size} bytes that are not there")
-        yield number, data[at : at + size]
-        at += size
-
-
 def _walk(data: memoryview, message: str) -> int:
     """Check one message and what it holds; return the number of nodes seen."""
     known = _MESSAGES[message]
     nodes = int(message == "Node")
-    for number, content in _fields(data):
+    for number, _, content in read_fields(data):
         if message == "Tensor" and number in _EXTERNAL:
             _refuse("ExternalData", "a tensor of train.onnx lies in another file")
         if number not in known:

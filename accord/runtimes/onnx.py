@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.bundle.archive import Bundle
+from accord.bundle.forward import forward_graph
 from accord.errors import Refusal, UsageError
 from accord.runtimes.losses import checked_targets, flat_rows
 from accord.tensors import Layout, Vector
@@ -41,6 +42,13 @@ def load_onnxruntime() -> ModuleType:
     return onnxruntime  # type: ignore[no-any-return]
 
 
+def _session(runtime: ModuleType, options: Any, graph: bytes) -> Any:
+    try:
+        return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own errors share no base class
+        raise Refusal("CorruptGraph", f"onnxruntime can't load the graph: {error}") from error
+
+
 class OnnxRuntime:
     """A training graph in onnxruntime: the port `Runtime`.
 
@@ -69,17 +77,14 @@ class OnnxRuntime:
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         options.enable_mem_pattern = False  # a fifth less memory at the same speed; batches may be ragged
         options.log_severity_level = 3
-        try:
-            self._session: Any = runtime.InferenceSession(bundle.train, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own errors share no base class
-            raise Refusal("CorruptGraph", f"onnxruntime can't load train.onnx: {error}") from error
+        self._open = lambda graph: _session(runtime, options, graph)
+        self._session = self._open(bundle.train)
+        self._train = bundle.train
+        self._forward: Any = None
         inputs = {item.name for item in self._session.get_inputs()}
         outputs = {item.name for item in self._session.get_outputs()}
         if inputs != set(manifest.input_names) or not outputs >= set(manifest.output_names):
             raise Refusal("CorruptGraph", "the inputs and outputs of train.onnx are not those of the manifest")
-        # Without this, asking for the outputs alone would compute the whole backward pass.
-        self._forward = runtime.RunOptions()
-        self._forward.only_execute_path_to_fetches = True
         self._gradients = [manifest.output_names[0], *manifest.output_names[2:]]
         self._outputs = [manifest.output_names[1]]
         self._params: tuple[Vector, dict[str, Floats]] | None = None
@@ -95,7 +100,9 @@ class OnnxRuntime:
         count = x.shape[0]
         if not 1 <= count <= self._manifest.batch:
             raise UsageError(f"{count} rows where a batch of 1 to {self._manifest.batch} is expected")
-        loss, *found = self._session.run(self._gradients, self._feeds(params, x, self._targets(y, count)))
+        feeds = self._feeds(params, x)
+        feeds[self._manifest.input_names[1]] = self._targets(y, count)
+        loss, *found = self._session.run(self._gradients, feeds)
         if out is None:
             out = np.empty(self.layout.size, np.float32)
         for place, value in zip(self.layout.places, found, strict=True):
@@ -105,12 +112,12 @@ class OnnxRuntime:
     def predict(self, params: Vector, x: npt.NDArray[Any]) -> Floats:
         """Return the outputs; see the port."""
         manifest = self._manifest
+        if self._forward is None:
+            self._forward = self._open(forward_graph(self._train, manifest.output_names[1]))
         outputs = np.empty((x.shape[0], manifest.outputs), np.float32)
         for start in range(0, x.shape[0], manifest.batch):
-            part = x[start : start + manifest.batch]
-            blank = np.zeros((part.shape[0], *manifest.target_shape))
-            feeds = self._feeds(params, part, self._targets(blank.astype(np.int64), part.shape[0]))
-            outputs[start : start + manifest.batch] = self._session.run(self._outputs, feeds, self._forward)[0]
+            feeds = self._feeds(params, x[start : start + manifest.batch])
+            outputs[start : start + manifest.batch] = self._forward.run(self._outputs, feeds)[0]
         return outputs
 
     def _targets(self, y: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
@@ -128,7 +135,7 @@ class OnnxRuntime:
             raise UsageError(f"a label lies outside the classes 0 to {manifest.outputs - 1}")
         return np.ascontiguousarray(y, np.int64)
 
-    def _feeds(self, params: Vector, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    def _feeds(self, params: Vector, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         manifest = self._manifest
         rows = np.ascontiguousarray(flat_rows(x, manifest.input_shape)).reshape(-1, *manifest.input_shape)
         if self._params is None or self._params[0] is not params:
@@ -136,4 +143,4 @@ class OnnxRuntime:
                 raise UsageError("parameters are a contiguous float32 vector")
             views = self.layout.views(params).values()
             self._params = (params, dict(zip(manifest.input_names[2:], views, strict=True)))
-        return {manifest.input_names[0]: rows, manifest.input_names[1]: y, **self._params[1]}
+        return {manifest.input_names[0]: rows, **self._params[1]}

@@ -73,6 +73,16 @@ class Checkpoint(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class State(Record):
+    """Birth (`online`) or last will of a connection; unsigned, so it is a hint. `birth` tells a stale will apart."""
+
+    LIMIT: ClassVar[int] = 64
+
+    online: bool = field(Flag())
+    birth: int = field(Int(0, 2**63))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Opening(Record):
     """Aggregator to everybody: an attempt of a round is open to devices that hold this version. A hint, not a plan."""
 
@@ -237,6 +247,7 @@ TAGS: dict[str, type[Record]] = {
     "certificate/1": Certificate,
     "revocations/1": Revocations,
     "checkpoint/1": Checkpoint,
+    "state/1": State,
     "opening/1": Opening,
     "check-in/1": CheckIn,
     "later/1": Later,

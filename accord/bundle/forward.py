@@ -1,0 +1,76 @@
+"""The forward part of a training graph, cut from its bytes without `onnx`.
+
+onnxruntime computes every node of a graph whatever outputs are asked for, so a prediction from the training graph would
+cost a backward pass.
+"""
+
+from dataclasses import dataclass
+
+from accord.bundle.protobuf import BYTES, read_fields, write_field
+
+# Field numbers of onnx.proto3.
+_MODEL_GRAPH = 7
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE = 1, 5, 11, 12, 13
+_NODE_INPUT, _NODE_OUTPUT = 1, 2
+_TENSOR_NAME, _VALUE_NAME = 8, 1
+
+
+@dataclass(frozen=True)
+class _Node:
+    content: memoryview
+    inputs: frozenset[bytes]
+    outputs: frozenset[bytes]
+
+
+def forward_graph(train: bytes, output: str) -> bytes:
+    """Return a model with the one output `output`, and only the nodes, inputs and constants that it needs.
+
+    Args:
+        train: the bytes of a training graph that `check_operators` has passed.
+        output: the name of one of its outputs.
+
+    Raises:
+        Refusal: `CorruptGraph`: the bytes are no protobuf.
+    """
+    parts = []
+    for number, kind, content in read_fields(memoryview(train)):
+        kept = _cut(content, output.encode()) if number == _MODEL_GRAPH else content
+        parts.append(write_field(number, kind, kept))
+    return b"".join(parts)
+
+
+def _cut(graph: memoryview, output: bytes) -> bytes:
+    fields = list(read_fields(graph))
+    nodes = [_node(content) for number, _, content in fields if number == _GRAPH_NODE]
+    wanted = {output}
+    kept = []
+    for node in reversed(nodes):  # nodes stand in topological order
+        if wanted & node.outputs:
+            wanted |= node.inputs
+            kept.append(node.content)
+    parts = [write_field(_GRAPH_NODE, BYTES, content) for content in reversed(kept)]
+    for number, kind, content in fields:
+        if number in (_GRAPH_NODE, _GRAPH_VALUE):
+            continue
+        if number == _GRAPH_OUTPUT and _name(content, _VALUE_NAME) != output:
+            continue
+        if number == _GRAPH_INPUT and _name(content, _VALUE_NAME) not in wanted:
+            continue
+        if number == _GRAPH_INITIALIZER and _name(content, _TENSOR_NAME) not in wanted:
+            continue
+        parts.append(write_field(number, kind, content))
+    return b"".join(parts)
+
+
+def _node(content: memoryview) -> _Node:
+    inputs, outputs = set(), set()
+    for number, _, value in read_fields(content):
+        if number == _NODE_INPUT:
+            inputs.add(bytes(value))
+        elif number == _NODE_OUTPUT:
+            outputs.add(bytes(value))
+    return _Node(content, frozenset(inputs), frozenset(outputs) - {b""})
+
+
+def _name(content: memoryview, field: int) -> bytes:
+    return next((bytes(value) for number, _, value in read_fields(content) if number == field), b"")

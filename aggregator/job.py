@@ -1,0 +1,203 @@
+"""A training job as a sequence of rounds: masked statistics, training, and a last evaluation. Sans-IO.
+
+Round 1 finds the powers of two that bound each column, round 2 their moments, so that inputs are scaled without anybody
+seeing pooled rows; then come the training rounds, whose fixed-point scales follow the last aggregate.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from accord.errors import LocalProtocolError, UsageError
+from accord.plan import Fixed, Task, Training, modulus_bits
+from accord.secagg.graph import COMPLETE_UP_TO
+from accord.tensors import Layout
+from accord.update.pipeline import LOWEST_POWER, POWERS, ROW_POWERS, Total
+from accord.update.snapshot import Scaling, Snapshot
+from aggregator.coordinator_values import Closed, Request
+from aggregator.strategies.fedavg import FedAvg
+
+HEADROOM = 8.0
+"""A device's change may be this many times larger than the mean's largest value before it is cut."""
+SATURATED = 0.001
+"""Above this share of cut values the scale doubles."""
+COVERED = 0.999
+"""Share of the non-zero values of a column that its power of two bounds: no device's extreme decides it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSettings:
+    """What a person asked for."""
+
+    rounds: int
+    devices: int  # that exist; statistics and the last evaluation ask all of them
+    devices_per_round: int
+    cohorts: int
+    floor: int
+    training: Training
+    task: Task
+    profile: str
+    value_bits: int = 16
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.devices_per_round > self.devices or self.devices_per_round < self.floor:
+            raise UsageError(
+                f"{self.rounds} rounds with {self.devices_per_round} of {self.devices} devices can't be run: "
+                f"at least 1 round and {self.floor} devices are needed",
+            )
+        if self.cohorts < 1 or self.cohorts * self.floor > self.devices_per_round:
+            raise UsageError(
+                f"{self.cohorts} cohorts of at least {self.floor} need {self.cohorts * self.floor} devices per round, "
+                f"not {self.devices_per_round}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a closed round changed: summed figures, and the next snapshot if the model moved."""
+
+    purpose: str
+    figures: Mapping[str, list[float]]
+    snapshot: Snapshot | None = field(default=None, repr=False)
+    saturated: float = 0.0
+
+
+class Job:
+    """The rounds of one job, in order.
+
+    Args:
+        settings: what was asked for.
+        layout: the model's trainable tensors.
+        exponents: the first scales, one per tensor, from the bundle.
+        snapshot: the model to start from.
+        columns: input columns, features or channels.
+        strategy: how cohort means move the model.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: JobSettings,
+        layout: Layout,
+        exponents: Sequence[int],
+        snapshot: Snapshot,
+        columns: int,
+        strategy: FedAvg,
+    ) -> None:
+        self.settings, self.snapshot = settings, snapshot
+        self.task = settings.task
+        self.largest_weight = 1
+        self._layout, self._exponents, self._strategy = layout, tuple(exponents), strategy
+        self._regression = settings.task.kind == "regression"
+        self._columns = columns
+        self._statistics = columns + 2 * self._regression
+        self._powers: tuple[int, ...] = ()
+        self._purposes = ["powers", "moments", *["train"] * settings.rounds, "evaluate"]
+        self._done = 0
+
+    @property
+    def purpose(self) -> str | None:
+        """What the next round is for, or None at the end."""
+        return self._purposes[self._done] if self._done < len(self._purposes) else None
+
+    def request(self) -> Request | None:
+        """Return the next round, or None at the end."""
+        purpose, settings = self.purpose, self.settings
+        if purpose is None:
+            return None
+        training = purpose == "train"
+        devices = settings.devices_per_round if training else settings.devices
+        cohorts = max(settings.cohorts if training else 1, -(-devices // COMPLETE_UP_TO))
+        cap = max(settings.floor, -(-devices // cohorts))
+        exponents: tuple[int, ...] = self._powers if purpose == "moments" else ()
+        fixed = Fixed(
+            value_bits=settings.value_bits,
+            modulus_bits=modulus_bits(settings.value_bits, cap),
+            exponents=self._exponents if training else exponents,
+            largest_weight=self.largest_weight,
+        )
+        return Request(
+            purpose=purpose,
+            devices=devices,
+            cohorts=cohorts,
+            floor=settings.floor,
+            training=settings.training,
+            fixed=fixed,
+            task=self.task,
+            length={"train": self._layout.size, "evaluate": 0}.get(purpose, self._statistics),
+            profile=settings.profile,
+        )
+
+    def closed(self, closed: Closed) -> Step:
+        """Take a closed round and return what it changed; the job moves on to the next round."""
+        purpose = self.purpose
+        if purpose is None:
+            raise LocalProtocolError("the job has no round left to close")
+        self._done += 1
+        figures = summed(closed.totals)
+        if purpose == "powers":
+            self._bounded(figures)
+            return Step(purpose=purpose, figures=figures)
+        if purpose == "moments":
+            self.snapshot = dataclasses.replace(self.snapshot, scaling=self._scaling(figures))
+            return Step(purpose=purpose, figures=figures, snapshot=self.snapshot)
+        if purpose == "evaluate":
+            return Step(purpose=purpose, figures=figures)
+        means = [total.mean for total in closed.totals if total.mean is not None]
+        weights = [total.weight for total in closed.totals]
+        params = self._strategy.merged(self.snapshot.params, means, weights)
+        share = sum(t.saturated for t in closed.totals) / (self._layout.size * max(1, len(closed.included)))
+        self._rescale(np.average(np.stack(means), axis=0, weights=weights).astype(np.float32), share)
+        self.snapshot = dataclasses.replace(self.snapshot, params=params)
+        return Step(purpose=purpose, figures=figures, snapshot=self.snapshot, saturated=share)
+
+    def _rescale(self, mean: np.ndarray[tuple[int, ...], np.dtype[np.float32]], saturated: float) -> None:
+        """Choose the next scales: a tensor's goes down by one power at most, and up as far as it must."""
+        views = self._layout.views(mean)
+        exponents = []
+        for (name, _), old in zip(self._layout.tensors, self._exponents, strict=True):
+            largest = float(np.abs(views[name]).max()) * HEADROOM
+            wanted = math.ceil(math.log2(largest)) if largest > 0 else old
+            lowest = old + 1 if saturated > SATURATED else old - 1
+            exponents.append(max(-40, min(40, max(wanted, lowest))))
+        self._exponents = tuple(exponents)
+
+    def _bounded(self, figures: Mapping[str, list[float]]) -> None:
+        histogram = np.array(figures["powers"]).reshape(self._statistics, POWERS)
+        powers = []
+        for row in histogram:
+            nonzero = row[1:]
+            covered = np.cumsum(nonzero) >= COVERED * nonzero.sum()
+            powers.append(int(covered.argmax()) + LOWEST_POWER if nonzero.sum() else 0)
+        self._powers = tuple(powers)
+        rows = np.array(figures["rows"])
+        present = np.flatnonzero(rows[: ROW_POWERS - 1])
+        self.largest_weight = 1 << int(present.max()) if present.size else 1
+        if self._regression:
+            self.task = dataclasses.replace(self.task, target_exponent=min(59, powers[-1] + 1))
+
+    def _scaling(self, figures: Mapping[str, list[float]]) -> Scaling:
+        count = max(1.0, figures["count"][0])
+        units = np.ldexp(1.0, np.array(self._powers))
+        mean = (np.array(figures["positive"]) - np.array(figures["negative"])) / count
+        variance = np.maximum(np.array(figures["squared"]) / count - mean**2, 0)
+        deviation = np.sqrt(variance) * units
+        mean *= units
+        safe = np.where(deviation > 1e-6 * units, deviation, 1.0)
+        columns = self._columns
+        target = (float(mean[columns]), float(safe[columns])) if self._regression else (0.0, 1.0)
+        return Scaling(
+            mean=mean[:columns].astype(np.float32),
+            factor=(1 / safe[:columns]).astype(np.float32),
+            target_mean=target[0],
+            target_scale=target[1],
+        )
+
+
+def summed(totals: Sequence[Total]) -> dict[str, list[float]]:
+    """Return the figures of several cohorts, added."""
+    names = totals[0].figures.keys()
+    return {name: [sum(parts) for parts in zip(*(t.figures[name] for t in totals), strict=True)] for name in names}

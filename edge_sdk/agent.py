@@ -1,0 +1,238 @@
+"""Drives a session over a link: carries out its effects in order, fetches objects, and measures what was sent.
+
+One thread owns an agent; `handle` takes a delivery and returns. Training runs inside `handle`: the link keeps the
+connection alive from a thread of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from accord import prg
+from accord.errors import AccordError, CodecError, Refusal
+from accord.link import Delivery, Link
+from accord.plan import Plan
+from accord.records import Record
+from accord.update.pipeline import Contribution
+from accord.wire import chunks, topics
+from accord.wire.envelope import Envelope, seal
+from accord.wire.messages import TAG_OF, Masked, State, opened
+from edge_sdk.session import Session
+from edge_sdk.session_values import (
+    Arrived,
+    Charge,
+    Effect,
+    Event,
+    Fetch,
+    Fetched,
+    Finished,
+    GaveUp,
+    Keep,
+    Ledger,
+    Refused,
+    Send,
+    Work,
+    Worked,
+)
+
+
+class Worker(Protocol):
+    """Whoever does what a plan asks, such as `edge_sdk.trainer.Trainer`."""
+
+    def work(self, plan: Plan, params: bytes) -> Contribution:
+        """Return what this device contributes, or raise AccordError."""
+        ...
+
+
+class Records(Protocol):
+    """Where what binds us is written before it leaves."""
+
+    def charge(self, ledger: Ledger) -> None:
+        """Write how far this device has gone."""
+        ...
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Write the bytes of a letter that is about to leave."""
+        ...
+
+
+@dataclass
+class Traffic:
+    """Update and model bytes, both ways; the link counts the rest."""
+
+    payload_up: int = 0
+    payload_down: int = 0
+
+
+class Agent:
+    """One device on one link, in one job.
+
+    Args:
+        link: connected as this device.
+        session: sans-IO.
+        worker: does the work.
+        records: written before sent.
+        job: the job's name.
+        largest_object: bytes of the largest model that is accepted.
+        told: called with every effect worth telling (`Finished`, `Refused`).
+    """
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        session: Session,
+        worker: Worker,
+        records: Records,
+        job: str,
+        largest_object: int = 1 << 28,
+        told: Callable[[Finished | Refused], None] = lambda _effect: None,
+    ) -> None:
+        self.link, self.session, self.traffic = link, session, Traffic()
+        self._worker, self._records, self._told = worker, records, told
+        self._largest = largest_object
+        tenant, device = session.identity.tenant, session.identity.device
+        self._tenant, self._device = tenant, device
+        self._request = topics.up(tenant, device, "req")
+        self._opening = topics.job(tenant, job, "round")
+        self._mail = frozenset((topics.down(tenant, device, "cmd"), topics.down(tenant, device, "rsp")))
+        self._object: tuple[bytes, bytes] = (b"", b"")
+        self._wanted: Fetch | None = None
+        self._assembler: chunks.Assembler | None = None
+
+    def start(self, birth: int) -> None:
+        """Announce this connection and subscribe to what a device reads; call it again after a reconnect.
+
+        Args:
+            birth: a number that grows with each connection; the link's last will carries the same one.
+        """
+        for topic in sorted(self._mail):
+            self.link.subscribe(topic)
+        state = topics.up(self._tenant, self._device, "state")
+        self.link.publish(state, State(online=True, birth=birth).encode(), retain=True)
+
+    def wake(self) -> None:
+        """Listen for openings: the constraints for training hold now."""
+        self.link.subscribe(self._opening)
+
+    def rest(self) -> None:
+        """Listen for openings no more; an attempt that is under way goes on."""
+        self.link.unsubscribe(self._opening)
+
+    def handle(self, delivery: Delivery) -> None:
+        """Take one delivery; a refusal is told and changes nothing."""
+        try:
+            if delivery.topic in self._mail or delivery.topic == self._opening:
+                self._mailed(delivery.payload)
+            else:
+                self._piece(delivery.payload)
+        except Refusal as refusal:
+            self._told(Refused(reason=refusal.reason, detail=refusal.detail))
+        except CodecError as error:
+            self._told(Refused(reason="BadMessage", detail=str(error)))
+
+    def ask_again(self) -> None:
+        """Ask for what is still missing of an object; call it when pieces have stayed away for some seconds."""
+        if self._wanted is not None:
+            self._get()
+
+    def _mailed(self, data: bytes) -> None:
+        letter = Envelope.decode(data)
+        if letter.tag == TAG_OF[chunks.Manifest]:
+            self.session.check_aggregator(letter)
+            self._manifest(opened(letter, chunks.Manifest))
+        else:
+            self._carry_out(Arrived(data=data))
+
+    def _carry_out(self, event: Event) -> None:
+        for effect in self.session.step(event):
+            self._do(effect)
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Send(data=data):
+                self.link.publish(self._request, data)
+            case Charge(ledger=ledger):
+                self._records.charge(ledger)
+            case Keep(name=name, data=data):
+                self._records.keep(name, data)
+                if name == "masked":
+                    self.traffic.payload_up += len(opened(Envelope.decode(data), Masked).vector)
+            case Work(plan=plan):
+                self._work(plan)
+            case Fetch():
+                self._fetch(effect)
+            case Finished() | Refused():
+                self._told(effect)
+
+    def _work(self, plan: Plan) -> None:
+        try:
+            found = self._worker.work(plan, self._object[1])
+        except AccordError as error:
+            self._carry_out(GaveUp(reason=str(error)))
+            return
+        self._carry_out(Worked(found=found))
+
+    def _fetch(self, wanted: Fetch) -> None:
+        if self._object[0] == wanted.params_digest:
+            self._fetched(wanted)
+            return
+        if wanted.params_size > self._largest:
+            raise Refusal("TooLarge", f"a model of {wanted.params_size} bytes; at most {self._largest} are accepted")
+        if self._wanted is None or self._wanted.params_digest != wanted.params_digest:
+            self._leave_object()
+            self._assembler = None
+            if chunks.pieces(wanted.params_size) == 1:
+                one = chunks.Manifest(
+                    object=wanted.params_digest, size=wanted.params_size, hashes=(wanted.params_digest,)
+                )
+                self._assembler = chunks.Assembler(one, self._largest)
+            self.link.subscribe(topics.piece(self._tenant, wanted.params_digest.hex()), qos=0)
+        self._wanted = wanted
+        self._get()
+
+    def _get(self) -> None:
+        if self._wanted is not None:
+            have = b"" if self._assembler is None else self._assembler.have
+            self._send(chunks.Get(object=self._wanted.params_digest, have=have))
+
+    def _send(self, message: Record) -> None:
+        letter = seal(
+            TAG_OF[type(message)],
+            message.encode(),
+            key=self.session.identity.key,
+            sender=self._device,
+            recipient="aggregator",
+        )
+        self.link.publish(self._request, letter.encode())
+
+    def _manifest(self, found: chunks.Manifest) -> None:
+        wanted = self._wanted
+        if wanted is None or (found.object, found.size) != (wanted.params_digest, wanted.params_size):
+            raise Refusal("ForeignPiece", "a manifest of an object that was not asked for")
+        if self._assembler is None:
+            self._assembler = chunks.Assembler(found, self._largest)
+            self._get()
+
+    def _piece(self, data: bytes) -> None:
+        if self._assembler is None or self._wanted is None:
+            return
+        piece = chunks.Piece.decode(data)
+        self.traffic.payload_down += len(piece.data)
+        whole = self._assembler.add(piece)
+        if whole is None:
+            return
+        wanted = self._wanted
+        if prg.digest(whole) != wanted.params_digest:
+            raise Refusal("BadPiece", "the object is not the one that the opening names")
+        self._leave_object()
+        self._object = (wanted.params_digest, whole)
+        self._fetched(wanted)
+
+    def _leave_object(self) -> None:
+        if self._wanted is not None:
+            self.link.unsubscribe(topics.piece(self._tenant, self._wanted.params_digest.hex()))
+        self._wanted, self._assembler = None, None
+
+    def _fetched(self, wanted: Fetch) -> None:
+        self._carry_out(Fetched(params_digest=wanted.params_digest, bundle_digest=wanted.bundle_digest))
