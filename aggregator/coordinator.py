@@ -16,7 +16,7 @@ from accord.secagg import keys, unmasked
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import assembled, first_context, new_roster
 from accord.tensors import Layout
-from accord.update.pipeline import Form
+from accord.update.pipeline import Form, Total
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
 from accord.wire.messages import (
     TAG_OF,
@@ -67,6 +67,7 @@ from aggregator.round_values import (
     ToCohort,
     ToDevice,
 )
+from aggregator.round_values import Effect as RoundEffect
 from aggregator.round_values import Tick as RoundTick
 
 ROUND_MESSAGES: Mapping[str, type[Share] | type[Masked] | type[Unmask]] = {
@@ -83,6 +84,7 @@ class _Cohort:
     state: engine.RoundState
     root: bytes
     ended: Opened | Failed | None = None
+    total: Total | None = None
 
 
 @dataclass
@@ -149,6 +151,11 @@ class Coordinator:
                 return self._presence(event, now, clock)
             case Tick():
                 return self._tick(now, clock)
+
+    @property
+    def profile(self) -> str:
+        """The profile of the round under way or of the last one."""
+        return self._asked().profile
 
     def next_time(self) -> float | None:
         """Return when a `Tick` can change something, or None."""
@@ -390,22 +397,31 @@ class Coordinator:
                 raise Refusal("TooLate", f"cohort {held.state.name} has ended")
             return ()
         held.state, found = engine.step(held.state, event, now)
-        effects: list[Effect] = []
-        for effect in found:
-            match effect:
-                case ToDevice(device=device, message=message):
-                    data = self._sealed(message, device, held.state.context)
-                    effects.append(Send(device=device, data=data))
-                case ToCohort(devices=devices, message=message):
-                    data = self._sealed(message, held.state.name, held.state.context)
-                    effects += [Send(device=device, data=data) for device in devices]
-                case Refused(device=device, reason=reason, detail=detail):
-                    effects.append(Log(device=device, reason=reason, detail=detail))
-                case Opened() | Failed():
-                    held.ended = effect
+        effects = [sent for effect in found for sent in self._carried(attempt, held, effect)]
         if self._attempt is attempt and all(c.ended is not None for c in attempt.cohorts.values()):
             effects += self._finish(attempt, now, clock)
         return tuple(effects)
+
+    def _carried(self, attempt: _Attempt, held: _Cohort, effect: RoundEffect) -> list[Effect]:
+        """Turn what a cohort's round gives into letters, or note how it ended."""
+        context = held.state.context
+        match effect:
+            case ToDevice(device=device, message=message):
+                return [Send(device=device, data=self._sealed(message, device, context))]
+            case ToCohort(devices=devices, message=message):
+                data = self._sealed(message, held.state.name, context)
+                return [Send(device=device, data=data) for device in devices]
+            case Refused(device=device, reason=reason, detail=detail):
+                return [Log(device=device, reason=reason, detail=detail)]
+            case Opened():
+                held.ended = effect
+                try:
+                    held.total = attempt.form.decode(effect.total)
+                except CodecError as error:  # nobody in it had rows to train on
+                    held.ended = Failed(reason="NoWeight", detail=str(error))
+            case Failed():
+                held.ended = effect
+        return []
 
     def _finish(self, attempt: _Attempt, now: float, clock: int) -> list[Effect]:
         """Answer every member, and close the round or try again."""
@@ -423,11 +439,10 @@ class Coordinator:
         )
         effects = self._results(attempt)
         included: set[str] = set()
-        totals = []
         for held in opened_cohorts:
             if isinstance(held.ended, Opened):
                 included |= set(held.ended.included)
-                totals.append(attempt.form.decode(held.ended.total))
+        totals = [held.total for held in opened_cohorts if held.total is not None]
         members = {d for c in attempt.cohorts.values() for d in c.state.members}
         effects.append(self._outcome(plan, "closed", "", len(included)))
         late = {d for d in included if d in attempt.gone}

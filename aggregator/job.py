@@ -131,6 +131,12 @@ class Job:
             profile=settings.profile,
         )
 
+    def skip(self) -> None:
+        """Go on after a training round that gave no sum: the model stays as it is."""
+        if self.purpose != "train":
+            raise LocalProtocolError("only a training round can be skipped")
+        self._done += 1
+
     def closed(self, closed: Closed) -> Step:
         """Take a closed round and return what it changed; the job moves on to the next round."""
         purpose = self.purpose

@@ -1,1 +1,1 @@
-"""A whole fleet on one machine: in one process, or as processes over MQTT."""
+"""A whole fleet on one machine: in one process (`simulate`), or as processes over MQTT (`accord demo`)."""

@@ -1,0 +1,145 @@
+"""One simulated device: a real session and agent on a memory link, which can lose power at a chosen step."""
+
+from dataclasses import dataclass, field
+
+from accord.entropy import Entropy
+from accord.link.memory import MemoryBroker, MemoryLink
+from accord.link.port import Will
+from accord.tensors import Layout
+from accord.wire import topics
+from accord.wire.messages import State
+from edge_sdk.agent import Agent, Traffic, Worker
+from edge_sdk.session import Session
+from edge_sdk.session_values import Finished, Identity, Ledger, Limits, Refused
+
+STAGES = ("join", "share", "masked", "unmask")
+"""Where a device can lose power: before the letter of that name leaves."""
+
+
+class PowerCut(Exception):  # noqa: N818 - what happens, not what is wrong
+    """The device went without a word, in the middle of a step."""
+
+
+@dataclass
+class _Disk:
+    """What survives a power cut, and the step before which the power goes."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    fatal: str = ""
+
+    def charge(self, ledger: Ledger) -> None:
+        """Write the ledger; JOIN leaves next."""
+        self.ledger = ledger
+        self._maybe("join")
+
+    def keep(self, name: str, data: bytes) -> None:  # noqa: ARG002 - the in-memory disk keeps no letters
+        """Write a letter that leaves next."""
+        self._maybe(name)
+
+    def _maybe(self, name: str) -> None:
+        if self.fatal == name:
+            raise PowerCut
+
+
+class SimulatedDevice:
+    """A device and its power switch.
+
+    Args:
+        broker: the fleet's.
+        identity: who it is.
+        limits: what it refuses.
+        layout: of the model.
+        bundle_digest: of the bundle that it holds.
+        worker: does what plans ask.
+        job: the job's name.
+        entropy: the device's own.
+        clock: wall time in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: MemoryBroker,
+        identity: Identity,
+        limits: Limits,
+        layout: Layout,
+        bundle_digest: bytes,
+        worker: Worker,
+        job: str,
+        entropy: Entropy,
+        clock: int,
+    ) -> None:
+        self.name = identity.device
+        self.refusals: list[Refused] = []
+        self.participations = 0
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self.payload = Traffic()
+        self._broker, self._identity, self._limits, self._layout = broker, identity, limits, layout
+        self._bundle, self._worker, self._job, self._entropy, self._clock = bundle_digest, worker, job, entropy, clock
+        self._disk = _Disk()
+        self._birth = 0
+        self._link: MemoryLink
+        self._agent: Agent
+        self.alive = False
+        self.boot()
+
+    def boot(self) -> None:
+        """Switch the device on: a new connection and a new session from what the disk holds."""
+        self._birth += 1
+        state = topics.up(self._identity.tenant, self.name, "state")
+        will = Will(topic=state, payload=State(online=False, birth=self._birth).encode())
+        self._link = self._broker.connect(self.name, will)
+        self._link.bytes_up, self._link.bytes_down = self.bytes_up, self.bytes_down
+        session = Session(
+            identity=self._identity,
+            limits=self._limits,
+            layout=self._layout,
+            bundle_digest=self._bundle,
+            entropy=self._entropy,
+            ledger=self._disk.ledger,
+            now=self._clock,
+        )
+        self._agent = Agent(
+            link=self._link, session=session, worker=self._worker, records=self._disk, job=self._job, told=self._told
+        )
+        self._agent.traffic = self.payload
+        self._agent.start(self._birth)
+        self.alive = True
+
+    def wake(self, fatal: str = "") -> None:
+        """Take part from now on; lose power before the letter called `fatal` leaves."""
+        if not self.alive:
+            self.boot()
+        self._disk.fatal = fatal
+        self._agent.wake()
+
+    def rest(self) -> None:
+        """Take part no more."""
+        self._disk.fatal = ""
+        if self.alive:
+            self._agent.rest()
+
+    def pump(self) -> bool:
+        """Handle every delivery that is here; return whether there was one."""
+        busy = False
+        while self.alive and (delivery := self._link.receive(0)) is not None:
+            busy = True
+            try:
+                self._agent.handle(delivery)
+            except PowerCut:
+                self.alive = False
+                self._link.die()
+        self.bytes_up, self.bytes_down = self._link.bytes_up, self._link.bytes_down
+        return busy
+
+    def ask_again(self) -> None:
+        """Ask for pieces that stayed away."""
+        if self.alive:
+            self._agent.ask_again()
+
+    def _told(self, effect: Finished | Refused) -> None:
+        if isinstance(effect, Refused):
+            self.refusals.append(effect)
+        elif effect.included and effect.status == "closed":
+            self.participations += 1

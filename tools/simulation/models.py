@@ -1,0 +1,64 @@
+"""The bundle and the runtime for what a person called the model: a builder's name, an ONNX file, or a bundle."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accord.bundle.archive import Bundle, read_bundle
+from accord.entropy import Entropy
+from accord.errors import UsageError
+from accord.runtimes import Runtime, check_golden, open_runtime, reference
+from simulation.task import Task
+
+LOSS = {"classification": "softmax", "binary": "binary", "regression": "mse"}
+LARGEST = 1 << 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A bundle, its bytes, and a runtime that has passed the bundle's golden vectors."""
+
+    bundle: Bundle = field(repr=False)
+    data: bytes = field(repr=False)
+    runtime: Runtime = field(repr=False)
+
+
+def make(name: str, row_shape: tuple[int, ...], task: Task, batch: int, entropy: Entropy) -> Model:
+    """Return the model that `name` asks for.
+
+    Args:
+        name: `linear`, `mlp:64,32`, `cnn:small`, an ONNX file, or a bundle.
+        row_shape: of one row of the data.
+        task: decides outputs and loss.
+        batch: the largest batch.
+        entropy: decides initial weights.
+
+    Raises:
+        UsageError: the file is missing, or the model does not fit the data.
+    """
+    path = Path(name)
+    if path.is_file() and path.suffix != ".onnx":
+        if path.stat().st_size > LARGEST:
+            raise UsageError(f"{name} is larger than {LARGEST} bytes")
+        data = path.read_bytes()
+    elif name.split(":", maxsplit=1)[0] in ("linear", "mlp"):
+        data = reference.make_bundle(name, row_shape, task.outputs, LOSS[task.kind], batch, entropy)
+    else:
+        try:
+            import quantize  # noqa: PLC0415 - onnx is needed for these models only
+        except ModuleNotFoundError as error:
+            raise UsageError(f"--model {name} needs {error.name}: pip install 'accord-fl[quantize]'") from error
+        data = quantize.make_bundle(name, row_shape, task.outputs, LOSS[task.kind], batch, entropy)
+    bundle = read_bundle(data, limit=LARGEST, publisher=None)
+    manifest = bundle.manifest
+    if (manifest.input_shape, manifest.outputs, manifest.loss) != (row_shape, task.outputs, LOSS[task.kind]):
+        raise UsageError(
+            f"the model takes rows of shape {manifest.input_shape} and gives {manifest.outputs} outputs for "
+            f"{manifest.loss}; the data has rows of shape {row_shape} and needs {task.outputs} for {LOSS[task.kind]}",
+        )
+    if manifest.batch < batch:
+        raise UsageError(
+            f"the bundle was made for batches of at most {manifest.batch}: use --batch-size {manifest.batch}"
+        )
+    runtime = open_runtime(bundle)
+    check_golden(runtime, bundle)
+    return Model(bundle=bundle, data=data, runtime=runtime)

@@ -1,0 +1,76 @@
+"""What a person asks `simulate` for: every option with its default, checked before anything is loaded."""
+
+from dataclasses import dataclass
+
+from accord.errors import UsageError
+from accord.plan import MICRO
+from accord.plan import Training as PlanTraining
+from simulation.task import KINDS
+
+TRANSFORMS = ("none", "log", "log1p")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationSettings:
+    """The options of one simulation, with the command line's defaults.
+
+    Raises:
+        UsageError: an option is out of its range; the message names it.
+    """
+
+    data: str
+    devices: int = 10
+    partition: str = "iid"
+    model: str = "mlp:64"
+    task: str | None = None
+    target_transform: str = "none"
+    rounds: int = 60
+    devices_per_round: int = 12
+    cohorts: int = 1
+    local_epochs: int = 2
+    batch_size: int = 32
+    lr: float = 0.05
+    momentum: float = 0.0
+    proximal_mu: float = 0.0
+    dropout: float = 0.0
+    secure_aggregation: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole = (
+            ("--devices", self.devices, 3, 100_000),
+            ("--rounds", self.rounds, 1, 1_000_000),
+            ("--devices-per-round", self.devices_per_round, 3, 100_000),
+            ("--cohorts", self.cohorts, 1, 10_000),
+            ("--local-epochs", self.local_epochs, 1, 10_000),
+            ("--batch-size", self.batch_size, 1, 65_536),
+        )
+        for name, value, low, high in whole:
+            if not low <= value <= high:
+                raise UsageError(f"{name} {value} is out of range: use {low} to {high}")
+        rates = (("--lr", self.lr, 1e-6, 1000.0), ("--momentum", self.momentum, 0.0, 0.999999))
+        for name, rate, lowest, highest in (*rates, ("--proximal-mu", self.proximal_mu, 0.0, 1000.0)):
+            if not lowest <= rate <= highest:
+                raise UsageError(f"{name} {rate} is out of range: use {lowest:g} to {highest:g}")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"--dropout {self.dropout} is out of range: use 0 to below 1, such as 0.2")
+        if self.task is not None and self.task not in KINDS:
+            raise UsageError(f"--task {self.task} is unknown: use one of {', '.join(KINDS)}")
+        if self.target_transform not in TRANSFORMS:
+            raise UsageError(f"--target-transform {self.target_transform} is unknown: use {', '.join(TRANSFORMS)}")
+        if self.cohorts * 3 > self.devices_per_round:
+            raise UsageError(
+                f"--cohorts {self.cohorts} needs at least {3 * self.cohorts} devices per round, "
+                f"not {self.devices_per_round}",
+            )
+
+    @property
+    def training(self) -> PlanTraining:
+        """How devices train, as the plan says it."""
+        return PlanTraining(
+            epochs=self.local_epochs,
+            batch_size=self.batch_size,
+            learning_rate=round(self.lr * MICRO),
+            momentum=round(self.momentum * MICRO),
+            proximal=round(self.proximal_mu * MICRO),
+        )

@@ -1,0 +1,258 @@
+"""`simulate`: the real protocol on one's own partitioned data, in one process, with a history to look at.
+
+Every device has a session, keys and masks of its own; only the network, the clock and the entropy are stand-ins. The
+entropy is seeded, so a simulation protects nobody's data: it shows what a fleet would do.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+from accord.entropy import Entropy, SeededEntropy
+from accord.errors import UsageError
+from accord.link.memory import Faults
+from accord.plan import Task as PlanTask
+from accord.prg import digest
+from accord.update.snapshot import Snapshot, columns_of, unscaled
+from aggregator.coordinator_values import Closed
+from aggregator.job import Job, JobSettings
+from aggregator.strategies.fedavg import FedAvg
+from edge_sdk.trainer import Rows, Trainer
+from simulation import datasets, evaluation, models
+from simulation.fleet import Attempted, SimulatedFleet, failed
+from simulation.history import Abort, DeviceRow, History, RoundRow
+from simulation.metrics import Evaluation
+from simulation.partition import DeviceData, Partition, by_owner, deal, parse_scheme
+from simulation.settings import SimulationSettings
+from simulation.task import Task
+
+FLOOR = 3
+Told = Callable[[RoundRow], None]
+
+
+def simulate(
+    data: str | datasets.Dataset,
+    *,
+    told: Told = lambda _row: None,
+    faults: Faults | None = None,
+    **options: object,
+) -> History:
+    """Train a model over simulated devices and return the history.
+
+    Args:
+        data: `digits`, `breast-cancer`, `fashion-mnist`, a path to an `.npz` file, or a `Dataset`.
+        told: called with each round as soon as it has closed.
+        faults: how the network misbehaves; None means not at all.
+        options: the command line's, with underscores: `devices`, `partition`, `model`, `task`, `rounds`,
+            `devices_per_round`, `local_epochs`, `batch_size`, `lr`, `momentum`, `dropout`, `cohorts`, `seed`,
+            `secure_aggregation` (True or False) and others of `SimulationSettings`.
+
+    Raises:
+        UsageError: an option or the data can't be used; the message says what to do.
+        AccordError: the statistics rounds could not be closed.
+    """
+    name = data if isinstance(data, str) else data.name
+    settings = SimulationSettings(data=name, **options)  # type: ignore[arg-type]
+    dataset = datasets.load(data) if isinstance(data, str) else data
+    return _Simulation(settings, dataset, faults, told).run()
+
+
+class _Simulation:
+    """One run, from data to history."""
+
+    def __init__(
+        self, settings: SimulationSettings, dataset: datasets.Dataset, faults: Faults | None, told: Told
+    ) -> None:
+        entropy: Entropy = SeededEntropy(settings.seed)
+        self.notes: list[str] = []
+        self.settings, self.told = settings, told
+        self.task: Task = dataset.task(settings.task)  # type: ignore[arg-type]
+        self.notes.append(self.task.sentence)
+        encoded = dataset.encode(self.task)
+        if settings.target_transform != "none" and self.task.kind != "regression":
+            raise UsageError(f"--target-transform {settings.target_transform} is for regression, not {self.task.kind}")
+        self.partition = self._dealt(encoded, entropy)
+        self.dropped = {row.device: row.train + row.test for row in dataset.dropped}
+        self.held = [d for d in self.partition.devices if len(d.y_train) or len(d.y_test)]
+        self._described()
+        self.model = models.make(
+            settings.model, dataset.row_shape, self.task, settings.batch_size, entropy.child("model")
+        )
+        runtime, manifest = self.model.runtime, self.model.bundle.manifest
+        columns = columns_of(manifest.input_shape)
+        start = Snapshot(params=self.model.bundle.params.copy(), scaling=unscaled(columns))
+        workers = {
+            d.device: Trainer(
+                runtime,
+                manifest.input_shape,
+                Rows(x_train=d.x_train, y_train=d.y_train, x_test=d.x_test, y_test=d.y_test),
+                entropy.child("trainer", d.device),
+            )
+            for d in self.held
+        }
+        self.fleet = SimulatedFleet(
+            workers=workers,
+            layout=runtime.layout,
+            params=start.encode(),
+            bundle=self.model.data,
+            entropy=entropy,
+            faults=faults,
+            dropout=settings.dropout,
+        )
+        per_round = min(settings.devices_per_round, len(self.held))
+        if per_round < settings.devices_per_round:
+            self.notes.append(
+                f"--devices-per-round {settings.devices_per_round} is more than there are: {per_round} take part"
+            )
+        self.job = Job(
+            settings=JobSettings(
+                rounds=settings.rounds,
+                devices=len(self.held),
+                devices_per_round=per_round,
+                cohorts=settings.cohorts,
+                floor=FLOOR,
+                training=settings.training,
+                task=PlanTask(
+                    kind=self.task.kind,
+                    outputs=manifest.outputs,
+                    target_exponent=0,
+                    transform=settings.target_transform,
+                ),
+                profile="standard" if settings.secure_aggregation else "off",
+            ),
+            layout=runtime.layout,
+            exponents=manifest.exponents,
+            snapshot=start,
+            columns=columns,
+            strategy=FedAvg(),
+        )
+        self.rows: list[RoundRow] = []
+        self.dropouts = dict.fromkeys(workers, 0)
+
+    def _dealt(self, dataset: datasets.Dataset, entropy: Entropy) -> Partition:
+        if dataset.c_train is not None:
+            return by_owner(dataset)
+        return deal(dataset, parse_scheme(self.settings.partition), self.settings.devices, entropy, kind=self.task.kind)
+
+    def _described(self) -> None:
+        """Say what is special about the devices, and refuse a fleet that can't sum anything."""
+        parts = (
+            ("no rows at all and are left out", self.partition.without_rows),
+            (
+                "test rows only: they evaluate and weigh nothing",
+                tuple(d for d in self.partition.without_training if d not in self.partition.without_rows),
+            ),
+            ("training rows of one label", self.partition.one_label if self.task.kind != "regression" else ()),
+            ("rows left out because a value was not finite", tuple(d for d, n in self.dropped.items() if n)),
+        )
+        for what, names in parts:
+            if names:
+                shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+                self.notes.append(f"{len(names)} devices have {what}: {shown}")
+        if len(self.held) < FLOOR:
+            raise UsageError(f"{len(self.held)} devices have rows; a secure sum needs at least {FLOOR}")
+        if len([d for d in self.held if len(d.y_train)]) == 0:
+            raise UsageError("no device has rows to train on")
+
+    def run(self) -> History:
+        """Run the job's rounds and return the history."""
+        names = [d.device for d in self.held]
+        pending: RoundRow | None = None
+        while (request := self.job.request()) is not None:
+            training = request.purpose == "train"
+            awake = self.fleet.choose(request.devices, names) if training else names
+            before, started = self._counters(awake), time.perf_counter()
+            attempted = self.fleet.round(request, awake, dropouts=training)
+            if attempted.closed is None:
+                if not training:
+                    raise failed(attempted, f"the {request.purpose} round")
+                self.job.skip()
+            else:
+                pending = self._took(attempted.closed, pending)
+            if training:
+                if pending is not None:
+                    self._tell(pending)
+                pending = self._row(attempted, awake, before, time.perf_counter() - started)
+        if pending is not None:
+            self._tell(pending)
+        return self._history()
+
+    def _took(self, closed: Closed, pending: RoundRow | None) -> RoundRow | None:
+        """Let the job take a closed round; its tail says how good the model of the round before is."""
+        step = self.job.closed(closed)
+        if step.snapshot is not None:
+            self.fleet.release(step.snapshot.encode())
+        if pending is not None and "loss" in step.figures:
+            return dataclasses.replace(pending, evaluation=evaluation.of_sums(self.task.kind, step.figures))
+        return pending
+
+    def _tell(self, row: RoundRow) -> None:
+        self.rows.append(row)
+        self.told(row)
+
+    def _counters(self, names: Sequence[str]) -> tuple[int, int, int, int]:
+        devices = [self.fleet.devices[name] for name in names]
+        return (
+            sum(d.bytes_up for d in devices),
+            sum(d.bytes_down for d in devices),
+            sum(d.payload.payload_up for d in devices),
+            sum(d.payload.payload_down for d in devices),
+        )
+
+    def _row(
+        self, attempted: Attempted, awake: Sequence[str], before: tuple[int, int, int, int], seconds: float
+    ) -> RoundRow:
+        up, down, payload_up, payload_down = (
+            (now - then) / len(awake) for now, then in zip(self._counters(awake), before, strict=True)
+        )
+        closed = attempted.closed
+        for name in () if closed is None else closed.dropped:
+            self.dropouts[name] += 1
+        last = attempted.aborted[-1].attempt if closed is None else closed.attempt
+        return RoundRow(
+            round=len(self.rows) + 1,
+            attempt=last,
+            evaluation=Evaluation(rows=0),
+            participants=0 if closed is None else len(closed.included),
+            dropouts=len(awake) if closed is None else len(closed.dropped),
+            recovered=0 if closed is None else len(closed.recovered),
+            cohorts=self.settings.cohorts if closed is None else len(closed.totals),
+            payload_bytes_up=payload_up,
+            payload_bytes_down=payload_down,
+            control_bytes_up=up - payload_up,
+            control_bytes_down=down - payload_down,
+            seconds=seconds,
+            aborted=tuple(Abort(attempt=a.attempt, reason=a.reason, detail=a.detail) for a in attempted.aborted),
+        )
+
+    def _history(self) -> History:
+        snapshot = self.job.snapshot
+        origins = dict(self.partition.origins)
+        special = {
+            **dict.fromkeys(self.partition.one_label, "one label"),
+            **dict.fromkeys(self.partition.without_training, "test rows only"),
+            **dict.fromkeys(self.partition.without_rows, "no rows"),
+        }
+        return History(
+            kind=self.task.kind,
+            rounds=tuple(self.rows),
+            final=evaluation.pooled(
+                self.task.kind, self.settings.target_transform, self.model.runtime, snapshot, self.held
+            ),
+            devices=tuple(self._device(d, origins, special) for d in self.partition.devices),
+            model_digest=digest(snapshot.encode()).hex(),
+            notes=tuple(self.notes),
+        )
+
+    def _device(self, data: DeviceData, origins: dict[str, str], special: dict[str, str]) -> DeviceRow:
+        simulated = self.fleet.devices.get(data.device)
+        return DeviceRow(
+            device=data.device,
+            origin=origins[data.device],
+            train_rows=len(data.y_train),
+            test_rows=len(data.y_test),
+            dropped_rows=self.dropped.get(origins[data.device], 0),
+            participations=0 if simulated is None else simulated.participations,
+            dropouts=self.dropouts.get(data.device, 0),
+            notes=(special[data.device],) if data.device in special else (),
+        )
