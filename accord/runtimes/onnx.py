@@ -3,6 +3,8 @@
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -77,7 +79,7 @@ class OnnxRuntime:
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         options.enable_mem_pattern = False  # a fifth less memory at the same speed; batches may be ragged
         options.log_severity_level = 3
-        self._open = lambda graph: _session(runtime, options, graph)
+        self._open: Callable[[bytes], Any] = partial(_session, runtime, options)
         self._session = self._open(bundle.train)
         self._train = bundle.train
         self._forward: Any = None

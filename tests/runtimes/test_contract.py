@@ -1,0 +1,141 @@
+"""What every runtime must do, asked of each: the same numbers, any number of rows, wrong shapes by name."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from accord.bundle.archive import Bundle, read_bundle
+from accord.entropy import SeededEntropy
+from accord.errors import UsageError
+from accord.runtimes import Runtime, check_golden, open_runtime
+from quantize import make_bundle
+
+MODELS = [
+    ("linear", (5,), 3, "softmax"),
+    ("mlp:8,6", (2, 3), 4, "softmax"),
+    ("linear", (5,), 1, "binary"),
+    ("mlp:7", (5,), 2, "binary"),
+    ("mlp:7", (5,), 1, "mse"),
+    ("linear", (4,), 2, "mse"),
+]
+BATCH = 16
+
+
+@pytest.fixture(params=MODELS, ids=lambda m: f"{m[0]} {m[3]} {m[2]}", scope="module")
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    model, shape, outputs, loss = request.param
+    return read_bundle(make_bundle(model, shape, outputs, loss, BATCH, SeededEntropy(7)))
+
+
+@pytest.fixture(params=["reference", "onnx"])
+def runtime(request: pytest.FixtureRequest, bundle: Bundle) -> Runtime:
+    return open_runtime(bundle, request.param)
+
+
+def rows(bundle: Bundle, count: int) -> tuple[Any, Any]:
+    rng = np.random.default_rng(count)
+    manifest = bundle.manifest
+    x = rng.standard_normal((count, *manifest.input_shape)).astype(np.float32)
+    if manifest.loss == "mse":
+        return x, rng.standard_normal((count, *manifest.target_shape)).astype(np.float32)
+    return x, rng.integers(0, manifest.outputs if manifest.loss == "softmax" else 2, (count, *manifest.target_shape))
+
+
+def test_golden_vectors_hold(bundle: Bundle, runtime: Runtime) -> None:
+    assert check_golden(runtime, bundle) < 1e-5
+    assert runtime.layout == bundle.manifest.layout
+
+
+@pytest.mark.parametrize("count", [1, 2, 15, BATCH])
+def test_ragged_batches_are_means(bundle: Bundle, runtime: Runtime, count: int) -> None:
+    x, y = rows(bundle, count)
+    loss, gradient = runtime.gradients(bundle.params, x, y)
+    each = [runtime.gradients(bundle.params, x[i : i + 1], y[i : i + 1]) for i in range(count)]
+    assert loss == pytest.approx(np.mean([one for one, _ in each]), rel=1e-5)
+    mean = np.mean([g for _, g in each], axis=0)
+    assert np.abs(gradient - mean).max() <= 1e-5 * np.abs(mean).max()
+
+
+def test_runtimes_give_the_same_numbers(bundle: Bundle) -> None:
+    one, other = open_runtime(bundle, "reference"), open_runtime(bundle, "onnx")
+    x, y = rows(bundle, 13)
+    for seed in range(3):
+        params = bundle.params + np.random.default_rng(seed).normal(0, 0.3, bundle.params.size).astype(np.float32)
+        first, second = one.gradients(params, x, y), other.gradients(params, x, y)
+        assert first[0] == pytest.approx(second[0], rel=1e-5)
+        assert np.abs(first[1] - second[1]).max() <= 1e-5 * np.abs(first[1]).max()
+        assert np.allclose(one.predict(params, x), other.predict(params, x), atol=1e-5)
+
+
+def test_out_is_filled_and_parameters_are_left_alone(bundle: Bundle, runtime: Runtime) -> None:
+    x, y = rows(bundle, 4)
+    out = np.full(bundle.params.size, np.nan, np.float32)
+    loss, gradient = runtime.gradients(bundle.params, x, y, out)
+    assert gradient is out
+    assert np.isfinite(out).all()
+    again, fresh = runtime.gradients(bundle.params, x, y)
+    assert fresh is not out
+    assert again == loss
+    assert np.array_equal(fresh, out)
+
+
+def test_parameters_that_change_in_place_are_seen(bundle: Bundle, runtime: Runtime) -> None:
+    x, y = rows(bundle, 4)
+    params = bundle.params.copy()
+    before, _ = runtime.gradients(params, x, y)
+    params *= np.float32(0.5)
+    after, _ = runtime.gradients(params, x, y)
+    assert before != after
+    assert after == runtime.gradients(params.copy(), x, y)[0]
+
+
+@pytest.mark.parametrize("count", [0, 1, BATCH + 3, 1_100])
+def test_any_number_of_rows_is_predicted(bundle: Bundle, runtime: Runtime, count: int) -> None:
+    x, _ = rows(bundle, max(count, 1))
+    found = runtime.predict(bundle.params, x[:count])
+    assert found.shape == (count, bundle.manifest.outputs)
+    assert found.dtype == np.float32
+    if count > 1:
+        assert np.allclose(found[-1], runtime.predict(bundle.params, x[-1:])[0], atol=1e-5)
+
+
+def test_other_dtypes_and_orders_are_taken(bundle: Bundle, runtime: Runtime) -> None:
+    x, y = rows(bundle, 6)
+    loss, _ = runtime.gradients(bundle.params, x, y)
+    odd = np.asfortranarray(np.repeat(x.astype(np.float64), 2, axis=0)[::2])
+    kinds = (np.int8, np.uint8, np.int64) if bundle.manifest.loss == "softmax" else (np.float64, np.float32)
+    for kind in kinds:
+        assert runtime.gradients(bundle.params, odd, y.astype(kind))[0] == pytest.approx(loss, rel=1e-5)
+
+
+def test_wrong_shapes_are_refused_by_name(bundle: Bundle, runtime: Runtime) -> None:
+    x, y = rows(bundle, 4)
+    with pytest.raises(UsageError, match="rows of shape"):
+        runtime.gradients(bundle.params, x[..., :-1], y)
+    with pytest.raises(UsageError, match="rows of shape"):
+        runtime.predict(bundle.params, x[..., :-1])
+    with pytest.raises(UsageError, match="targets of shape"):
+        runtime.gradients(bundle.params, x, y[:3])
+    with pytest.raises(UsageError, match="a batch of 1 to"):
+        runtime.gradients(bundle.params, x[:0], y[:0])
+    with pytest.raises(UsageError, match="a batch of 1 to"):
+        runtime.gradients(bundle.params, *rows(bundle, BATCH + 1))
+    with pytest.raises(UsageError, match="float32"):
+        runtime.gradients(bundle.params.astype(np.float64), x, y)
+    with pytest.raises(UsageError, match="parameters is expected"):
+        runtime.gradients(bundle.params[:-1].copy(), x, y)
+
+
+def test_labels_outside_the_classes_are_refused(bundle: Bundle, runtime: Runtime) -> None:
+    x, y = rows(bundle, 4)
+    if bundle.manifest.loss == "mse":
+        return
+    for wrong in (-1, bundle.manifest.outputs + 2):
+        bad = y.copy()
+        bad[2] = wrong
+        with pytest.raises(UsageError, match="label"):
+            runtime.gradients(bundle.params, x, bad)
+    if bundle.manifest.loss == "softmax":
+        with pytest.raises(UsageError, match="integers"):
+            runtime.gradients(bundle.params, x, y.astype(np.float32))

@@ -1,0 +1,97 @@
+"""The backward pass: walks the forward nodes in reverse and lets each rule write its part. Knows no operator itself."""
+
+from dataclasses import dataclass
+
+import onnx
+
+from accord.errors import UsageError
+from quantize.differentiate import convolution, dense, elementwise, normalisation, pooling, shaping
+from quantize.differentiate.losses import LOSSES
+from quantize.differentiate.registry import rule_of
+from quantize.differentiate.tape import Tape, initialisers
+from quantize.network import IR_VERSION, OPSET, Network
+
+FAMILIES = (convolution, dense, elementwise, normalisation, pooling, shaping)
+"""Importing a family enters its rules into the registry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingGraph:
+    """A model that computes loss, outputs and gradients.
+
+    `input_names` are x, y and the parameters; `output_names` the loss, the outputs and the gradients, in one order.
+    """
+
+    model: onnx.ModelProto
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+
+
+def training_graph(network: Network, loss: str) -> TrainingGraph:
+    """Return the training graph of a network: opset 20, IR 9, nothing but plain operators, any number of rows.
+
+    Args:
+        network: the forward model.
+        loss: softmax, binary or mse.
+
+    Raises:
+        UsageError: an operator has no rule, or a weight does not reach the output.
+    """
+    tape = Tape(network)
+    y = tape.fresh("y")
+    value, slope = LOSSES[loss](tape, network.output, y, network.outputs)
+    slopes = _backward(tape, network.output, slope)
+    lost = [name for name in network.params if name not in slopes]
+    if lost:
+        raise UsageError(f"weight {lost[0]!r} does not change the output, so it can't be trained")
+    gradients = [(f"grad/{name}", slopes[name]) for name in network.params]
+    named = {"loss": value, "outputs": network.output, **dict(gradients)}
+    renamed = {tape.fresh(wished): source for wished, source in named.items()}
+    _name_outputs(tape, renamed)
+    return TrainingGraph(
+        model=_model(tape, network, y, tuple(renamed), loss),
+        input_names=(network.x, y, *network.params),
+        output_names=tuple(renamed),
+    )
+
+
+def _backward(tape: Tape, output: str, slope: str) -> dict[str, str]:
+    """Append the backward pass and return the name of each trainable tensor's slope."""
+    slopes: dict[str, str] = {output: slope}
+    for node in reversed(tape.network.nodes):
+        if not tape.wanted(node.output[0]) or node.output[0] not in slopes:
+            continue
+        forward = next(copy for copy in tape.nodes if copy.output[0] == node.output[0])
+        for place, found in rule_of(node)(tape, forward, slopes[node.output[0]]).items():
+            name = node.input[place]
+            if tape.wanted(name):
+                slopes[name] = tape.add("Add", slopes[name], found) if name in slopes else found
+    return slopes
+
+
+def _name_outputs(tape: Tape, names: dict[str, str]) -> None:
+    """Let each output bear its own name, also where two gradients are one and the same tensor."""
+    for wished, source in names.items():
+        tape.nodes.append(onnx.helper.make_node("Identity", [source], [wished], name=wished))
+
+
+def _model(tape: Tape, network: Network, y: str, outputs: tuple[str, ...], loss: str) -> onnx.ModelProto:
+    helper, kinds = onnx.helper, onnx.TensorProto
+    info = helper.make_tensor_value_info
+    shape = network.shapes[network.x][1:]
+    target = info(y, kinds.INT64, ["N"]) if loss == "softmax" else info(y, kinds.FLOAT, ["N", network.outputs])
+    shapes: list[list[int | str]] = [[], ["N", network.outputs], *(list(v.shape) for v in network.params.values())]
+    used = {name for node in tape.nodes for name in node.input}
+    graph = helper.make_graph(
+        tape.nodes,
+        "train",
+        [
+            info(network.x, kinds.FLOAT, ["N", *shape]),
+            target,
+            *(info(name, kinds.FLOAT, list(value.shape)) for name, value in network.params.items()),
+        ],
+        [info(name, kinds.FLOAT, dims) for name, dims in zip(outputs, shapes, strict=True)],
+        initialisers(tape.constants, used),
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="accord")
