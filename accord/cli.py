@@ -36,6 +36,12 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command(
+        name="simulate",
+        module="simulation.simulate_cli",
+        extra="simulation",
+        sentence="Train over simulated devices in one process, with the real protocol.",
+    ),
+    Command(
         name="version",
         module="accord.version_cli",
         extra="",

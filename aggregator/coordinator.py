@@ -439,13 +439,14 @@ class Coordinator:
         )
         effects = self._results(attempt)
         included: set[str] = set()
+        recovered: set[str] = set()
         for held in opened_cohorts:
             if isinstance(held.ended, Opened):
                 included |= set(held.ended.included)
+                recovered |= set(held.ended.recovered)
         totals = [held.total for held in opened_cohorts if held.total is not None]
         members = {d for c in attempt.cohorts.values() for d in c.state.members}
         effects.append(self._outcome(plan, "closed", "", len(included)))
-        late = {d for d in included if d in attempt.gone}
         effects.append(
             Closed(
                 round=plan.round,
@@ -453,7 +454,7 @@ class Coordinator:
                 totals=tuple(totals),
                 included=tuple(sorted(included)),
                 dropped=tuple(sorted((members | set(attempt.offered)) - included)),
-                recovered=tuple(sorted(late)),
+                recovered=tuple(sorted(recovered)),
                 lost_cohorts=tuple(c.ended.reason for c in failed if isinstance(c.ended, Failed)),
             )
         )

@@ -225,7 +225,7 @@ def _closed(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ..
             effects = (ToCohort(devices=expected, message=message),)
         case server.Unmasking() | unmasked.Confirming() as stage:
             total = stage.close(state.plan.fixed.modulus_bits)
-            effects = (Opened(total=total, included=stage.survivors, survivors=survivors),)
+            effects = (Opened(total=total, included=stage.survivors, recovered=stage.recovered, survivors=survivors),)
         case _:
             raise LocalProtocolError(f"nothing can be closed in {state.phase.value}")
     deadline = now + state.windows.of(phase) if TRANSITIONS[phase] else state.deadline

@@ -84,6 +84,7 @@ class Opened:
 
     total: Ring = field(repr=False)
     included: tuple[str, ...]
+    recovered: tuple[str, ...]
     survivors: bytes
 
 

@@ -137,6 +137,11 @@ class Unmasking:
         return tuple(self.cohort.devices[place] for place in self._alive)
 
     @property
+    def recovered(self) -> tuple[str, ...]:
+        """The devices that dealt shares and dropped out: their masks are opened and taken off the sum."""
+        return tuple(self.cohort.devices[place] for place in sorted(set(self._dealt) - set(self._alive)))
+
+    @property
     def complete(self) -> bool:
         """Whether every survivor has answered."""
         return len(self._sealed) == len(self._alive)

@@ -74,6 +74,7 @@ class Confirming:
 
     def __init__(self, alive: tuple[str, ...], needed: int, total: ring.Ring) -> None:
         self.survivors = alive
+        self.recovered: tuple[str, ...] = ()
         self.wrong_holders: set[str] = set()
         self._needed, self._sum = needed, total
         self._confirmed: set[str] = set()

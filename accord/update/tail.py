@@ -30,9 +30,9 @@ class Field:
 def fields(task: Task) -> tuple[Field, ...]:
     """Return the tail of a task, in wire order; regression sums are in original units."""
     count = Field(name="count", length=1, bits=_COUNT_BITS, exponent=0)
-    loss = Field(name="loss", length=1, bits=_SUM_BITS, exponent=-16)
+    loss = Field(name="loss", length=1, bits=_SUM_BITS, exponent=-20)
     if task.kind == "regression":
-        one, two = task.target_exponent - 16, 2 * task.target_exponent - 16
+        one, two = task.target_exponent - 24, 2 * task.target_exponent - 24
         return (
             count,
             loss,

@@ -1,0 +1,98 @@
+"""`accord simulate`: options in, a live table or one JSON object out."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from simulation.history import History, RoundRow
+from simulation.live import LiveTable
+from simulation.report import render
+from simulation.settings import TRANSFORMS, SimulationSettings
+from simulation.simulate import simulate
+from simulation.task import KINDS
+
+DATA_HELP = """digits, breast-cancer, fashion-mnist, or a file FILE.npz with the arrays x_train, y_train, c_train,
+x_test, y_test, c_test: x is N x features or N x channels x height x width of numbers, y the labels or targets, c the
+device of each row (leave both c_ arrays out to have the rows dealt by --partition)"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options; the defaults are those of `SimulationSettings`."""
+    default = SimulationSettings(data="")
+    parser.epilog = "example: accord simulate --data digits --partition dirichlet:0.3 --model mlp:32 --rounds 30"
+    add = parser.add_argument
+    add("--data", required=True, help=DATA_HELP)
+    add("--devices", type=int, default=default.devices, help="devices to deal the rows to (default %(default)s)")
+    add("--partition", default=default.partition, help="iid, dirichlet:ALPHA or labels:K (default %(default)s)")
+    add(
+        "--model",
+        default=default.model,
+        help="linear, mlp:64,32, cnn:small, an .onnx file or a bundle (default %(default)s)",
+    )
+    add("--task", choices=KINDS, help="what to predict; inferred from y if not given, and said")
+    add("--target-transform", choices=TRANSFORMS, default="none", help="of regression targets (default %(default)s)")
+    add("--rounds", type=int, default=default.rounds, help="training rounds (default %(default)s)")
+    add("--devices-per-round", type=int, default=default.devices_per_round, help="default %(default)s")
+    add("--cohorts", type=int, default=default.cohorts, help="secure sums per round (default %(default)s)")
+    add("--local-epochs", type=int, default=default.local_epochs, help="passes per round (default %(default)s)")
+    add("--batch-size", type=int, default=default.batch_size, help="rows per step (default %(default)s)")
+    add("--lr", type=float, default=default.lr, help="learning rate on the devices (default %(default)s)")
+    add("--momentum", type=float, default=default.momentum, help="default %(default)s")
+    add("--proximal-mu", type=float, default=default.proximal_mu, help="FedProx's mu (default %(default)s)")
+    add("--dropout", type=float, default=default.dropout, help="chance that a device dies in a round, at any stage")
+    add("--secure-aggregation", choices=("on", "off"), default="on", help="masks on or off (default %(default)s)")
+    add("--seed", type=int, default=default.seed, help="the same seed gives the same model (default %(default)s)")
+    add("--report", type=Path, metavar="FILE.html", help="also write a self-contained report with the curves")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Simulate, print, and return 0."""
+    options = {
+        name: value
+        for name, value in vars(arguments).items()
+        if name not in ("command", "json", "data", "secure_aggregation", "report")
+    }
+    options["secure_aggregation"] = arguments.secure_aggregation == "on"
+    history = _json(arguments, options) if arguments.json else _table(arguments, options)
+    if arguments.report is not None:
+        settings = {name.replace("_", "-"): str(value) for name, value in options.items()}
+        page = render(history, title=f"Simulation on {arguments.data}", settings=settings)
+        arguments.report.write_text(page)
+    return 0
+
+
+def _json(arguments: argparse.Namespace, options: dict[str, Any]) -> History:
+    """Print one JSON object; progress goes to the standard error where that is a terminal."""
+    done = 0
+
+    def told(row: RoundRow) -> None:
+        nonlocal done
+        done = row.round
+        if sys.stderr.isatty():
+            print(f"\rround {done} of {options['rounds']}", end="", file=sys.stderr, flush=True)
+
+    history = simulate(arguments.data, told=told, **options)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    print(json.dumps(history.to_json()))
+    return history
+
+
+def _table(arguments: argparse.Namespace, options: dict[str, Any]) -> History:
+    console = Console()
+    history: History | None = None
+    from simulation import datasets  # noqa: PLC0415 - the table's title needs the task before the run
+
+    dataset = datasets.load(arguments.data)
+    task = dataset.task(arguments.task)
+    with LiveTable(f"accord simulate: {arguments.data}", task.kind, console) as table:
+        history = simulate(dataset, told=table.add, **options)
+        for note in history.notes:
+            table.say(note)
+    final = ", ".join(f"{name} {value:.4f}" for name, value in history.final.to_json().items() if value is not None)
+    console.print(f"final, on all test rows: {final}\nmodel {history.model_digest}")
+    return history
