@@ -73,7 +73,8 @@ def read_network(model: onnx.ModelProto, input_shape: tuple[int, ...], loss: str
     nodes, aliases = _plain_nodes(graph, constants)
     output, notes = _without_last(nodes, aliases.get(graph.output[0].name, graph.output[0].name), loss)
     shapes = _shapes(nodes, constants, x, input_shape, output)
-    _fix_reshapes(nodes, constants, shapes)
+    while _fix_reshapes(nodes, constants, shapes):
+        shapes = _shapes(nodes, constants, x, input_shape, output)
     nodes = _needed(nodes, output)
     params = _trainable(nodes, constants)
     if not params:
@@ -181,26 +182,29 @@ def _shapes(
     return shapes
 
 
-def _fix_reshapes(nodes: list[onnx.NodeProto], constants: dict[str, Array], shapes: dict[str, Shape]) -> None:
-    """Give each Reshape a constant target whose first dimension follows the batch.
+def _fix_reshapes(nodes: list[onnx.NodeProto], constants: dict[str, Array], shapes: Mapping[str, Shape]) -> bool:
+    """Give each Reshape a constant target whose first dimension follows the batch; tell whether one was changed.
 
     Exporters compute the target from the shape of x, or write the batch that they traced into it.
     """
+    changed = False
     for node in nodes:
-        if node.op_type != "Reshape":
+        name = f"{node.output[0]}/target"
+        if node.op_type != "Reshape" or node.input[1] == name:
             continue
         before = shapes.get(node.input[0])
         after = shapes.get(node.output[0])
         if before is None or after is None or not after or before[:1] != (None,):
             continue
-        rest = after[1:]
-        if math.prod(dim or 0 for dim in rest) != math.prod(dim or 0 for dim in before[1:]):
+        cells = math.prod(dim or 0 for dim in before[1:])
+        known = math.prod(dim for dim in after[1:] if dim is not None)
+        rest = [cells // known if dim is None else dim for dim in after[1:]]
+        if not cells or math.prod(rest) != cells:
             raise UsageError(f"Reshape {node.name!r} mixes the rows of a batch: {before} becomes {after}")
-        name = f"{node.output[0]}/target"
         constants[name] = np.array([-1, *rest], np.int64)
-        shapes[name] = (len(after),)
-        shapes[node.output[0]] = (None, *rest)
         node.input[1] = name
+        changed = True
+    return changed
 
 
 def _needed(nodes: list[onnx.NodeProto], output: str) -> list[onnx.NodeProto]:
