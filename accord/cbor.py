@@ -17,6 +17,9 @@ MAX_DEPTH = 16
 MAX_ITEMS = 100_000
 """Items (heads) in one encoding: a roster of 255 devices has about 2,000."""
 
+_LEAST = (24, 1 << 8, 1 << 16, 1 << 32)
+"""The least number that is written with 1, 2, 4 or 8 bytes behind its head."""
+
 _TYPES = (bool, int, bytes, str, type(None))
 
 
@@ -49,65 +52,66 @@ def encode(value: Any) -> bytes:
     return cbor2.dumps(value, canonical=True)
 
 
-def _head(data: bytes, at: int) -> tuple[int, int, int]:
-    """Read one head: (major type, argument, position behind it)."""
-    if at >= len(data):
-        raise CodecError("the encoding ends in the middle of a value")
-    first = data[at]
-    major, info = first >> 5, first & 31
-    at += 1
-    if info < 24:
-        return major, info, at
-    if info > 27:
-        raise CodecError("indefinite lengths and reserved heads are not allowed")
-    width = 1 << (info - 24)
-    if at + width > len(data):
-        raise CodecError("the encoding ends in the middle of a number")
-    argument = int.from_bytes(data[at : at + width], "big")
-    if argument < (24, 1 << 8, 1 << 16, 1 << 32)[info - 24]:
-        raise CodecError("a number is written longer than it need be")
-    return major, argument, at + width
+def encode_checked(value: Any) -> bytes:
+    """Return the one encoding of a value whose parts the caller has checked, as records do at birth."""
+    return cbor2.dumps(value, canonical=True)
 
 
-def _contents(data: bytes, at: int, depth: int, major: int, argument: int) -> tuple[int, int]:
-    """Check what one head claims: (bytes of string to skip, items to descend into)."""
-    remaining = len(data) - at
-    if major in (2, 3):
-        if argument > remaining:
-            raise CodecError(f"a string claims {argument} bytes where {remaining} are left")
-        return argument, 0
-    if major in (4, 5):
-        count = argument * (major - 3)
-        if count > remaining:
-            raise CodecError(f"a container claims {argument} entries where {remaining} bytes are left")
-        if depth > MAX_DEPTH:
-            raise CodecError(f"nested deeper than {MAX_DEPTH} levels")
-        return 0, count
-    if major == 6 or (major == 7 and argument not in (20, 21, 22)):
-        raise CodecError("tags, floats and undefined are not allowed")
-    if major == 1 and argument >= 2**63:
-        raise CodecError("a negative number does not fit 64 bits")
-    return 0, 0
+def _scan(data: bytes) -> bool:  # noqa: C901, PLR0912 - one loop: every letter of a fleet goes through it
+    """Walk over the heads: every length is checked against the bytes that are there before anything is built.
 
-
-def _scan(data: bytes) -> None:
-    """Walk over the heads: every length is checked against the bytes that are there before anything is built."""
-    at, items, left = 0, 0, [1]
-    while left:
-        if left[-1] == 0:
-            left.pop()
+    Returns:
+        Whether there is a map, whose keys must still be looked at.
+    """
+    at, items, size, maps = 0, 0, len(data), False
+    left = 1
+    above: list[int] = []
+    while True:
+        if left == 0:
+            if not above:
+                break
+            left = above.pop()
             continue
-        left[-1] -= 1
+        left -= 1
         items += 1
         if items > MAX_ITEMS:
             raise CodecError(f"more than {MAX_ITEMS} items")
-        major, argument, at = _head(data, at)
-        skip, inner = _contents(data, at, len(left), major, argument)
-        at += skip
-        if inner:
-            left.append(inner)
-    if at != len(data):
-        raise CodecError(f"{len(data) - at} bytes are left over")
+        if at >= size:
+            raise CodecError("the encoding ends in the middle of a value")
+        first = data[at]
+        major, argument = first >> 5, first & 31
+        at += 1
+        if argument >= 24:
+            if argument > 27:
+                raise CodecError("indefinite lengths and reserved heads are not allowed")
+            width = 1 << (argument - 24)
+            if at + width > size:
+                raise CodecError("the encoding ends in the middle of a number")
+            least = _LEAST[argument - 24]
+            argument = int.from_bytes(data[at : at + width], "big")
+            if argument < least:
+                raise CodecError("a number is written longer than it need be")
+            at += width
+        if major in (2, 3):
+            if argument > size - at:
+                raise CodecError(f"a string claims {argument} bytes where {size - at} are left")
+            at += argument
+        elif major in (4, 5):
+            count = argument * (major - 3)
+            if count > size - at:
+                raise CodecError(f"a container claims {argument} entries where {size - at} bytes are left")
+            if len(above) >= MAX_DEPTH:
+                raise CodecError(f"nested deeper than {MAX_DEPTH} levels")
+            maps = maps or major == 5
+            above.append(left)
+            left = count
+        elif major == 6 or (major == 7 and argument not in (20, 21, 22)):
+            raise CodecError("tags, floats and undefined are not allowed")
+        elif major == 1 and argument >= 2**63:
+            raise CodecError("a negative number does not fit 64 bits")
+    if at != size:
+        raise CodecError(f"{size - at} bytes are left over")
+    return maps
 
 
 def decode(data: bytes, limit: int) -> Any:
@@ -122,10 +126,12 @@ def decode(data: bytes, limit: int) -> Any:
     """
     if len(data) > limit:
         raise CodecError(f"{len(data)} bytes where at most {limit} are allowed")
-    _scan(data)
+    maps = _scan(data)
     try:
         value = cbor2.loads(data)
-        same = encode(value) == data
+        if maps:
+            _check(value, 0)
+        same = cbor2.dumps(value, canonical=True) == data
     except (cbor2.CBORDecodeError, LocalProtocolError, UnicodeDecodeError, ValueError) as error:
         raise CodecError(f"not valid CBOR: {error}") from error
     if not same:

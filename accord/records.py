@@ -7,7 +7,7 @@ See docs/protocol.md, section 2.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from typing_extensions import Self
 
@@ -177,23 +177,31 @@ class Record:
     """The largest encoding in bytes; a subclass that may be larger says so."""
 
     def __post_init__(self) -> None:
-        for name, kind in self.kinds():
-            kind.check(getattr(self, name), f"{type(self).__name__}.{name}")
+        values = self.__dict__
+        for name, kind, where in self._plan():
+            kind.check(values[name], where)
 
     @classmethod
     def kinds(cls) -> tuple[tuple[str, Kind], ...]:
         """Return the fields in wire order, each with its kind."""
-        known = cls.__dict__.get("_kinds")
-        if known is None:
-            known = tuple((f.name, f.metadata["kind"]) for f in dataclasses.fields(cls))
-            cls._kinds = known
-        return cast("tuple[tuple[str, Kind], ...]", known)
+        return tuple((name, kind) for name, kind, _ in cls._plan())
 
-    _kinds: ClassVar[Any]
+    @classmethod
+    def _plan(cls) -> tuple[tuple[str, Kind, str], ...]:
+        """Return (name, kind, name for errors) of each field, made once per class: every letter goes through it."""
+        try:
+            known: tuple[tuple[str, Kind, str], ...] = cls.__dict__["_fields"]
+        except KeyError:
+            known = tuple((f.name, f.metadata["kind"], f"{cls.__name__}.{f.name}") for f in dataclasses.fields(cls))
+            cls._fields = known
+        return known
+
+    _fields: ClassVar[Any]
 
     def to_wire(self) -> list[Any]:
         """Return the array of lowered fields."""
-        return [kind.lower(getattr(self, name)) for name, kind in self.kinds()]
+        values = self.__dict__
+        return [kind.lower(values[name]) for name, kind, _ in self._plan()]
 
     @classmethod
     def from_wire(cls, value: Any) -> Self:
@@ -202,15 +210,15 @@ class Record:
         Raises:
             CodecError: not an array, another number of fields, or a field that is refused.
         """
-        kinds = cls.kinds()
-        if type(value) is not list or len(value) != len(kinds):
-            raise CodecError(f"{cls.__name__} is an array of {len(kinds)} fields")
-        named = zip(kinds, value, strict=True)
-        return cls(**{name: kind.lift(item, f"{cls.__name__}.{name}") for (name, kind), item in named})
+        fields = cls._plan()
+        if type(value) is not list or len(value) != len(fields):
+            raise CodecError(f"{cls.__name__} is an array of {len(fields)} fields")
+        named = zip(fields, value, strict=True)
+        return cls(**{name: kind.lift(item, where) for (name, kind, where), item in named})
 
     def encode(self) -> bytes:
         """Return the one encoding."""
-        return cbor.encode(self.to_wire())
+        return cbor.encode_checked(self.to_wire())
 
     @classmethod
     def decode(cls, data: bytes) -> Self:

@@ -10,7 +10,7 @@ from accord.wire.messages import Checkpoint, Offer, Opening, Revocations, Roles,
 from edge_sdk.session_values import Identity, Ledger, Limits
 
 
-def check(
+def check(  # noqa: C901 - one rule after another
     plan: Plan,
     opening: Opening,
     now: int,
@@ -19,6 +19,7 @@ def check(
     limits: Limits,
     ledger: Ledger,
     roles: Roles,
+    known_checkpoint: bytes,
 ) -> None:
     """Refuse a plan that is not the opening's, is too late, or is below this device's own limits.
 
@@ -30,6 +31,7 @@ def check(
         limits: what we refuse whatever a plan says.
         ledger: how far we have gone.
         roles: the verified roles document.
+        known_checkpoint: the signed checkpoint that was verified last, or nothing.
 
     Raises:
         Refusal: named after the rule.
@@ -54,9 +56,10 @@ def check(
         raise Refusal("TooManyAttempts", f"attempt {plan.attempt} is more than {limits.max_attempts}")
     if plan.training.epochs > limits.max_epochs:
         raise Refusal("TooMuchWork", f"{plan.training.epochs} epochs are more than {limits.max_epochs}")
-    checkpoint = Envelope.decode(plan.checkpoint)
-    checkpoint.check(roles.aggregator)
-    opened(checkpoint, Checkpoint)
+    if plan.checkpoint != known_checkpoint:
+        checkpoint = Envelope.decode(plan.checkpoint)
+        checkpoint.check(roles.aggregator)
+        opened(checkpoint, Checkpoint)
 
 
 def authority(plan: Plan, offer: Offer, roles: Roles, ledger: Ledger, known: Authority | None) -> Authority:

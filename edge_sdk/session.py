@@ -108,6 +108,7 @@ class Session:
         self._roles = trusted_roles(identity.roles, identity.root, identity.tenant, now=now, seen=ledger.roles_version)
         self._attempt: _Attempt | None = None
         self._authority: Authority | None = None
+        self._checkpoint = b""
 
     def check_aggregator(self, letter: Envelope) -> None:
         """Check that `letter` is the aggregator's and meant for this device.
@@ -251,8 +252,16 @@ class Session:
         plan = Plan.decode(offer.plan)
         opening = attempt.opening
         acceptance.check(
-            plan, opening, offer.now, identity=self.identity, limits=self.limits, ledger=self.ledger, roles=self._roles
+            plan,
+            opening,
+            offer.now,
+            identity=self.identity,
+            limits=self.limits,
+            ledger=self.ledger,
+            roles=self._roles,
+            known_checkpoint=self._checkpoint,
         )
+        self._checkpoint = plan.checkpoint
         Form(plan, self._layout)
         authority = acceptance.authority(plan, offer, self._roles, self.ledger, self._authority)
         self._authority = authority

@@ -60,18 +60,18 @@ def direction_key(pair: KeyPair, public: bytes, *, label: str, context: bytes, s
         recipient: the id of the one that opens.
     """
     publics = sorted((pair.public, public))
-    return prg.kdf(pair.shared(public), cbor.encode([label, context, sender, recipient, *publics]))
+    return prg.kdf(pair.shared(public), cbor.encode_checked([label, context, sender, recipient, *publics]))
 
 
 def pair_seed(pair: KeyPair, public: bytes, *, context: bytes, one: str, other: str) -> bytes:
     """Return the 32-byte seed of the mask that two devices share."""
     publics = sorted((pair.public, public))
-    return prg.kdf(pair.shared(public), cbor.encode(["pair", context, *sorted((one, other)), *publics]))
+    return prg.kdf(pair.shared(public), cbor.encode_checked(["pair", context, *sorted((one, other)), *publics]))
 
 
 def self_seed(secret: bytes, context: bytes) -> bytes:
     """Return the 32-byte seed of a device's own mask from its secret b."""
-    return prg.kdf(secret, cbor.encode(["self", context]))
+    return prg.kdf(secret, cbor.encode_checked(["self", context]))
 
 
 def lock(key: bytes, data: bytes) -> bytes:

@@ -15,7 +15,7 @@ NO_CONTEXT = bytes(32)
 
 def signed_bytes(tag: str, sender: str, recipient: str, context: bytes, payload: bytes) -> bytes:
     """Return what a signature of this letter covers."""
-    return cbor.encode(["accord/1/" + tag, sender, recipient, context, prg.digest(payload)])
+    return cbor.encode_checked(["accord/1/" + tag, sender, recipient, context, prg.digest(payload)])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ See docs/protocol.md, section 12. A topic is `fl/v1/{tenant}/` and then one of t
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from accord.errors import CodecError
@@ -12,6 +13,8 @@ from accord.ids import AGGREGATOR, checked_name
 
 PREFIX = "fl/v1"
 MAX_LENGTH = 512
+_CACHED = 8_192
+"""Answers kept: a fleet asks about the same topics again and again."""
 Action = Literal["publish", "subscribe"]
 
 _NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
@@ -42,6 +45,7 @@ class Topic:
     object: str = ""
 
 
+@lru_cache(maxsize=_CACHED)
 def parse(topic: str) -> Topic:
     """Return the parts of a topic.
 
@@ -109,6 +113,7 @@ def grants(client: str, tenant: str, action: Action) -> tuple[str, ...]:
     return (f"{base}/dev/{client}/down/#", f"{base}/bcast/#", f"{base}/agg/state")
 
 
+@lru_cache(maxsize=_CACHED)
 def allowed(client: str, tenant: str, action: Action, topic: str) -> bool:
     """Return whether `client` may publish to a topic, or subscribe to a filter.
 
@@ -123,6 +128,7 @@ def allowed(client: str, tenant: str, action: Action, topic: str) -> bool:
     return any(covers(grant, topic) for grant in grants(client, tenant, action))
 
 
+@lru_cache(maxsize=_CACHED)
 def covers(grant: str, topic_filter: str) -> bool:
     """Return whether every topic that `topic_filter` matches is matched by `grant` (MQTT 3.1.1, section 4.7).
 
