@@ -36,6 +36,24 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command(
+        name="fleet",
+        module="aggregator.fleet_cli",
+        extra="aggregator",
+        sentence="Make a fleet's keys, documents and device credentials.",
+    ),
+    Command(
+        name="aggregator",
+        module="aggregator.cli",
+        extra="aggregator",
+        sentence="Run the coordinator: rounds over a broker.",
+    ),
+    Command(
+        name="device",
+        module="edge_sdk.cli",
+        extra="onnx",
+        sentence="Run a device: it trains on its own rows when a round is open.",
+    ),
+    Command(
         name="simulate",
         module="simulation.simulate_cli",
         extra="simulation",

@@ -15,7 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the versions and return 0."""
     facts = {"accord": __version__, "wire": WIRE_VERSION, "python": platform.python_version()}
     if arguments.json:
-        print(json.dumps(facts))  # noqa: T201 - the command's answer
+        print(json.dumps(facts))
     else:
-        print("  ".join(f"{name} {value}" for name, value in facts.items()))  # noqa: T201 - the same
+        print("  ".join(f"{name} {value}" for name, value in facts.items()))
     return 0

@@ -115,6 +115,8 @@ class Coordinator:
         layout: the model's trainable tensors.
         entropy: seal keys and the dealing of cohorts come from it.
         clock: wall time in seconds, for the certificates.
+
+    `online` holds the devices whose birth stands: an attempt does not wait for others.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Coordinator:
         self.office, self.settings, self.model = office, settings, model
         self.round = 0
         self.transcript = bytes(32)
+        self.online: set[str] = set()
         self._layout, self._entropy = layout, entropy
         self._request: Request | None = None
         self._attempt: _Attempt | None = None
@@ -314,7 +317,8 @@ class Coordinator:
         grace = self.settings.windows.grace
         waiting = [d for d in attempt.offered if d not in attempt.joined]
         lost = all(d in attempt.gone and now >= attempt.gone[d] + grace for d in waiting)
-        enough = len(attempt.offered) >= self._asked().devices and lost
+        here = len(self.online | set(attempt.offered))
+        enough = len(attempt.offered) >= min(self._asked().devices, max(here, attempt.plan.cohort_floor)) and lost
         if not enough and now < attempt.deadline:
             return ()
         attempt.joining = False
@@ -365,6 +369,10 @@ class Coordinator:
         return [Send(device=device, data=data) for device in group]
 
     def _presence(self, event: Presence, now: float, clock: int) -> tuple[Effect, ...]:
+        if event.online:
+            self.online.add(event.device)
+        else:
+            self.online.discard(event.device)
         attempt = self._attempt
         if attempt is None:
             return ()

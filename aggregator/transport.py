@@ -9,11 +9,12 @@ from accord.errors import CodecError, Refusal
 from accord.link import Delivery, Link
 from accord.wire import chunks, topics
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, State, opened
+from accord.wire.messages import TAG_OF, Beat, State, opened
 from aggregator.coordinator import Coordinator
 from aggregator.coordinator_values import Aborted, Announce, Arrived, Closed, Effect, Event, Log, Presence, Send
 
 Notice = Aborted | Closed | Log
+_FIGURES = ("bytes_up", "bytes_down", "payload_up", "payload_down")
 
 
 class Transport:
@@ -43,6 +44,8 @@ class Transport:
         self._tenant, self._job = coordinator.office.tenant, coordinator.settings.job
         self._asked: dict[bytes, set[int]] = {}
         self._births: dict[str, int] = {}
+        self._beats: dict[str, Beat] = {}
+        self._past = dict.fromkeys(_FIGURES, 0)
 
     def start(self) -> None:
         """Subscribe to what every device writes."""
@@ -57,6 +60,9 @@ class Transport:
             device = found.device
             if found.kind == "state":
                 self._state(device, State.decode(delivery.payload))
+                return
+            if found.kind == "beat":
+                self._beats[device] = Beat.decode(delivery.payload)
                 return
             letter = Envelope.decode(delivery.payload)
             if letter.tag == TAG_OF[chunks.Get]:
@@ -73,6 +79,9 @@ class Transport:
     def _state(self, device: str, state: State) -> None:
         """A will that is older than the last birth is stale: the device has come back meanwhile."""
         if state.online or state.birth >= self._births.get(device, 0):
+            if state.birth > self._births.get(device, 0) and device in self._beats:
+                last = self._beats.pop(device)  # its counters start anew
+                self._past = {name: self._past[name] + getattr(last, name) for name in _FIGURES}
             self._births[device] = max(state.birth, self._births.get(device, 0))
             self.step(Presence(device=device, online=state.online))
 
@@ -100,6 +109,10 @@ class Transport:
                 topic = topics.piece(self._tenant, name.hex())
                 for index in sorted(indices):
                     self.link.publish(topic, chunks.piece(data, name, index).encode(), qos=0)
+
+    def traffic(self) -> dict[str, int]:
+        """Return the bytes that all devices together have carried so far, as their heartbeats say."""
+        return {name: self._past[name] + sum(getattr(b, name) for b in self._beats.values()) for name in _FIGURES}
 
     @property
     def waiting(self) -> bool:

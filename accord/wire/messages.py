@@ -83,6 +83,18 @@ class State(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beat(Record):
+    """Heartbeat: what this connection has carried so far, in bytes; unsigned, for figures only."""
+
+    LIMIT: ClassVar[int] = 128
+
+    bytes_up: int = field(Int(0, 2**63))
+    bytes_down: int = field(Int(0, 2**63))
+    payload_up: int = field(Int(0, 2**63))
+    payload_down: int = field(Int(0, 2**63))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Opening(Record):
     """Aggregator to everybody: an attempt of a round is open to devices that hold this version. A hint, not a plan."""
 
@@ -248,6 +260,7 @@ TAGS: dict[str, type[Record]] = {
     "revocations/1": Revocations,
     "checkpoint/1": Checkpoint,
     "state/1": State,
+    "beat/1": Beat,
     "opening/1": Opening,
     "check-in/1": CheckIn,
     "later/1": Later,

@@ -1,0 +1,54 @@
+"""`accord aggregator`: the coordinator as a command."""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from aggregator.config import load
+from aggregator.service import AggregatorService
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add `serve`."""
+    commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    serve = commands.add_parser("serve", help="run a job's rounds over a broker")
+    serve.add_argument("--config", type=Path, required=True, help="the aggregator's TOML file")
+    serve.add_argument("--json", action="store_true", help="print one JSON object per line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the job; SIGTERM and SIGINT leave in an orderly way."""
+
+    def told(fact: dict[str, Any]) -> None:
+        print(json.dumps(fact) if arguments.json else _text(fact), flush=True)
+
+    service = AggregatorService(load(arguments.config), told)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    if not arguments.json:
+        print("connected; waiting for devices", file=sys.stderr, flush=True)
+    try:
+        service.run()
+    finally:
+        service.close()
+    return 0
+
+
+def _text(fact: dict[str, Any]) -> str:
+    match fact["event"]:
+        case "round":
+            counts = ", ".join(f"{len(fact[name])} {name}" for name in ("included", "dropped", "recovered"))
+            return (
+                f"round {fact['round']} ({fact['purpose']}) attempt {fact['attempt']} {fact['status']}: "
+                f"{counts}, {fact['seconds']} s"
+            )
+        case "figures":
+            shown = ", ".join(f"{name} {values[0]:g}" for name, values in fact["figures"].items())
+            return f"round {fact['round']} ({fact['purpose']}) sums: {shown}"
+        case "aborted":
+            return f"round {fact['round']} attempt {fact['attempt']} aborted: {fact['reason']}, {fact['detail']}"
+        case _:
+            return f"refused {fact['device']}: {fact['reason']}, {fact['detail']}"

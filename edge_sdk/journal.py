@@ -1,0 +1,72 @@
+"""What a device writes before it sends: its ledger, and the letters that bind it. One folder, nothing outside it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from accord.errors import CodecError
+from accord.files import FileError, make_folder, read_limited, write_atomic
+from accord.records import Int, Octets, Record, field
+from edge_sdk.session_values import Ledger
+
+KEPT = ("share", "masked", "unmask")
+_COUNT = Int(0, 2**32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRecord(Record):
+    """The ledger's form on disk."""
+
+    LIMIT: ClassVar[int] = 256
+
+    round: int = field(_COUNT)
+    attempt: int = field(_COUNT)
+    participations: int = field(_COUNT)
+    roles_version: int = field(_COUNT)
+    revocations_version: int = field(_COUNT)
+    transcript: bytes = field(Octets(32))
+
+
+class DiskRecords:
+    """The device's journal in one folder.
+
+    Args:
+        folder: made if missing, with mode 0700.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = make_folder(folder)
+        self._ledger = self._folder / "ledger"
+        self._birth = self._folder / "birth"
+
+    def ledger(self) -> Ledger:
+        """Return how far this device has gone; the start if it never took part.
+
+        Raises:
+            FileError: the ledger is damaged: the device can't know what it has sent, and must be enrolled anew.
+        """
+        if not self._ledger.exists():
+            return Ledger()
+        try:
+            record = LedgerRecord.decode(read_limited(self._ledger, LedgerRecord.LIMIT))
+        except CodecError as error:
+            raise FileError(f"{self._ledger} is damaged ({error}): erase the device and enrol it anew") from error
+        return Ledger(**{name: getattr(record, name) for name, _ in LedgerRecord.kinds()})
+
+    def next_birth(self) -> int:
+        """Count this start of the process and return its number."""
+        data = read_limited(self._birth, 32) if self._birth.exists() else b"0"
+        number = (int(data) if data.isdigit() else 0) + 1
+        write_atomic(self._birth, str(number).encode())
+        return number
+
+    def charge(self, ledger: Ledger) -> None:
+        """Write the ledger; the letters of the attempt before are of no use any more."""
+        record = LedgerRecord(**{name: getattr(ledger, name) for name, _ in LedgerRecord.kinds()})
+        write_atomic(self._ledger, record.encode())
+        for name in KEPT:
+            (self._folder / name).unlink(missing_ok=True)
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Write a letter that is about to leave."""
+        write_atomic(self._folder / name, data)
