@@ -1,0 +1,130 @@
+"""Mosquitto under our rules: configuration, access list and passwords from the topic rules, and a process for tests.
+
+Every client's name is its client id (`use_username_as_clientid`), so nobody takes over a neighbour's session.
+"""
+
+import base64
+import hashlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from accord.entropy import Entropy
+from accord.errors import UsageError
+from accord.files import make_folder, write_atomic
+from accord.ids import AGGREGATOR, checked_name
+from accord.wire import topics
+
+LARGEST_PACKET = 1 << 20  # bytes
+ITERATIONS = 101  # of PBKDF2, mosquitto_passwd's default; passwords here are 24 random bytes
+BINARY = "/usr/sbin/mosquitto"
+
+
+def hashed(password: str, salt: bytes) -> str:
+    """Return a password as mosquitto keeps it: `$7$`, PBKDF2-HMAC-SHA512 (RFC 8018)."""
+    key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
+    return f"$7${ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
+
+
+def access_list(tenant: str) -> str:
+    """Return the access list: the aggregator's grants by name, every device's by its own id."""
+    lines = [f"user {AGGREGATOR}"]
+    for action, word in (("publish", "write"), ("subscribe", "read")):
+        lines += [f"topic {word} {grant}" for grant in topics.grants(AGGREGATOR, tenant, _action(action))]
+    # `%c` is the client id. A pattern is for every client; the aggregator's own id has no `dev/` topics to gain by it.
+    lines.append("")
+    for action, word in (("publish", "write"), ("subscribe", "read")):
+        grants = topics.grants("device", tenant, _action(action))
+        lines += [f"pattern {word} {grant.replace('/device/', '/%c/')}" for grant in grants]
+    return "\n".join(lines) + "\n"
+
+
+def _action(name: str) -> topics.Action:
+    return "publish" if name == "publish" else "subscribe"
+
+
+def configuration(state: Path, host: str, port: int) -> str:
+    """Return mosquitto.conf for one listener; passwords and access list lie in `state`."""
+    return f"""# Made by Accord from its topic rules.
+per_listener_settings false
+listener {port} {host}
+allow_anonymous false
+password_file {state / "mosquitto.passwords"}
+acl_file {state / "mosquitto.acl"}
+use_username_as_clientid true
+max_packet_size {LARGEST_PACKET}
+max_inflight_messages 16
+max_queued_messages 1000
+set_tcp_nodelay true
+persistence false
+log_dest file {state / "mosquitto.log"}
+log_type error
+log_type warning
+log_type notice
+connection_messages true
+"""
+
+
+def write(state: Path, tenant: str, passwords: Mapping[str, str], entropy: Entropy) -> None:
+    """Write the access list and the password file of `state`, 0600 both."""
+    make_folder(state)
+    lines = [f"{checked_name(name, 'client id')}:{hashed(text, entropy(12))}" for name, text in passwords.items()]
+    write_atomic(state / "mosquitto.passwords", ("\n".join(lines) + "\n").encode())
+    write_atomic(state / "mosquitto.acl", access_list(checked_name(tenant, "tenant")).encode())
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Mosquitto:
+    """Debian's mosquitto as a subprocess on loopback.
+
+    Args:
+        state: its folder, which `write` has filled.
+        port: to listen on.
+
+    Raises:
+        UsageError: mosquitto is not installed, or did not start.
+    """
+
+    def __init__(self, state: Path, port: int) -> None:
+        self.host, self.port, self._state = "127.0.0.1", port, state
+        self._process: subprocess.Popen[bytes] | None = None
+        binary = BINARY if Path(BINARY).exists() else shutil.which("mosquitto")
+        if binary is None:
+            raise UsageError("mosquitto is not installed: apt-get install mosquitto")
+        self._binary = binary
+
+    def start(self, timeout: float = 10.0) -> None:
+        """Start it and wait until it listens."""
+        config = self._state / "mosquitto.conf"
+        write_atomic(config, configuration(self._state, self.host, self.port).encode())
+        # As root it would change to the user `mosquitto`, who can't read our private files.
+        text = config.read_text() + "user root\n"
+        write_atomic(config, text.encode())
+        self._process = subprocess.Popen(  # noqa: S603 - a fixed binary and our own file
+            [self._binary, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until = time.monotonic() + timeout
+        while time.monotonic() < until and self._process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex((self.host, self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        self.stop()
+        raise UsageError(f"mosquitto did not start: look at {self._state / 'mosquitto.log'}")
+
+    def stop(self) -> None:
+        """Stop it and wait until it is gone."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
