@@ -7,7 +7,10 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --locked --no-sync
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: venv test format lint types layers clean
+.PHONY: demo test soak venv bench clean
+
+demo: debian venv  ## a broker, an aggregator and 12 devices train on Fashion-MNIST while devices are killed
+	$(RUN) accord demo
 
 .venv/.synced: pyproject.toml uv.lock
 	@command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/pip install -q uv; }
@@ -16,12 +19,26 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 venv: .venv/.synced  ## the environment of every other target
 
-test: venv  ## format, lint, types, layers, tests
+# What the demo and the tests use of Debian: a broker and a data set. Without root or apt the demo says what it lacks.
+.PHONY: debian
+debian:
+	@if ! { test -x /usr/sbin/mosquitto && test -d /usr/share/datasets/fashion-mnist; } && command -v apt-get >/dev/null; then \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto dataset-fashion-mnist >/dev/null; \
+	fi
+
+test: debian venv  ## format, lint, types, layers, tests
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) pytest -n 2
+
+bench: venv  ## every benchmark, one JSON object each
+	@for script in benchmarks/*.py; do echo "$$script"; $(RUN) python $$script --json | tail -n 1; done
+
+soak: debian venv  ## every long check in full: one JSON object with counts and seeds
+	@$(RUN) python tests/soak.py
 
 clean:  ## everything that can be made again
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -36,6 +36,12 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command(
+        name="demo",
+        module="simulation.demo_cli",
+        extra="simulation",
+        sentence="Start a broker, an aggregator and devices on this machine, and train while devices die.",
+    ),
+    Command(
         name="fleet",
         module="aggregator.fleet_cli",
         extra="aggregator",

@@ -46,8 +46,8 @@ def _cut(graph: memoryview, output: bytes) -> bytes:
     kept = []
     for node in reversed(nodes):  # nodes stand in topological order
         if wanted & node.outputs:
+            kept.append(_without_unused(node.content, wanted))
             wanted |= node.inputs
-            kept.append(node.content)
     parts = [write_field(_GRAPH_NODE, BYTES, content) for content in reversed(kept)]
     for number, kind, content in fields:
         if number in (_GRAPH_NODE, _GRAPH_VALUE):
@@ -60,6 +60,15 @@ def _cut(graph: memoryview, output: bytes) -> bytes:
             continue
         parts.append(write_field(number, kind, content))
     return b"".join(parts)
+
+
+def _without_unused(content: memoryview, wanted: set[bytes]) -> bytes:
+    """Drop the outputs that nobody reads: MaxPool takes five times as long where it must tell places."""
+    return b"".join(
+        write_field(number, kind, value)
+        for number, kind, value in read_fields(content)
+        if number != _NODE_OUTPUT or bytes(value) in wanted
+    )
 
 
 def _node(content: memoryview) -> _Node:

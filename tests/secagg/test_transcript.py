@@ -81,11 +81,8 @@ class Fleet:
         return unmasking, survivors, waiting
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.integers(3, 40), st.floats(0, 0.5), st.integers(0, 2**32))
-def test_exact_sum_or_named_abort(  # noqa: C901 - one story, stage by stage
-    n: int, rate: float, seed: int
-) -> None:
+def cohort_with_dropouts(n: int, rate: float, seed: int) -> str:  # noqa: C901 - one story, stage by stage
+    """Run one cohort in which each device drops out at each stage with chance `rate`; return why it aborted, or ""."""
     rng = np.random.default_rng(seed)
     lost = [[bool(rng.random() < rate) for _ in range(3)] for _ in range(n)]
     fleet = Fleet(n)
@@ -123,6 +120,13 @@ def test_exact_sum_or_named_abort(  # noqa: C901 - one story, stage by stage
         assert (total == expected).all()
         assert not unmasking.wrong_holders
     assert not reason or (rate > 0 and reason in {"TooFewShares", "TooFewVectors", "TooFewAnswers"})
+    return reason
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(3, 40), st.floats(0, 0.5), st.integers(0, 2**32))
+def test_exact_sum_or_named_abort(n: int, rate: float, seed: int) -> None:
+    cohort_with_dropouts(n, rate, seed)
 
 
 def refused(reason: str) -> pytest.RaisesExc[Refusal]:

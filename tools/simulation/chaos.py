@@ -1,0 +1,110 @@
+"""Which devices lose power when: a schedule for a demo, and a watcher that kills their processes at that step.
+
+A step is seen in the device's own journal: what is about to leave is written there first.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accord.errors import AccordError
+from edge_sdk.journal import DiskRecords
+
+STEPS = ("share", "training", "masked", "unmask", "join")
+_POLL = 0.003  # seconds between looks at a journal
+_TRAINING = 0.05  # seconds after SHARE: the device is at work on its rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blow:
+    """One device that loses power at one step."""
+
+    device: str
+    step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The blows of each round, by the protocol's round number, and the round that must abort."""
+
+    blows: Mapping[int, tuple[Blow, ...]] = field(default_factory=dict)
+    abort: int | None = None
+
+
+def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> Schedule:
+    """Return a schedule that kills at every step, never more than the profile carries, but in one round.
+
+    Args:
+        devices: ids; the last one is not touched, as it arrives late.
+        first: the protocol's number of the first training round.
+        rounds: training rounds.
+        needed: survivors without which a cohort aborts.
+    """
+    blows: dict[int, tuple[Blow, ...]] = {}
+    carried = len(devices) - needed
+    if carried < 1:
+        return Schedule()
+    turn = 0
+    for at in range(1, rounds):
+        number = first + at
+        step = STEPS[(at - 1) % len(STEPS)]
+        count = min(carried, 1 if at <= len(STEPS) else 2)
+        blows[number] = tuple(Blow(device=devices[(turn + n) % (len(devices) - 1)], step=step) for n in range(count))
+        turn += count
+    abort = None
+    if rounds >= 7 and needed > 3:
+        abort = first + 6
+        blows[abort] = tuple(Blow(device=name, step="training") for name in devices[: carried + 1])
+    return Schedule(blows=blows, abort=abort)
+
+
+class Watcher:
+    """Looks at the journals of a round's victims, and calls `kill` when they reach their step.
+
+    Args:
+        planned: the schedule.
+        journals: the state folder of each device.
+        kill: ends a device's process at once.
+    """
+
+    def __init__(self, planned: Schedule, journals: Mapping[str, Path], kill: Callable[[str], None]) -> None:
+        self._planned, self._journals, self._kill = planned, journals, kill
+        self._stop = threading.Event()
+        self._done: set[tuple[int, str]] = set()
+        self._thread = threading.Thread(target=self._run, name="chaos", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        self._thread.join(5)
+
+    def struck(self, number: int) -> tuple[str, ...]:
+        """Return the devices that were killed in a round."""
+        return tuple(sorted(device for at, device in self._done if at == number))
+
+    def _run(self) -> None:
+        while not self._stop.wait(_POLL):
+            for number, blows in self._planned.blows.items():
+                for blow in blows:
+                    if (number, blow.device) not in self._done and self._reached(number, blow):
+                        self._done.add((number, blow.device))
+                        self._kill(blow.device)
+
+    def _reached(self, number: int, blow: Blow) -> bool:
+        folder = self._journals[blow.device]
+        try:
+            ledger = DiskRecords(folder).ledger()
+        except AccordError:
+            return False
+        if (ledger.round, ledger.attempt) != (number, 1):
+            return False
+        if blow.step == "join":
+            return True
+        name = "share" if blow.step == "training" else blow.step
+        reached = (folder / name).exists()
+        return reached and (blow.step != "training" or not self._stop.wait(_TRAINING))

@@ -1,0 +1,294 @@
+"""The demo: a broker, an aggregator and device processes train on real data over MQTT while devices are killed.
+
+Plain FedAvg and the centralized baseline run first, in this process and timed apart.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accord.bundle.archive import read_bundle
+from accord.entropy import SeededEntropy
+from accord.errors import AccordError, UsageError
+from accord.prg import digest
+from accord.runtimes import open_runtime
+from accord.secagg.graph import standard
+from accord.update.snapshot import decode
+from simulation import baselines, chaos, datasets, evaluation
+from simulation.history import Abort, DeviceRow, History, RoundRow
+from simulation.metrics import Evaluation, evaluate
+from simulation.partition import Partition, deal, parse_scheme
+from simulation.rig import Rig, RigSettings, records
+
+FLOOR = 3
+STATISTICS = 2
+"""Rounds before the first training round."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """The options of the demo, with its defaults."""
+
+    devices: int = 12
+    rounds: int = 10
+    broker: str = "mosquitto"
+    rows: int = 10_000
+    test_rows: int = 2_000
+    partition: str = "dirichlet:0.3"
+    seed: int = 0
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    batch_size: int = 32
+    epochs: int = 1
+    chaos: bool = True
+    state: Path = field(default_factory=lambda: Path("demo-state"))
+
+    def __post_init__(self) -> None:
+        if not FLOOR <= self.devices <= 100:
+            raise UsageError(f"--devices {self.devices} is out of range: use {FLOOR} to 100")
+        if not 1 <= self.rounds <= 10_000:
+            raise UsageError(f"--rounds {self.rounds} is out of range: use 1 to 10000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audience:
+    """Who is told what: sentences, and rounds."""
+
+    say: Callable[[str], None]
+    add: Callable[[RoundRow], None]
+
+
+def load(settings: DemoSettings) -> tuple[datasets.Dataset, str]:
+    """Return the data and what there is to say about it: Fashion-MNIST, or digits where it is not installed."""
+    try:
+        data = datasets.load("fashion-mnist", rows=settings.rows, test_rows=settings.test_rows)
+    except UsageError as error:
+        return datasets.load("digits-images"), f"Fashion-MNIST is not here ({error}): the demo falls back to digits"
+    return data, f"Fashion-MNIST, the first {len(data.y_train):,} rows"
+
+
+class Demo:
+    """One demo, from data to history.
+
+    Args:
+        settings: what to run.
+        audience: who is told.
+    """
+
+    def __init__(self, settings: DemoSettings, audience: Audience) -> None:
+        self.settings, self._audience = settings, audience
+        self._entropy = SeededEntropy(settings.seed)
+        data, said = load(settings)
+        audience.say(said)
+        self.task = data.task()
+        encoded = data.encode(self.task)
+        self.partition: Partition = deal(
+            encoded, parse_scheme(settings.partition), settings.devices, self._entropy, kind=self.task.kind
+        )
+        audience.say(self.partition.scheme)
+        self._shape = data.row_shape
+        self._neighbours, self._threshold = standard(settings.devices)
+
+    def run(self) -> History:
+        """Run the baselines and the fleet, and return the history."""
+        from quantize import make_bundle  # noqa: PLC0415 - onnx is loaded only now
+
+        settings, names = self.settings, tuple(d.device for d in self.partition.devices)
+        rig = Rig(
+            settings.state,
+            RigSettings(
+                broker=settings.broker,
+                devices=settings.devices,
+                rounds=settings.rounds,
+                floor=FLOOR,
+                learning_rate=settings.learning_rate,
+                momentum=settings.momentum,
+                batch_size=settings.batch_size,
+                epochs=settings.epochs,
+            ),
+            names,
+        )
+        try:
+            bundle = make_bundle(
+                "cnn:small",
+                self._shape,
+                self.task.outputs,
+                "softmax",
+                settings.batch_size,
+                self._entropy.child("model"),
+                rig.fleet.publisher(),
+            )
+            fedavg, centralized = self._baselines(bundle)
+            rig.prepare(bundle, {d.device: d for d in self.partition.devices})
+            self._audience.say(
+                f"profile standard: {settings.devices} devices on a complete graph of {self._neighbours} neighbours, "
+                f"{self._threshold} must answer; the devices' own floor is {FLOOR}; broker {settings.broker}"
+            )
+            rows = self._fleet(rig)
+            return self._history(rig, bundle, rows, fedavg, centralized)
+        finally:
+            rig.close()
+
+    def _baselines(self, bundle: bytes) -> tuple[baselines.Curve, baselines.Curve]:
+        settings = self.settings
+        opened = read_bundle(bundle, limit=len(bundle), publisher=None)
+        runtime = open_runtime(opened)
+        every = np.concatenate([d.x_train for d in self.partition.devices])
+        mean, deviation = every.mean(axis=(0, 2, 3), keepdims=True), every.std(axis=(0, 2, 3), keepdims=True)
+        scaled = [
+            dataclasses.replace(d, x_train=(d.x_train - mean) / deviation, x_test=(d.x_test - mean) / deviation)
+            for d in self.partition.devices
+        ]
+        training = baselines.Training(
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            momentum=settings.momentum,
+        )
+        self._audience.say("baselines: plain float FedAvg and one model on all rows")
+        fedavg = baselines.fedavg(
+            runtime,
+            opened.params,
+            scaled,
+            kind=self.task.kind,
+            training=training,
+            rounds=settings.rounds,
+            devices_per_round=settings.devices,
+            entropy=self._entropy.child("fedavg"),
+        )
+        centralized = baselines.centralized(
+            runtime,
+            opened.params,
+            scaled,
+            kind=self.task.kind,
+            training=training,
+            rounds=settings.rounds,
+            devices_per_round=settings.devices,
+            entropy=self._entropy.child("centralized"),
+        )
+        for curve in (fedavg, centralized):
+            self._audience.say(f"{curve.name}: accuracy {curve.final.accuracy:.3f} in {curve.seconds:.1f} s")
+        return fedavg, centralized
+
+    def _fleet(self, rig: Rig) -> list[RoundRow]:
+        """Start the processes, and turn what the aggregator prints into rows until it ends."""
+        settings = self.settings
+        rig.start_broker()
+        late = rig.names[-1] if settings.chaos and settings.devices > FLOOR + 1 and settings.rounds > 2 else None
+        planned = chaos.Schedule()
+        if settings.chaos:
+            needed = max(FLOOR, self._threshold)
+            planned = chaos.schedule(rig.names, STATISTICS + 1, settings.rounds, needed)
+        watcher = chaos.Watcher(planned, rig.journals, rig.kill_device)
+        for name in rig.names:
+            if name != late:
+                rig.start_device(name)
+        process = rig.start_aggregator()
+        watcher.start()
+        try:
+            return self._rows(rig, records(process), late, planned)
+        finally:
+            watcher.stop()
+
+    def _rows(self, rig: Rig, found: Any, late: str | None, planned: chaos.Schedule) -> list[RoundRow]:
+        rows: list[RoundRow] = []
+        aborted: list[Abort] = []
+        pending: RoundRow | None = None
+        for fact in found:
+            if fact["event"] == "aborted":
+                aborted.append(Abort(attempt=fact["attempt"], reason=fact["reason"], detail=fact["detail"]))
+            elif fact["event"] == "figures" and fact["purpose"] in ("train", "evaluate") and pending is not None:
+                figures = evaluation.of_sums(self.task.kind, fact["figures"])
+                rows.append(dataclasses.replace(pending, evaluation=figures))
+                self._audience.add(rows[-1])
+                pending = None
+            if fact["event"] != "round":
+                continue
+            if fact["purpose"] == "train":
+                if pending is not None and fact["status"] != "closed":  # nobody measured that model
+                    rows.append(pending)
+                    self._audience.add(pending)
+                waiting = self._row(fact, tuple(aborted))
+                pending, queued = waiting, pending
+                if queued is not None and fact["status"] == "closed":
+                    pending = None
+                    pending = self._await(found, queued, rows, waiting)
+            aborted = []
+            if late is not None and fact["round"] == STATISTICS + 2:
+                self._audience.say(f"{late} arrives late")
+                rig.start_device(late)
+                late = None
+            self._revive(rig, fact["round"], planned)
+        if not rows or len(rows) < self.settings.rounds:
+            raise AccordError(f"the aggregator ended after {len(rows)} rounds: look at {rig.folder / 'aggregator.log'}")
+        return rows
+
+    def _await(self, found: Any, queued: RoundRow, rows: list[RoundRow], waiting: RoundRow) -> RoundRow:
+        """Take the figures that follow a closed round: they say how good the model of the round before is."""
+        for fact in found:
+            if fact["event"] == "figures":
+                figures = evaluation.of_sums(self.task.kind, fact["figures"])
+                rows.append(dataclasses.replace(queued, evaluation=figures))
+                self._audience.add(rows[-1])
+                break
+        return waiting
+
+    def _revive(self, rig: Rig, number: int, planned: chaos.Schedule) -> None:
+        dead = rig.dead()
+        if not dead:
+            return
+        steps = {blow.device: blow.step for blow in planned.blows.get(number, ())}
+        told = ", ".join(f"{name} at {steps[name]}" if name in steps else name for name in dead)
+        self._audience.say(f"killed: {told}; back for the next round")
+        for name in dead:
+            rig.start_device(name)
+
+    def _row(self, fact: dict[str, Any], aborted: tuple[Abort, ...]) -> RoundRow:
+        devices = max(1, fact["devices"])
+        carried = {name: max(0, value) / devices for name, value in fact["bytes"].items()}
+        return RoundRow(
+            round=fact["round"] - STATISTICS,
+            attempt=fact["attempt"],
+            evaluation=Evaluation(rows=0),
+            participants=len(fact["included"]),
+            dropouts=len(fact["dropped"]),
+            recovered=len(fact["recovered"]),
+            payload_bytes_up=carried["payload_up"],
+            payload_bytes_down=carried["payload_down"],
+            control_bytes_up=max(0.0, carried["bytes_up"] - carried["payload_up"]),
+            control_bytes_down=max(0.0, carried["bytes_down"] - carried["payload_down"]),
+            seconds=fact["seconds"],
+            aborted=aborted,
+        )
+
+    def _history(
+        self,
+        rig: Rig,
+        bundle: bytes,
+        rows: list[RoundRow],
+        fedavg: baselines.Curve,
+        centralized: baselines.Curve,
+    ) -> History:
+        opened = read_bundle(bundle, limit=len(bundle), publisher=None)
+        runtime = open_runtime(opened)
+        data = (rig.state / "model.params").read_bytes()
+        snapshot = decode(data, runtime.layout, self._shape[0])
+        x = np.concatenate([d.x_test for d in self.partition.devices])
+        y = np.concatenate([d.y_test for d in self.partition.devices])
+        final = evaluate(self.task.kind, y, runtime.predict(snapshot.params, snapshot.scaling.inputs(x)))
+        return History(
+            kind=self.task.kind,
+            rounds=tuple(rows),
+            final=final,
+            devices=tuple(
+                DeviceRow(device=d.device, train_rows=len(d.y_train), test_rows=len(d.y_test))
+                for d in self.partition.devices
+            ),
+            model_digest=digest(data).hex(),
+            fedavg=fedavg,
+            centralized=centralized,
+        )

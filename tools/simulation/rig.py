@@ -1,0 +1,241 @@
+"""A fleet as processes on this machine: folders, configuration, a broker, an aggregator and devices, and their end."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accord.entropy import SystemEntropy
+from accord.errors import AccordError, UsageError
+from accord.files import make_folder, write_atomic
+from aggregator.fleet_folder import FleetFolder, NewFleet, create
+from broker import mosquitto
+from simulation.partition import DeviceData
+
+BROKERS = ("mosquitto",)
+TENANT = "demo"
+JOB = "job"
+_DAY = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class RigSettings:
+    """What the processes are told."""
+
+    broker: str
+    devices: int
+    rounds: int
+    floor: int
+    learning_rate: float
+    momentum: float
+    batch_size: int
+    epochs: int
+    task: str = "classification"
+    windows: Mapping[str, float] = field(
+        default_factory=lambda: {"join": 6.0, "share": 10.0, "collect": 60.0, "unmask": 10.0, "grace": 1.0}
+    )
+
+
+class Rig:
+    """The processes; `close` leaves none behind.
+
+    Args:
+        folder: an empty or missing folder for everything.
+        settings: what to run.
+        names: device ids.
+    """
+
+    def __init__(self, folder: Path, settings: RigSettings, names: tuple[str, ...]) -> None:
+        self.folder, self.settings = make_folder(folder), settings
+        self.names = names
+        self.fleet: FleetFolder = create(
+            folder / "fleet",
+            NewFleet(tenant=TENANT, devices=names, expires=int(time.time()) + _DAY),
+            SystemEntropy(),
+        )
+        self.host, self.port = "127.0.0.1", 0
+        self._mosquitto: mosquitto.Mosquitto | None = None
+        self._broker: subprocess.Popen[bytes] | None = None
+        self._aggregator: subprocess.Popen[bytes] | None = None
+        self._devices: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+        self._environment = os.environ | threads | {"PYTHONUNBUFFERED": "1"}
+
+    @property
+    def state(self) -> Path:
+        """Where the aggregator writes its rounds and the model."""
+        return self.folder / "aggregator"
+
+    @property
+    def journals(self) -> dict[str, Path]:
+        """The state folder of each device."""
+        return {name: self.folder / "devices" / name / "state" for name in self.names}
+
+    def prepare(self, bundle: bytes, data: Mapping[str, DeviceData]) -> None:
+        """Write the bundle, each device's rows, and every configuration file."""
+        write_atomic(self.folder / "bundle", bundle)
+        for name in self.names:
+            home = make_folder(self.folder / "devices" / name)
+            rows, buffer = data[name], BytesIO()
+            np.savez(buffer, x_train=rows.x_train, y_train=rows.y_train, x_test=rows.x_test, y_test=rows.y_test)
+            write_atomic(home / "rows.npz", buffer.getvalue())
+
+    def start_broker(self) -> None:
+        """Start the broker and wait until it listens.
+
+        Raises:
+            UsageError: the broker is unknown, not installed, or did not start.
+        """
+        if self.settings.broker == "mosquitto":
+            state = self.folder / "broker"
+            mosquitto.write(state, TENANT, self.fleet.passwords(), SystemEntropy())
+            self.port = mosquitto.free_port()
+            self._mosquitto = mosquitto.Mosquitto(state, self.port)
+            self._mosquitto.start()
+        else:
+            raise UsageError(f"--broker {self.settings.broker} is unknown: use {' or '.join(BROKERS)}")
+
+    def start_aggregator(self) -> subprocess.Popen[bytes]:
+        """Start the aggregator; its standard output is a pipe of JSON lines."""
+        settings = self.settings
+        text = f"""[aggregator]
+fleet = "fleet"
+state = "aggregator"
+[broker]
+host = "{self.host}"
+port = {self.port}
+[job]
+name = "{JOB}"
+bundle = "bundle"
+task = "{settings.task}"
+rounds = {settings.rounds}
+devices = {settings.devices}
+floor = {settings.floor}
+[training]
+epochs = {settings.epochs}
+batch_size = {settings.batch_size}
+learning_rate = {settings.learning_rate}
+momentum = {settings.momentum}
+[windows]
+""" + "".join(f"{name} = {seconds}\n" for name, seconds in settings.windows.items())
+        write_atomic(self.folder / "aggregator.toml", text.encode())
+        log = (self.folder / "aggregator.log").open("wb")
+        self._aggregator = subprocess.Popen(  # noqa: S603 - our own program
+            [
+                sys.executable,
+                "-m",
+                "accord",
+                "aggregator",
+                "serve",
+                "--config",
+                str(self.folder / "aggregator.toml"),
+                "--json",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=self._environment,
+            start_new_session=True,
+        )
+        log.close()
+        return self._aggregator
+
+    def start_device(self, name: str) -> None:
+        """Start one device's process."""
+        home = self.folder / "devices" / name
+        fleet = self.fleet.device(name)
+        text = f"""[device]
+id = "{name}"
+tenant = "{TENANT}"
+job = "{JOB}"
+state = "state"
+heartbeat = 10.0
+[trust]
+identity = "{fleet / "identity"}"
+certificate = "{fleet / "certificate"}"
+roles = "{self.fleet.path / "roles"}"
+root = "{self.fleet.path / "root.pub"}"
+[broker]
+host = "{self.host}"
+port = {self.port}
+password = "{fleet / "password"}"
+[work]
+bundle = "{self.folder / "bundle"}"
+data = "rows.npz"
+[limits]
+smallest_cohort = {self.settings.floor}
+"""
+        write_atomic(home / "device.toml", text.encode())
+        words = ["device", "run", "--config", str(home / "device.toml"), "--json"]
+        with self._lock:
+            if not self._closed:
+                self._devices[name] = self._spawn(words, home / "log")
+
+    def kill_device(self, name: str) -> None:
+        """Kill a device's process with SIGKILL."""
+        with self._lock:
+            process = self._devices.get(name)
+            if process is not None:
+                process.kill()
+                process.wait()
+
+    def dead(self) -> tuple[str, ...]:
+        """Return the devices whose process has ended."""
+        with self._lock:
+            return tuple(name for name, process in self._devices.items() if process.poll() is not None)
+
+    def close(self) -> None:
+        """End every process, politely and then not."""
+        with self._lock:
+            self._closed = True
+            running = [p for p in (*self._devices.values(), self._aggregator) if p is not None]
+        if self._broker is not None:
+            running.append(self._broker)
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
+        until = time.monotonic() + 5
+        for process in running:
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._mosquitto is not None:
+            self._mosquitto.stop()
+
+    def _spawn(self, words: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as file:
+            return subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", "accord", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+
+def records(process: subprocess.Popen[bytes]) -> Any:
+    """Yield each JSON line that a process prints, until it ends.
+
+    Raises:
+        AccordError: a line is not JSON.
+    """
+    if process.stdout is None:
+        raise AccordError("the process has no pipe to read from")
+    for line in process.stdout:
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise AccordError(f"the aggregator printed {line[:200]!r}") from error
