@@ -48,6 +48,12 @@ COMMANDS: tuple[Command, ...] = (
         sentence="Make a fleet's keys, documents and device credentials.",
     ),
     Command(
+        name="broker",
+        module="broker.cli",
+        extra="broker",
+        sentence="Run the embedded MQTT broker, for development and up to about 500 devices.",
+    ),
+    Command(
         name="aggregator",
         module="aggregator.cli",
         extra="aggregator",

@@ -35,7 +35,7 @@ class DemoSettings:
 
     devices: int = 12
     rounds: int = 10
-    broker: str = "mosquitto"
+    broker: str = "embedded"
     rows: int = 10_000
     test_rows: int = 2_000
     partition: str = "dirichlet:0.3"

@@ -21,7 +21,7 @@ from aggregator.fleet_folder import FleetFolder, NewFleet, create
 from broker import mosquitto
 from simulation.partition import DeviceData
 
-BROKERS = ("mosquitto",)
+BROKERS = ("embedded", "mosquitto")
 TENANT = "demo"
 JOB = "job"
 _DAY = 86_400
@@ -103,8 +103,25 @@ class Rig:
             self.port = mosquitto.free_port()
             self._mosquitto = mosquitto.Mosquitto(state, self.port)
             self._mosquitto.start()
+        elif self.settings.broker == "embedded":
+            self._start_embedded()
         else:
             raise UsageError(f"--broker {self.settings.broker} is unknown: use {' or '.join(BROKERS)}")
+
+    def _start_embedded(self) -> None:
+        from broker import credentials  # noqa: PLC0415 - amqtt is needed for this broker only
+
+        state = make_folder(self.folder / "broker")
+        credentials.write(state / "clients", self.fleet.passwords(), SystemEntropy())
+        words = ["broker", "run", "--state", str(state), "--tenant", TENANT, "--port", "0"]
+        self._broker = self._spawn(words, self.folder / "broker.log")
+        port = state / "broker.port"
+        until = time.monotonic() + 20
+        while not port.exists():
+            if time.monotonic() > until or self._broker.poll() is not None:
+                raise UsageError(f"the broker did not start: look at {self.folder / 'broker.log'}")
+            time.sleep(0.05)
+        self.port = int(port.read_text())
 
     def start_aggregator(self) -> subprocess.Popen[bytes]:
         """Start the aggregator; its standard output is a pipe of JSON lines."""
