@@ -57,7 +57,9 @@ _SHAPE: Mapping[str, Mapping[str, tuple[type, Any]]] = {
         "momentum": (float, 0.0),
         "proximal_mu": (float, 0.0),
     },
-    "windows": {name: (float, getattr(Windows(), name)) for name in ("join", "share", "collect", "unmask", "grace")},
+    "windows": {
+        name: (float, getattr(Windows(), name)) for name in ("gather", "join", "share", "collect", "unmask", "grace")
+    },
 }
 
 

@@ -166,6 +166,10 @@ class Coordinator:
         if attempt is None:
             return None
         if attempt.joining:
+            waiting = [d for d in attempt.offered if d not in attempt.joined]
+            if waiting and all(d in attempt.gone for d in waiting):
+                last = max(attempt.gone[d] for d in waiting)
+                return min(attempt.deadline, last + self.settings.windows.grace)
             return attempt.deadline
         times = [time for c in attempt.cohorts.values() if (time := engine.next_time(c.state)) is not None]
         return min(times, default=None)

@@ -19,8 +19,13 @@ class Phase(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """How long each phase waits, in seconds; `grace` is how long a last will must stand unrevoked."""
+    """How long each phase waits, in seconds.
 
+    `gather` is how long a round waits for devices that are not online before it opens; `grace` is how long a last will
+    must stand unrevoked.
+    """
+
+    gather: float = 0.0
     join: float = 60.0
     share: float = 60.0
     collect: float = 3_600.0

@@ -115,8 +115,8 @@ class AggregatorService:
         """Wait for the devices, then run the job's rounds to the end, or until `stop` is called."""
         self.transport.start()
         self._link.publish(topics.aggregator_state(self._tenant), self._birth, retain=True)
-        self._wait(lambda: len(self.transport.coordinator.online) >= self._config.devices, self._config.windows.join)
         while not self._stopping and (request := self.job.request()) is not None:
+            self._wait(self._all_here, self._config.windows.gather)
             started, before = time.monotonic(), self.transport.traffic()
             self._notices.clear()
             self.transport.step(Start(request=request))
@@ -131,6 +131,9 @@ class AggregatorService:
                 self.job.skip()
             else:
                 raise AccordError(f"the {request.purpose} round could not be closed: {ended.reason}, {ended.detail}")
+
+    def _all_here(self) -> bool:
+        return len(self.transport.coordinator.online) >= self._config.devices
 
     def _took(self, closed: Closed) -> None:
         step = self.job.closed(closed)

@@ -55,7 +55,7 @@ def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> 
     abort = None
     if rounds >= 7 and needed > 3:
         abort = first + 6
-        blows[abort] = tuple(Blow(device=name, step="training") for name in devices[: carried + 1])
+        blows[abort] = tuple(Blow(device=name, step="share") for name in devices[: carried + 1])
     return Schedule(blows=blows, abort=abort)
 
 
@@ -105,6 +105,9 @@ class Watcher:
             return False
         if blow.step == "join":
             return True
-        name = "share" if blow.step == "training" else blow.step
-        reached = (folder / name).exists()
+        letter = folder / ("share" if blow.step == "training" else blow.step)
+        try:  # a letter that is older than the ledger is the attempt before's
+            reached = letter.stat().st_mtime_ns >= (folder / "ledger").stat().st_mtime_ns
+        except OSError:
+            return False
         return reached and (blow.step != "training" or not self._stop.wait(_TRAINING))

@@ -41,7 +41,14 @@ class RigSettings:
     epochs: int
     task: str = "classification"
     windows: Mapping[str, float] = field(
-        default_factory=lambda: {"join": 6.0, "share": 10.0, "collect": 60.0, "unmask": 10.0, "grace": 1.0}
+        default_factory=lambda: {
+            "gather": 4.0,
+            "join": 6.0,
+            "share": 10.0,
+            "collect": 60.0,
+            "unmask": 10.0,
+            "grace": 1.0,
+        }
     )
 
 
