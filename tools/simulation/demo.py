@@ -195,47 +195,35 @@ class Demo:
             watcher.stop()
 
     def _rows(self, rig: Rig, found: Any, late: str | None, planned: chaos.Schedule) -> list[RoundRow]:
+        """Turn what the aggregator prints into rows: the tails of a round measure the model of the round before."""
         rows: list[RoundRow] = []
         aborted: list[Abort] = []
-        pending: RoundRow | None = None
+        waiting: list[RoundRow] = []  # rows whose model was not measured yet: the last one is this round's
+
+        def add(row: RoundRow, figures: Evaluation) -> None:
+            rows.append(dataclasses.replace(row, evaluation=figures))
+            self._audience.add(rows[-1])
+
         for fact in found:
             if fact["event"] == "aborted":
                 aborted.append(Abort(attempt=fact["attempt"], reason=fact["reason"], detail=fact["detail"]))
-            elif fact["event"] == "figures" and fact["purpose"] in ("train", "evaluate") and pending is not None:
-                figures = evaluation.of_sums(self.task.kind, fact["figures"])
-                rows.append(dataclasses.replace(pending, evaluation=figures))
-                self._audience.add(rows[-1])
-                pending = None
-            if fact["event"] != "round":
-                continue
-            if fact["purpose"] == "train":
-                if pending is not None and fact["status"] != "closed":  # nobody measured that model
-                    rows.append(pending)
-                    self._audience.add(pending)
-                waiting = self._row(fact, tuple(aborted))
-                pending, queued = waiting, pending
-                if queued is not None and fact["status"] == "closed":
-                    pending = None
-                    pending = self._await(found, queued, rows, waiting)
-            aborted = []
-            if late is not None and fact["round"] == STATISTICS + 2:
-                self._audience.say(f"{late} arrives late")
-                rig.start_device(late)
-                late = None
-            self._revive(rig, fact["round"], planned)
-        if not rows or len(rows) < self.settings.rounds:
+            elif fact["event"] == "figures" and fact["purpose"] in ("train", "evaluate"):
+                last = waiting.pop() if fact["purpose"] == "train" else None
+                for row in waiting:
+                    add(row, evaluation.of_sums(self.task.kind, fact["figures"]))
+                waiting = [] if last is None else [last]
+            elif fact["event"] == "round":
+                if fact["purpose"] == "train":
+                    waiting.append(self._row(fact, tuple(aborted)))
+                aborted = []
+                if late is not None and fact["round"] == STATISTICS + 1:
+                    self._audience.say(f"{late} arrives late")
+                    rig.start_device(late)
+                    late = None
+                self._revive(rig, fact["round"], planned)
+        if len(rows) < self.settings.rounds:
             raise AccordError(f"the aggregator ended after {len(rows)} rounds: look at {rig.folder / 'aggregator.log'}")
         return rows
-
-    def _await(self, found: Any, queued: RoundRow, rows: list[RoundRow], waiting: RoundRow) -> RoundRow:
-        """Take the figures that follow a closed round: they say how good the model of the round before is."""
-        for fact in found:
-            if fact["event"] == "figures":
-                figures = evaluation.of_sums(self.task.kind, fact["figures"])
-                rows.append(dataclasses.replace(queued, evaluation=figures))
-                self._audience.add(rows[-1])
-                break
-        return waiting
 
     def _revive(self, rig: Rig, number: int, planned: chaos.Schedule) -> None:
         dead = rig.dead()

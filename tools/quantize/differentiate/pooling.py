@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from quantize.differentiate.convolution import Window, window_of
 from quantize.differentiate.registry import rule
 from quantize.differentiate.tape import Tape, attribute
+from quantize.differentiate.window import Window, window_of
 
 
 @rule("MaxPool")
