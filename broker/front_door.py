@@ -24,14 +24,16 @@ MOST_CONNECTIONS = 1_000
 LOG = logging.getLogger("accord.broker")
 
 
-async def read_packet(reader: asyncio.StreamReader, largest: int) -> Packet:
-    """Read one frame.
+async def read_packet(reader: asyncio.StreamReader, largest: int, *, first: int | None = None) -> Packet:
+    """Read one frame, whose first byte must be `first` if that is given: noise is turned away at once.
 
     Raises:
         CodecError: its length is not well formed or too large.
         asyncio.IncompleteReadError: the connection ended.
     """
     head = await reader.readexactly(2)
+    if first is not None and head[0] != first:
+        raise CodecError("the first packet is not CONNECT")
     size, shift = head[1] & 0x7F, 7
     while head[-1] & 0x80:
         if shift > 21:
@@ -152,7 +154,7 @@ class FrontDoor:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await asyncio.wait_for(read_packet(reader, LARGEST_FIRST), LOGIN)
+        first = await asyncio.wait_for(read_packet(reader, LARGEST_FIRST, first=packets.CONNECT << 4), LOGIN)
         connect = packets.read_connect(first)
         refusal = self._refusal(connect)
         if refusal is not None:

@@ -1,0 +1,112 @@
+"""The gradient of a convolution's weights, in the form that onnxruntime computes quickest for its shape.
+
+All forms compute dW[m,c,k] = sum over n, p of dY[n,m,p] X[n,c,s·p + d·k - pad].
+"""
+
+import itertools
+import math
+
+from quantize.differentiate.tape import Tape
+from quantize.differentiate.window import Window
+
+MANY_CHANNELS = 16
+"""From here on one product per tap of the kernel beats one product over gathered patches."""
+
+
+def weight_slope(tape: Tape, x: str, w: str, slope: str, *, window: Window, group: int) -> str:
+    """Append the nodes for dW and return its name, of w's shape.
+
+    Args:
+        tape: where nodes go.
+        x: the input's name, (N, C, *sizes).
+        w: the weights' name, (M, C / group, *kernel).
+        slope: dY, (N, M, *counts).
+        window: the convolution's.
+        group: its groups.
+    """
+    if group > 1:
+        return _by_conv(tape, x, w, slope, window=window, group=group)
+    sizes = tape.fixed_shape(x, 2)
+    padded = x
+    if any(window.pads):
+        before, behind = window.pads[: window.rank], window.pads[window.rank :]
+        padded = tape.add("Pad", x, tape.whole(0, 0, *before, 0, 0, *behind))
+    counts = tuple(window.count(place, size) for place, size in enumerate(sizes))
+    if tape.fixed_shape(w)[1] >= MANY_CHANNELS:
+        return _by_tap(tape, padded, w, slope, window=window, counts=counts)
+    return _by_patches(tape, padded, w, slope, window=window, counts=counts)
+
+
+def _taps(tape: Tape, x: str, window: Window, counts: tuple[int, ...], first_axis: int) -> list[str]:
+    """Slice out, for each tap of the kernel, the cells of x that it meets."""
+    found = []
+    for tap in itertools.product(*(range(size) for size in window.kernel)):
+        starts = [t * d for t, d in zip(tap, window.dilations, strict=True)]
+        ends = [a + s * (n - 1) + 1 for a, s, n in zip(starts, window.strides, counts, strict=True)]
+        axes = range(first_axis, first_axis + window.rank)
+        found.append(
+            tape.add("Slice", x, tape.whole(*starts), tape.whole(*ends), tape.whole(*axes), tape.whole(*window.strides))
+        )
+    return found
+
+
+def _by_patches(tape: Tape, x: str, w: str, slope: str, *, window: Window, counts: tuple[int, ...]) -> str:
+    """Gather all taps as channels, multiply by dY row by row of the batch, sum over the batch."""
+    filters, channels, *kernel = tape.fixed_shape(w)
+    taps = _taps(tape, x, window, counts, 2)
+    gathered = tape.add("Concat", *taps, axis=1) if len(taps) > 1 else taps[0]
+    cells = math.prod(counts)
+    patches = tape.add("Reshape", gathered, tape.whole(-1, len(taps) * channels, cells))
+    slopes = tape.add("Reshape", slope, tape.whole(-1, filters, cells))
+    products = tape.add("MatMul", patches, tape.add("Transpose", slopes, perm=[0, 2, 1]))
+    total = tape.add("ReduceSum", products, tape.whole(0), keepdims=0)
+    return _filters_first(tape, total, filters, channels, kernel)
+
+
+def _by_tap(tape: Tape, x: str, w: str, slope: str, *, window: Window, counts: tuple[int, ...]) -> str:
+    """With channels last, one product of a tap's cells by dY for each tap."""
+    filters, channels, *kernel = tape.fixed_shape(w)
+    last = [0, *range(2, 2 + window.rank), 1]
+    images = tape.add("Transpose", x, perm=last)
+    slopes = tape.add("Reshape", tape.add("Transpose", slope, perm=last), tape.whole(-1, filters))
+    products = []
+    for tap in _taps(tape, images, window, counts, 1):
+        rows = tape.add("Reshape", tap, tape.whole(-1, channels))
+        products.append(tape.add("Gemm", rows, slopes, transA=1, transB=0))
+    total = tape.add("Concat", *products, axis=0) if len(products) > 1 else products[0]
+    return _filters_first(tape, total, filters, channels, kernel)
+
+
+def _filters_first(tape: Tape, total: str, filters: int, channels: int, kernel: list[int]) -> str:
+    """Turn (taps · C, M) into (M, C, *kernel)."""
+    whole = tape.add("Reshape", total, tape.whole(*kernel, channels, filters))
+    rank = len(kernel)
+    return tape.add("Transpose", whole, perm=[rank + 1, rank, *range(rank)])
+
+
+def _by_conv(tape: Tape, x: str, w: str, slope: str, *, window: Window, group: int) -> str:
+    """Write dW as Conv with batch C/g, channels g·N, filters M: the rows of the batch become input channels."""
+    channels, *sizes = tape.fixed_shape(x, 1)
+    shape = tape.fixed_shape(w)
+    spatial = list(range(2, 2 + window.rank))
+    if group == 1:
+        images = tape.add("Transpose", x, perm=[1, 0, *spatial])
+    else:
+        inner = channels // group
+        split = tape.add("Reshape", x, tape.whole(-1, group, inner, *sizes))
+        turned = tape.add("Transpose", split, perm=[2, 1, 0, *(place + 1 for place in spatial)])
+        images = tape.add("Reshape", turned, tape.whole(inner, -1, *sizes))
+    filters = tape.add("Transpose", slope, perm=[1, 0, *spatial])
+    full = tape.add(
+        "Conv",
+        images,
+        filters,
+        strides=list(window.dilations),
+        dilations=list(window.strides),
+        pads=list(window.pads),
+        group=group,
+    )
+    if any(window.leftover(place, size) for place, size in enumerate(sizes)):
+        ends = tape.whole(*shape[2:])
+        full = tape.add("Slice", full, tape.whole(*[0] * window.rank), ends, tape.whole(*spatial))
+    return tape.add("Transpose", full, perm=[1, 0, *spatial])
