@@ -75,6 +75,8 @@ class Job:
         snapshot: the model to start from.
         columns: input columns, features or channels.
         strategy: how cohort means move the model.
+        statistics: whether inputs are scaled by masked statistics first; without them `largest_weight` is given.
+        largest_weight: the number of rows from which a device weighs no more.
     """
 
     def __init__(
@@ -86,16 +88,19 @@ class Job:
         snapshot: Snapshot,
         columns: int,
         strategy: FedAvg,
+        statistics: bool = True,
+        largest_weight: int = 1,
     ) -> None:
         self.settings, self.snapshot = settings, snapshot
         self.task = settings.task
-        self.largest_weight = 1
+        self.largest_weight = largest_weight
         self._layout, self._exponents, self._strategy = layout, tuple(exponents), strategy
         self._regression = settings.task.kind == "regression"
         self._columns = columns
         self._statistics = columns + 2 * self._regression
         self._powers: tuple[int, ...] = ()
-        self._purposes = ["powers", "moments", *["train"] * settings.rounds, "evaluate"]
+        before = ["powers", "moments"] if statistics else []
+        self._purposes = [*before, *["train"] * settings.rounds, "evaluate"]
         self._done = 0
 
     @property

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from simulation.datasets import Dataset
-from simulation.simulate import simulate
+from simulation.in_process import simulate
 
 DEVICES, ROWS, FEATURES, CLASSES, PER_ROUND = 36, 110, 40, 6, 12
 

@@ -47,7 +47,7 @@ class Mean:
     def predict(self, params: Any, x: Any) -> Any:
         return np.broadcast_to(params, (len(x), 1))
 
-    def gradients(self, params: Any, x: Any, y: Any, out: Any = None) -> tuple[float, Any]:  # noqa: ARG002
+    def gradients(self, params: Any, x: Any, y: Any, out: Any = None) -> tuple[float, Any]:
         self.seen.append(len(y))
         return 0.0, (params - y.mean()).astype(np.float32)
 

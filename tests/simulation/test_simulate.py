@@ -9,7 +9,7 @@ import pytest
 from accord.cli import main
 from accord.errors import UsageError
 from accord.link.memory import Faults
-from simulation.simulate import simulate
+from simulation.in_process import simulate
 
 QUICK = {"rounds": 4, "devices": 6, "model": "mlp:16", "partition": "dirichlet:0.5"}
 

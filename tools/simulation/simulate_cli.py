@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from simulation.history import History, RoundRow
+from simulation.in_process import simulate
 from simulation.live import LiveTable
 from simulation.report import render
 from simulation.settings import TRANSFORMS, SimulationSettings
-from simulation.simulate import simulate
 from simulation.task import KINDS
 
 DATA_HELP = """digits, breast-cancer, fashion-mnist, or a file FILE.npz with the arrays x_train, y_train, c_train,

@@ -4,9 +4,7 @@ Every device has a session, keys and masks of its own; only the network, the clo
 entropy is seeded, so a simulation protects nobody's data: it shows what a fleet would do.
 """
 
-import dataclasses
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from accord.entropy import Entropy, SeededEntropy
 from accord.errors import UsageError
@@ -14,25 +12,25 @@ from accord.link.memory import Faults
 from accord.plan import Task as PlanTask
 from accord.prg import digest
 from accord.update.snapshot import Snapshot, columns_of, unscaled
-from aggregator.coordinator_values import Closed
 from aggregator.job import Job, JobSettings
 from aggregator.strategies.fedavg import FedAvg
 from edge_sdk.trainer import Rows, Trainer
 from simulation import datasets, evaluation, models
-from simulation.fleet import Attempted, SimulatedFleet, failed
-from simulation.history import Abort, DeviceRow, History, RoundRow
-from simulation.metrics import Evaluation
+from simulation.fleet import SimulatedFleet
+from simulation.flower import FlowerClient, simulate_clients
+from simulation.history import DeviceRow, History
 from simulation.partition import DeviceData, Partition, by_owner, deal, parse_scheme
+from simulation.runner import Runner, Told
 from simulation.settings import SimulationSettings
 from simulation.task import Task
 
 FLOOR = 3
-Told = Callable[[RoundRow], None]
 
 
 def simulate(
-    data: str | datasets.Dataset,
+    data: str | datasets.Dataset | None = None,
     *,
+    clients: Sequence[FlowerClient] | None = None,
     told: Told = lambda _row: None,
     faults: Faults | None = None,
     **options: object,
@@ -41,6 +39,7 @@ def simulate(
 
     Args:
         data: `digits`, `breast-cancer`, `fashion-mnist`, a path to an `.npz` file, or a `Dataset`.
+        clients: instead of data, one Flower-style client per device: objects with `get_parameters`, `fit`, `evaluate`.
         told: called with each round as soon as it has closed.
         faults: how the network misbehaves; None means not at all.
         options: the command line's, with underscores: `devices`, `partition`, `model`, `task`, `rounds`,
@@ -51,6 +50,12 @@ def simulate(
         UsageError: an option or the data can't be used; the message says what to do.
         AccordError: the statistics rounds could not be closed.
     """
+    if (data is None) == (clients is None):
+        raise UsageError("give either data or clients, such as simulate('digits') or simulate(clients=[...])")
+    if clients is not None:
+        return simulate_clients(clients, told=told, faults=faults, **options)
+    if data is None:
+        raise UsageError("no data")
     name = data if isinstance(data, str) else data.name
     settings = SimulationSettings(data=name, **options)  # type: ignore[arg-type]
     dataset = datasets.load(data) if isinstance(data, str) else data
@@ -65,7 +70,7 @@ class _Simulation:
     ) -> None:
         entropy: Entropy = SeededEntropy(settings.seed)
         self.notes: list[str] = []
-        self.settings, self.told = settings, told
+        self.settings = settings
         self.task: Task = dataset.task(settings.task)  # type: ignore[arg-type]
         self.notes.append(self.task.sentence)
         encoded = dataset.encode(self.task)
@@ -126,8 +131,7 @@ class _Simulation:
             columns=columns,
             strategy=FedAvg(),
         )
-        self.rows: list[RoundRow] = []
-        self.dropouts = dict.fromkeys(workers, 0)
+        self.runner = Runner(self.fleet, self.job, self.task.kind, list(workers), told)
 
     def _dealt(self, dataset: datasets.Dataset, entropy: Entropy) -> Partition:
         if dataset.c_train is not None:
@@ -156,74 +160,8 @@ class _Simulation:
 
     def run(self) -> History:
         """Run the job's rounds and return the history."""
-        names = [d.device for d in self.held]
-        pending: RoundRow | None = None
-        while (request := self.job.request()) is not None:
-            training = request.purpose == "train"
-            awake = self.fleet.choose(request.devices, names) if training else names
-            before, started = self._counters(awake), time.perf_counter()
-            attempted = self.fleet.round(request, awake, dropouts=training)
-            if attempted.closed is None:
-                if not training:
-                    raise failed(attempted, f"the {request.purpose} round")
-                self.job.skip()
-            else:
-                pending = self._took(attempted.closed, pending)
-            if training:
-                if pending is not None:
-                    self._tell(pending)
-                pending = self._row(attempted, awake, before, time.perf_counter() - started)
-        if pending is not None:
-            self._tell(pending)
+        self.runner.run()
         return self._history()
-
-    def _took(self, closed: Closed, pending: RoundRow | None) -> RoundRow | None:
-        """Let the job take a closed round; its tail says how good the model of the round before is."""
-        step = self.job.closed(closed)
-        if step.snapshot is not None:
-            self.fleet.release(step.snapshot.encode())
-        if pending is not None and "loss" in step.figures:
-            return dataclasses.replace(pending, evaluation=evaluation.of_sums(self.task.kind, step.figures))
-        return pending
-
-    def _tell(self, row: RoundRow) -> None:
-        self.rows.append(row)
-        self.told(row)
-
-    def _counters(self, names: Sequence[str]) -> tuple[int, int, int, int]:
-        devices = [self.fleet.devices[name] for name in names]
-        return (
-            sum(d.bytes_up for d in devices),
-            sum(d.bytes_down for d in devices),
-            sum(d.payload.payload_up for d in devices),
-            sum(d.payload.payload_down for d in devices),
-        )
-
-    def _row(
-        self, attempted: Attempted, awake: Sequence[str], before: tuple[int, int, int, int], seconds: float
-    ) -> RoundRow:
-        up, down, payload_up, payload_down = (
-            (now - then) / len(awake) for now, then in zip(self._counters(awake), before, strict=True)
-        )
-        closed = attempted.closed
-        for name in () if closed is None else closed.dropped:
-            self.dropouts[name] += 1
-        last = attempted.aborted[-1].attempt if closed is None else closed.attempt
-        return RoundRow(
-            round=len(self.rows) + 1,
-            attempt=last,
-            evaluation=Evaluation(rows=0),
-            participants=0 if closed is None else len(closed.included),
-            dropouts=len(awake) if closed is None else len(closed.dropped),
-            recovered=0 if closed is None else len(closed.recovered),
-            cohorts=self.settings.cohorts if closed is None else len(closed.totals),
-            payload_bytes_up=payload_up,
-            payload_bytes_down=payload_down,
-            control_bytes_up=up - payload_up,
-            control_bytes_down=down - payload_down,
-            seconds=seconds,
-            aborted=tuple(Abort(attempt=a.attempt, reason=a.reason, detail=a.detail) for a in attempted.aborted),
-        )
 
     def _history(self) -> History:
         snapshot = self.job.snapshot
@@ -235,7 +173,7 @@ class _Simulation:
         }
         return History(
             kind=self.task.kind,
-            rounds=tuple(self.rows),
+            rounds=tuple(self.runner.rows),
             final=evaluation.pooled(
                 self.task.kind, self.settings.target_transform, self.model.runtime, snapshot, self.held
             ),
@@ -253,6 +191,6 @@ class _Simulation:
             test_rows=len(data.y_test),
             dropped_rows=self.dropped.get(origins[data.device], 0),
             participations=0 if simulated is None else simulated.participations,
-            dropouts=self.dropouts.get(data.device, 0),
+            dropouts=self.runner.dropouts.get(data.device, 0),
             notes=(special[data.device],) if data.device in special else (),
         )

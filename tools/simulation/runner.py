@@ -1,0 +1,103 @@
+"""Runs a job's rounds over a simulated fleet and keeps a row for each training round."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+from aggregator.coordinator_values import Closed
+from aggregator.job import Job
+from simulation import evaluation
+from simulation.fleet import Attempted, SimulatedFleet, failed
+from simulation.history import Abort, RoundRow
+from simulation.metrics import Evaluation
+from simulation.task import Kind
+
+Told = Callable[[RoundRow], None]
+
+
+class Runner:
+    """One run of one job; `rows` and `dropouts` grow as rounds close.
+
+    Args:
+        fleet: the devices.
+        job: what to run.
+        kind: the task, which says what the tails hold.
+        names: the devices that take part.
+        told: called with each row once the model of its round was measured.
+    """
+
+    def __init__(self, fleet: SimulatedFleet, job: Job, kind: Kind, names: Sequence[str], told: Told) -> None:
+        self.fleet, self.job, self._kind, self._names, self._told = fleet, job, kind, list(names), told
+        self.rows: list[RoundRow] = []
+        self.dropouts = dict.fromkeys(names, 0)
+
+    def run(self) -> list[RoundRow]:
+        """Run the job's rounds and return their rows."""
+        names = self._names
+        pending: RoundRow | None = None
+        while (request := self.job.request()) is not None:
+            training = request.purpose == "train"
+            awake = self.fleet.choose(request.devices, names) if training else names
+            before, started = self._counters(awake), time.perf_counter()
+            attempted = self.fleet.round(request, awake, dropouts=training)
+            if attempted.closed is None:
+                if not training:
+                    raise failed(attempted, f"the {request.purpose} round")
+                self.job.skip()
+            else:
+                pending = self._took(attempted.closed, pending)
+            if training:
+                if pending is not None:
+                    self._tell(pending)
+                pending = self._row(attempted, awake, before, time.perf_counter() - started)
+        if pending is not None:
+            self._tell(pending)
+        return self.rows
+
+    def _took(self, closed: Closed, pending: RoundRow | None) -> RoundRow | None:
+        """Let the job take a closed round; its tail says how good the model of the round before is."""
+        step = self.job.closed(closed)
+        if step.snapshot is not None:
+            self.fleet.release(step.snapshot.encode())
+        if pending is not None and "loss" in step.figures:
+            return dataclasses.replace(pending, evaluation=evaluation.of_sums(self._kind, step.figures))
+        return pending
+
+    def _tell(self, row: RoundRow) -> None:
+        self.rows.append(row)
+        self._told(row)
+
+    def _counters(self, names: Sequence[str]) -> tuple[int, int, int, int]:
+        devices = [self.fleet.devices[name] for name in names]
+        return (
+            sum(d.bytes_up for d in devices),
+            sum(d.bytes_down for d in devices),
+            sum(d.payload.payload_up for d in devices),
+            sum(d.payload.payload_down for d in devices),
+        )
+
+    def _row(
+        self, attempted: Attempted, awake: Sequence[str], before: tuple[int, int, int, int], seconds: float
+    ) -> RoundRow:
+        up, down, payload_up, payload_down = (
+            (now - then) / len(awake) for now, then in zip(self._counters(awake), before, strict=True)
+        )
+        closed = attempted.closed
+        for name in () if closed is None else closed.dropped:
+            self.dropouts[name] += 1
+        last = attempted.aborted[-1].attempt if closed is None else closed.attempt
+        return RoundRow(
+            round=len(self.rows) + 1,
+            attempt=last,
+            evaluation=Evaluation(rows=0),
+            participants=0 if closed is None else len(closed.included),
+            dropouts=len(awake) if closed is None else len(closed.dropped),
+            recovered=0 if closed is None else len(closed.recovered),
+            cohorts=self.job.settings.cohorts if closed is None else len(closed.totals),
+            payload_bytes_up=payload_up,
+            payload_bytes_down=payload_down,
+            control_bytes_up=up - payload_up,
+            control_bytes_down=down - payload_down,
+            seconds=seconds,
+            aborted=tuple(Abort(attempt=a.attempt, reason=a.reason, detail=a.detail) for a in attempted.aborted),
+        )
