@@ -33,6 +33,20 @@ test: debian venv  ## format, lint, types, layers, tests
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) pytest -n 2
+	@$(MAKE) --no-print-directory test-device
+
+# The device on its oldest Python, with the oldest cbor2 that it may have.
+.PHONY: test-device
+PYTHON310 := $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10 /usr/bin/python3.10))
+DEVICE := UV_PROJECT_ENVIRONMENT=.venv-device
+test-device: uv.lock
+ifeq ($(PYTHON310),)
+	@echo "no Python 3.10 here: the device's tests on it are left out"
+else
+	$(DEVICE) $(UV) sync --locked --quiet --no-default-groups --group device --python $(PYTHON310)
+	$(UV) pip install --quiet --python .venv-device/bin/python 'cbor2==5.9.0'
+	.venv-device/bin/python -m pytest -q -n 2 tests/accord tests/wire tests/secagg tests/update tests/bundle tests/runtimes tests/link/test_memory.py
+endif
 
 bench: venv  ## every benchmark, one JSON object each
 	@for script in benchmarks/*.py; do echo "$$script"; $(RUN) python $$script --json | tail -n 1; done
@@ -41,4 +55,4 @@ soak: debian venv  ## every long check in full: one JSON object with counts and 
 	@$(RUN) python tests/soak.py
 
 clean:  ## everything that can be made again
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .venv-device .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

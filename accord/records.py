@@ -7,13 +7,14 @@ See docs/protocol.md, section 2.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from accord import cbor
 from accord.errors import CodecError
 from accord.ids import checked_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 RecordType = TypeVar("RecordType", bound="Record")
 
@@ -204,7 +205,7 @@ class Record:
         return [kind.lower(values[name]) for name, kind, _ in self._plan()]
 
     @classmethod
-    def from_wire(cls, value: Any) -> Self:
+    def from_wire(cls, value: Any) -> "Self":
         """Build the record from its decoded array.
 
         Raises:
@@ -221,7 +222,7 @@ class Record:
         return cbor.encode_checked(self.to_wire())
 
     @classmethod
-    def decode(cls, data: bytes) -> Self:
+    def decode(cls, data: bytes) -> "Self":
         """Return the record that `data` encodes.
 
         Raises:

@@ -1,16 +1,19 @@
 """The table of rounds as they happen: redrawn in place on a terminal, one line a round elsewhere."""
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-from typing_extensions import Self
 
 from simulation.columns import NAMES, aborts, columns, kilobytes, shown
 from simulation.history import HEADLINES, RoundRow
 from simulation.task import Kind
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MARGIN = 8
 """Lines of a terminal that the table leaves free for its frame and for what else is said."""
@@ -33,7 +36,7 @@ class LiveTable:
         self._caption = ""
         self._live: Live | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         if self._console.is_terminal:
             # No refresh thread: rows come seldom, and each one draws.
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
