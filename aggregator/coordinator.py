@@ -16,6 +16,7 @@ from accord.secagg import keys, unmasked
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import assembled, first_context, new_roster
 from accord.tensors import Layout
+from accord.update import packing
 from accord.update.pipeline import Form, Total
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
 from accord.wire.messages import (
@@ -154,6 +155,19 @@ class Coordinator:
                 return self._presence(event, now, clock)
             case Tick():
                 return self._tick(now, clock)
+
+    def expected_upload(self, letter: Envelope) -> int:
+        """Return the largest letter in bytes that the sender of `letter` may send in pieces now.
+
+        Raises:
+            Refusal: `NotOffered`, the sender takes no part in the attempt under way.
+            SignatureError: the letter is not the device's.
+        """
+        attempt = self._attempt
+        if attempt is None or letter.sender not in attempt.of_device:
+            raise Refusal("NotOffered", f"{letter.sender} takes no part in an attempt")
+        letter.check(attempt.offered[letter.sender].identity)
+        return packing.packed_size(attempt.form.length, attempt.plan.fixed.modulus_bits) + 1_024
 
     @property
     def profile(self) -> str:

@@ -5,7 +5,7 @@ One thread owns it. `handle` takes a delivery; `flush` serves the pieces that we
 
 from collections.abc import Callable, Mapping
 
-from accord.errors import CodecError, Refusal
+from accord.errors import CodecError, Refusal, SignatureError
 from accord.link import Delivery, Link
 from accord.wire import chunks, topics
 from accord.wire.envelope import Envelope, seal
@@ -43,6 +43,8 @@ class Transport:
         self._objects, self._now, self._clock, self._told = objects, now, clock, told
         self._tenant, self._job = coordinator.office.tenant, coordinator.settings.job
         self._asked: dict[bytes, set[int]] = {}
+        self._uploads: dict[str, chunks.Assembler] = {}
+        self._taken: dict[str, bytes] = {}
         self._births: dict[str, int] = {}
         self._beats: dict[str, Beat] = {}
         self._past = dict.fromkeys(_FIGURES, 0)
@@ -58,23 +60,67 @@ class Transport:
         try:
             found = topics.parse(delivery.topic)
             device = found.device
-            if found.kind == "state":
-                self._state(device, State.decode(delivery.payload))
-                return
-            if found.kind == "beat":
-                self._beats[device] = Beat.decode(delivery.payload)
-                return
-            letter = Envelope.decode(delivery.payload)
-            if letter.tag == TAG_OF[chunks.Get]:
-                self._get(device, opened(letter, chunks.Get))
-                return
+            match found.kind:
+                case "state":
+                    self._state(device, State.decode(delivery.payload))
+                case "beat":
+                    self._beats[device] = Beat.decode(delivery.payload)
+                case "s":
+                    self._piece(device, chunks.Piece.decode(delivery.payload))
+                case _:
+                    self._letter(device, delivery.payload)
         except Refusal as refusal:
             self._told(Log(device=device, reason=refusal.reason, detail=refusal.detail))
-            return
-        except CodecError as error:
+        except (CodecError, SignatureError) as error:
             self._told(Log(device=device, reason="BadMessage", detail=str(error)))
+
+    def _letter(self, device: str, data: bytes) -> None:
+        letter = Envelope.decode(data)
+        if letter.tag == TAG_OF[chunks.Get]:
+            self._get(device, opened(letter, chunks.Get))
+        elif letter.tag == TAG_OF[chunks.Manifest]:
+            self._offered(device, letter)
+        else:
+            self.step(Arrived(device=device, data=data))
+
+    def _offered(self, device: str, letter: Envelope) -> None:
+        """A device offers a letter in pieces: say which ones are missing."""
+        if letter.sender != device:
+            raise Refusal("ForeignTopic", f"{device} carries a letter of {letter.sender}")
+        wanted = opened(letter, chunks.Manifest)
+        limit = self.coordinator.expected_upload(letter)
+        current = self._uploads.get(device)
+        if self._taken.get(device) == wanted.object:
+            count = chunks.pieces(wanted.size)
+            self._have(device, wanted.object, ((1 << count) - 1).to_bytes(-(-count // 8), "little"))
             return
-        self.step(Arrived(device=device, data=delivery.payload))
+        if current is None or current.manifest != wanted:
+            current = self._uploads[device] = chunks.Assembler(wanted, limit)
+        self._have(device, wanted.object, current.have)
+
+    def _piece(self, device: str, piece: chunks.Piece) -> None:
+        assembler = self._uploads.get(device)
+        if assembler is None:
+            return  # a doubled piece of an upload that is complete
+        whole = assembler.add(piece)
+        if whole is not None:
+            del self._uploads[device]
+            self._taken[device] = assembler.manifest.object
+            self._have(device, assembler.manifest.object, assembler.have)
+            self.step(Arrived(device=device, data=whole))
+
+    def _have(self, device: str, name: bytes, have: bytes) -> None:
+        self._reply(device, chunks.Have(object=name, have=have))
+
+    def _reply(self, device: str, message: chunks.Have | chunks.Manifest) -> None:
+        letter = seal(
+            TAG_OF[type(message)],
+            message.encode(),
+            key=self.coordinator.office.key,
+            sender="aggregator",
+            recipient=device,
+        )
+        self.link.publish(topics.down(self._tenant, device, "rsp"), letter.encode())
 
     def _state(self, device: str, state: State) -> None:
         """A will that is older than the last birth is stale: the device has come back meanwhile."""
@@ -125,13 +171,6 @@ class Transport:
             raise Refusal("NoSuchObject", f"{device} asks for an object that is not served")
         count = chunks.pieces(len(data))
         if count > 1 and not message.have:
-            letter = seal(
-                TAG_OF[chunks.Manifest],
-                chunks.manifest(data).encode(),
-                key=self.coordinator.office.key,
-                sender="aggregator",
-                recipient=device,
-            )
-            self.link.publish(topics.down(self._tenant, device, "rsp"), letter.encode())
+            self._reply(device, chunks.manifest(data))
             return
         self._asked.setdefault(message.object, set()).update(chunks.missing(message.have, count))

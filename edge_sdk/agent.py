@@ -99,6 +99,7 @@ class Agent:
         self._object: tuple[bytes, bytes] = (b"", b"")
         self._wanted: Fetch | None = None
         self._assembler: chunks.Assembler | None = None
+        self._upload = b""
 
     def start(self, birth: int) -> None:
         """Announce this connection and subscribe to what a device reads; call it again after a reconnect.
@@ -132,15 +133,20 @@ class Agent:
             self._told(Refused(reason="BadMessage", detail=str(error)))
 
     def ask_again(self) -> None:
-        """Ask for what is still missing of an object; call it when pieces have stayed away for some seconds."""
+        """Ask for what is missing of an object, or offer an upload anew; for when nothing has come for some seconds."""
         if self._wanted is not None:
             self._get()
+        if self._upload:
+            self._send(chunks.manifest(self._upload))
 
     def _mailed(self, data: bytes) -> None:
         letter = Envelope.decode(data)
         if letter.tag == TAG_OF[chunks.Manifest]:
             self.session.check_aggregator(letter)
             self._manifest(opened(letter, chunks.Manifest))
+        elif letter.tag == TAG_OF[chunks.Have]:
+            self.session.check_aggregator(letter)
+            self._had(opened(letter, chunks.Have))
         else:
             self._carry_out(Arrived(data=data))
 
@@ -151,7 +157,7 @@ class Agent:
     def _do(self, effect: Effect) -> None:
         match effect:
             case Send(data=data):
-                self.link.publish(self._request, data)
+                self._post(data)
             case Charge(ledger=ledger):
                 self._records.charge(ledger)
             case Keep(name=name, data=data):
@@ -162,8 +168,30 @@ class Agent:
                 self._work(plan)
             case Fetch():
                 self._fetch(effect)
-            case Finished() | Refused():
+            case Finished():
+                self._upload = b""
                 self._told(effect)
+            case Refused():
+                self._told(effect)
+
+    def _post(self, data: bytes) -> None:
+        """Send a letter whole, or offer it in pieces; the aggregator says which ones it lacks."""
+        if len(data) <= chunks.CHUNK:
+            self.link.publish(self._request, data)
+            return
+        self._upload = data
+        self._send(chunks.manifest(data))
+
+    def _had(self, message: chunks.Have) -> None:
+        name = prg.digest(self._upload)
+        if not self._upload or message.object != name:
+            return  # an answer to an upload that is over
+        missing = chunks.missing(message.have, chunks.pieces(len(self._upload)))
+        topic = topics.upload(self._tenant, self._device, 0, name)
+        for index in missing:
+            self.link.publish(topic, chunks.piece(self._upload, name, index).encode())
+        if not missing:
+            self._upload = b""
 
     def _work(self, plan: Plan) -> None:
         try:
