@@ -52,9 +52,11 @@ class Aborted(AccordError):  # noqa: N818 - the state of a round, which is not a
     Args:
         reason: the stable name, in CamelCase.
         detail: a sentence for the log and the round record.
+        device: who is to blame, if one device is; empty otherwise.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, device: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.device = device

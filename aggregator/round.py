@@ -205,7 +205,7 @@ def _close(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ...
         return _closed(state, now)
     except Aborted as abort:
         ended = dataclasses.replace(state, phase=TRANSITIONS[state.phase]["failed"], stage=None)
-        return ended, (Failed(reason=abort.reason, detail=abort.detail),)
+        return ended, (Failed(reason=abort.reason, detail=abort.detail, device=abort.device),)
 
 
 def _closed(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ...]]:

@@ -95,10 +95,11 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The cohort was aborted by name."""
+    """The cohort was aborted by name; `device` is the wrong dealer, if one is to blame."""
 
     reason: str
     detail: str
+    device: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

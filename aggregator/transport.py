@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from accord.errors import CodecError, Refusal, SignatureError
 from accord.link import Delivery, Link
 from accord.wire import chunks, topics
-from accord.wire.envelope import Envelope, seal
+from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Beat, State, opened
 from aggregator.coordinator import Coordinator
 from aggregator.coordinator_values import Aborted, Announce, Arrived, Closed, Effect, Event, Log, Presence, Send
@@ -113,14 +113,8 @@ class Transport:
         self._reply(device, chunks.Have(object=name, have=have))
 
     def _reply(self, device: str, message: chunks.Have | chunks.Manifest) -> None:
-        letter = seal(
-            TAG_OF[type(message)],
-            message.encode(),
-            key=self.coordinator.office.key,
-            sender="aggregator",
-            recipient=device,
-        )
-        self.link.publish(topics.down(self._tenant, device, "rsp"), letter.encode())
+        data = self.coordinator.desk.sealed(message, device)
+        self.link.publish(topics.down(self._tenant, device, "rsp"), data)
 
     def _state(self, device: str, state: State) -> None:
         """A will that is older than the last birth is stale: the device has come back meanwhile."""

@@ -14,17 +14,10 @@ from accord.errors import LocalProtocolError, Refusal
 from accord.secagg import keys, ring, shamir
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import Cohort, verified
+from accord.secagg.commitments import SECRET, share_hash
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Join, Member, Result, Roster, Share, Shares, Survivors, Unmask
-
-SECRET = 32
-SHORT_HASH = 16
-
-
-def share_hash(share: bytes) -> bytes:
-    """Return the commitment to one share of 64 bytes: 16 bytes for each half, 32 in all."""
-    return prg.digest(share[:SECRET])[:SHORT_HASH] + prg.digest(share[SECRET:])[:SHORT_HASH]
 
 
 @dataclass(frozen=True, kw_only=True)

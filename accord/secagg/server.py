@@ -11,8 +11,8 @@ import numpy as np
 from accord import prg
 from accord.errors import Aborted, Refusal
 from accord.secagg import keys, ring, shamir
-from accord.secagg.client import SECRET, SHORT_HASH
 from accord.secagg.cohort import Cohort
+from accord.secagg.commitments import SECRET, SHORT_HASH, half_hash
 from accord.wire.messages import Masked, Share, Shares, Survivors, Unmask
 
 
@@ -181,7 +181,7 @@ class Unmasking:
             share = answer[at * SECRET : (at + 1) * SECRET]
             start = 0 if dealer in self._alive else SHORT_HASH
             expected = self._dealt[dealer].hashes[place][start : start + SHORT_HASH]
-            if prg.digest(share)[:SHORT_HASH] == expected:
+            if half_hash(share) == expected:
                 self._answers[place][dealer] = share
             else:
                 self.wrong_holders.add(device)
@@ -221,7 +221,8 @@ class Unmasking:
         else:
             good = nacl.bindings.crypto_scalarmult_base(secret) == self.cohort.mask_keys[dealer]
         if not good:
-            raise Aborted("WrongDealer", f"{self.cohort.devices[dealer]} dealt shares of another secret")
+            name = self.cohort.devices[dealer]
+            raise Aborted("WrongDealer", f"{name} dealt shares of another secret", name)
 
     def _take_pairs_off(self, total: ring.Ring, gone: int, pair: keys.KeyPair, bits: int) -> None:
         """Take off the masks that survivors shared with a device whose vector did not arrive."""

@@ -1,0 +1,296 @@
+"""One attempt of a round: who checked in, who joined, the cohorts they form, and how each of those ends.
+
+Sans-IO. Whoever owns an attempt asks `ended` after each step; an attempt is never used again once it has ended.
+"""
+
+from collections.abc import Mapping
+
+from accord.entropy import Entropy
+from accord.errors import CodecError, Refusal, UsageError
+from accord.secagg import keys, unmasked
+from accord.secagg.authority import Authority
+from accord.secagg.cohort import assembled, first_context, new_roster
+from accord.update.pipeline import Form
+from accord.wire.envelope import Envelope
+from accord.wire.messages import (
+    TAG_OF,
+    Certificate,
+    CheckIn,
+    Join,
+    Later,
+    Masked,
+    Member,
+    Offer,
+    Result,
+    Roster,
+    Share,
+    Unmask,
+    opened,
+)
+from aggregator import cohorts
+from aggregator import round as engine
+from aggregator.attempt_values import CohortOf, Invitation
+from aggregator.coordinator_values import Effect, Log, Send
+from aggregator.desk import Desk
+from aggregator.round_values import Back, Failed, Gone, Opened, Received, Refused, ToCohort, ToDevice, Windows
+from aggregator.round_values import Effect as RoundEffect
+from aggregator.round_values import Event as RoundEvent
+from aggregator.round_values import Tick as RoundTick
+
+ROUND_MESSAGES: Mapping[str, type[Share] | type[Masked] | type[Unmask]] = {
+    TAG_OF[Share]: Share,
+    TAG_OF[Masked]: Masked,
+    TAG_OF[Unmask]: Unmask,
+}
+
+
+class Attempt:
+    """One attempt.
+
+    Args:
+        invitation: the plan and whom it is for.
+        form: of the vectors.
+        seal_pair: the key pair whose public half the plan names.
+        windows: how long each phase waits.
+        authority: whose certificates count.
+        desk: signs.
+        entropy: deals the cohorts.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        invitation: Invitation,
+        *,
+        form: Form,
+        seal_pair: keys.KeyPair,
+        windows: Windows,
+        authority: Authority,
+        desk: Desk,
+        entropy: Entropy,
+        now: float,
+    ) -> None:
+        self.plan, self.form = invitation.plan, form
+        self.offered: dict[str, Certificate] = {}
+        self.cohorts: dict[str, CohortOf] = {}
+        self.of_device: dict[str, str] = {}
+        self.failure: Failed | None = None
+        plan = invitation.plan
+        self._context = first_context(invitation.data, plan.bundle_digest, plan.params_digest)
+        self._invitation, self._seal_pair, self._windows = invitation, seal_pair, windows
+        self._authority, self._desk, self._entropy = authority, desk, entropy
+        self._deadline = now + windows.join
+        self._joining = True
+        self._joined: dict[str, tuple[Member, Join]] = {}
+        self._gone: dict[str, float] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether it failed before cohorts were formed, or every cohort has ended."""
+        formed = not self._joining and bool(self.cohorts)
+        return self.failure is not None or (formed and all(c.ended is not None for c in self.cohorts.values()))
+
+    @property
+    def opened(self) -> list[CohortOf]:
+        """The cohorts that closed with a sum."""
+        return [c for c in self.cohorts.values() if isinstance(c.ended, Opened)]
+
+    @property
+    def failed(self) -> list[Failed]:
+        """How the other cohorts, or the attempt as a whole, failed."""
+        found = [c.ended for c in self.cohorts.values() if isinstance(c.ended, Failed)]
+        return found if self.failure is None else [self.failure, *found]
+
+    def next_time(self) -> float | None:
+        """Return when a tick can change something, or None."""
+        if self._joining:
+            waiting = [d for d in self.offered if d not in self._joined]
+            if waiting and all(d in self._gone for d in waiting):
+                return min(self._deadline, max(self._gone[d] for d in waiting) + self._windows.grace)
+            return self._deadline
+        times = [time for c in self.cohorts.values() if (time := engine.next_time(c.state)) is not None]
+        return min(times, default=None)
+
+    def check_in(self, letter: Envelope, clock: int) -> tuple[Effect, ...]:
+        """Offer the plan to a device that holds the right version, or ask it to wait.
+
+        Raises:
+            Refusal: its certificate does not hold.
+            CodecError: the letter is not a check-in.
+            SignatureError: it is not the device's.
+        """
+        message, device, plan = opened(letter, CheckIn), letter.sender, self.plan
+        certificate = self._authority.certificate(message.certificate, device)
+        letter.check(certificate.identity)
+        if message.job != plan.job or message.params_digest != plan.params_digest:
+            return self._later(device, message.nonce, "another version is current")
+        if device in self._invitation.barred:
+            return self._later(device, message.nonce, "barred: it dealt wrong shares in this round")
+        full = len(self.offered) >= self._invitation.devices and device not in self.offered
+        if not self._joining or full:
+            return self._later(device, message.nonce, "this attempt is full")
+        self.offered[device] = certificate
+        self._gone.pop(device, None)
+        invitation = self._invitation
+        offer = Offer(nonce=message.nonce, now=clock, plan=invitation.data, revocations=invitation.revocations)
+        return (Send(device=device, data=self._desk.sealed(offer, device)),)
+
+    def letter(self, letter: Envelope, online: set[str], now: float) -> tuple[Effect, ...]:
+        """Take any other letter of a device that was offered the plan.
+
+        Raises:
+            Refusal: by name; nothing was changed.
+            CodecError: the letter is not well formed.
+            SignatureError: it is not the device's.
+        """
+        device = letter.sender
+        certificate = self.offered.get(device)
+        if certificate is None:
+            raise Refusal("NotOffered", f"{device} was not offered this attempt")
+        letter.check(certificate.identity)
+        if letter.tag == TAG_OF[Join]:
+            self._join(letter, certificate)
+            return self.formed(online, now)
+        if letter.tag not in ROUND_MESSAGES or device not in self.of_device:
+            raise Refusal("OutOfOrder", f"{letter.tag} from {device}")
+        held = self.cohorts[self.of_device[device]]
+        if letter.context != held.state.context:
+            raise Refusal("WrongContext", f"{letter.tag} of {device} is bound to another cohort")
+        message = opened(letter, ROUND_MESSAGES[letter.tag])
+        return self._stepped(held, Received(device=device, message=message), now)
+
+    def presence(self, device: str, online: set[str], now: float) -> tuple[Effect, ...]:
+        """Take a birth (the device is in `online`) or a last will."""
+        if device in online:
+            self._gone.pop(device, None)
+        else:
+            self._gone.setdefault(device, now)
+        if device in self.of_device:
+            held = self.cohorts[self.of_device[device]]
+            return self._stepped(held, Back(device=device) if device in online else Gone(device=device), now)
+        return self.formed(online, now)
+
+    def tick(self, online: set[str], now: float) -> tuple[Effect, ...]:
+        """Let time pass."""
+        if self._joining:
+            return self.formed(online, now)
+        return tuple(effect for held in self.cohorts.values() for effect in self._stepped(held, RoundTick(), now))
+
+    def results(self, transcript: bytes) -> list[Effect]:
+        """Return RESULT for every member that is still there, each telling whether it is in the sum."""
+        effects: list[Effect] = []
+        for held in self.cohorts.values():
+            ended = held.ended
+            for device in held.state.members:
+                if device in self._gone:
+                    continue
+                result = Result(
+                    status="closed" if isinstance(ended, Opened) else "aborted",
+                    reason=ended.reason if isinstance(ended, Failed) else "",
+                    included=isinstance(ended, Opened) and device in ended.included,
+                    survivors=ended.survivors if isinstance(ended, Opened) else b"",
+                    transcript=transcript,
+                )
+                effects.append(Send(device=device, data=self._desk.sealed(result, device, held.state.context)))
+        return effects
+
+    def formed(self, online: set[str], now: float) -> tuple[Effect, ...]:
+        """Make cohorts once everybody that is wanted has joined, or the window is over."""
+        if not self._joining:
+            return ()
+        plan, invitation = self.plan, self._invitation
+        waiting = [d for d in self.offered if d not in self._joined]
+        lost = all(d in self._gone and now >= self._gone[d] + self._windows.grace for d in waiting)
+        here = len((online - invitation.barred) | set(self.offered))
+        enough = len(self.offered) >= min(invitation.devices, max(here, plan.cohort_floor)) and lost
+        if not enough and now < self._deadline:
+            return ()
+        self._joining = False
+        try:
+            groups = cohorts.form(
+                sorted(self._joined), invitation.cohorts, plan.cohort_floor, plan.cohort_cap, self._entropy
+            )
+        except UsageError as error:
+            self.failure = Failed(reason="TooFewDevices", detail=str(error))
+            return ()
+        if not groups:
+            detail = f"{len(self._joined)} joined; {plan.cohort_floor} needed"
+            self.failure = Failed(reason="TooFewDevices", detail=detail)
+            return ()
+        effects: list[Effect] = []
+        for number, group in enumerate(groups, 1):
+            effects += self._begin(f"r{plan.round}-a{plan.attempt}-c{number}", group, now)
+        return tuple(effects)
+
+    def _later(self, device: str, nonce: bytes, reason: str) -> tuple[Effect, ...]:
+        return (Send(device=device, data=self._desk.sealed(Later(nonce=nonce, reason=reason), device)),)
+
+    def _join(self, letter: Envelope, certificate: Certificate) -> None:
+        device = letter.sender
+        if letter.context != self._context:
+            raise Refusal("WrongContext", f"{device} joins with another plan or model")
+        message = opened(letter, Join)
+        if self._authority.certificate(message.certificate, device) != certificate:
+            raise Refusal("NotEnrolled", f"{device} joins with another certificate than it checked in with")
+        member = Member(device=device, join=letter.payload, signature=letter.signature)
+        known = self._joined.get(device)
+        if known is not None and known[0] != member:
+            raise Refusal("JoinedBefore", f"{device} joined with other keys")
+        if known is None and not self._joining:
+            raise Refusal("TooLate", f"{device} joins after the roster was made")
+        others = {k for d, (_, j) in self._joined.items() if d != device for k in (j.mask_key, j.seal_key)}
+        if message.mask_key == message.seal_key or others & {message.mask_key, message.seal_key}:
+            raise Refusal("DuplicateKey", f"{device} joins with a key that is somebody's already")
+        self._joined[device] = (member, message)
+
+    def _begin(self, name: str, group: list[str], now: float) -> list[Effect]:
+        plan, length = self.plan, self.form.length
+        if plan.profile == unmasked.PROFILE:
+            roster = Roster(cohort=name, profile=plan.profile, neighbours=0, threshold=0, members=())
+            root = unmasked.second_context(self._context, name)
+            seal_keys = {device: self._joined[device][1].seal_key for device in group}
+            state = engine.begin_unmasked(
+                plan, name, root, seal_keys, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now
+            )
+        else:
+            roster = new_roster(name, plan.profile, [self._joined[device][0] for device in group])
+            identities = [self.offered[member.device].identity for member in roster.members]
+            cohort = assembled(roster, self._context, identities)
+            root = cohort.root
+            state = engine.begin(plan, cohort, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now)
+        held = self.cohorts[name] = CohortOf(state, root)
+        self.of_device |= dict.fromkeys(group, name)
+        for device in group:  # who went while others joined is gone here too
+            if device in self._gone:
+                held.state, _ = engine.step(held.state, Gone(device=device), self._gone[device])
+        data = self._desk.sealed(roster, name, self._context)
+        return [Send(device=device, data=data) for device in group]
+
+    def _stepped(self, held: CohortOf, event: RoundEvent, now: float) -> tuple[Effect, ...]:
+        if held.ended is not None:
+            if isinstance(event, Received):
+                raise Refusal("TooLate", f"cohort {held.state.name} has ended")
+            return ()
+        held.state, found = engine.step(held.state, event, now)
+        return tuple(sent for effect in found for sent in self._carried(held, effect))
+
+    def _carried(self, held: CohortOf, effect: RoundEffect) -> list[Effect]:
+        """Turn what a cohort's round gives into letters, or note how it ended."""
+        context = held.state.context
+        match effect:
+            case ToDevice(device=device, message=message):
+                return [Send(device=device, data=self._desk.sealed(message, device, context))]
+            case ToCohort(devices=devices, message=message):
+                data = self._desk.sealed(message, held.state.name, context)
+                return [Send(device=device, data=data) for device in devices]
+            case Refused(device=device, reason=reason, detail=detail):
+                return [Log(device=device, reason=reason, detail=detail)]
+            case Opened():
+                held.ended = effect
+                try:
+                    held.total = self.form.decode(effect.total)
+                except CodecError as error:  # nobody in it had rows to train on
+                    held.ended = Failed(reason="NoWeight", detail=str(error))
+            case Failed():
+                held.ended = effect
+        return []
