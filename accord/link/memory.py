@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from accord.entropy import Entropy
-from accord.errors import LocalProtocolError, UsageError
-from accord.link.port import Delivery, LinkError, Will
+from accord.errors import UsageError
+from accord.link.port import ClosedError, Delivery, Will, checked_qos
 from accord.wire import topics
 
 
@@ -165,20 +165,18 @@ class MemoryLink:
         """Carry a message to the broker; a topic that the rules deny is dropped there, as brokers do.
 
         Raises:
-            LinkError: the link was closed.
+            ClosedError: the link was closed.
         """
         if not self.connected:
-            raise LinkError(f"{self.client} is not connected")
-        if qos not in (0, 1):
-            raise LocalProtocolError("QoS 0 and 1 are used, never 2")
+            raise ClosedError(f"the link of {self.client} is closed")
+        checked_qos(qos)
         self.bytes_up += len(topic) + len(payload)
         if self._broker.allows(self.client, "publish", topic):
             self._broker.publish(topic, payload, retain=retain)
 
     def subscribe(self, topic_filter: str, *, qos: int = 1) -> None:
         """Subscribe; a filter that the rules deny gives nothing."""
-        if qos not in (0, 1):
-            raise LocalProtocolError("QoS 0 and 1 are used, never 2")
+        checked_qos(qos)
         if self._broker.allows(self.client, "subscribe", topic_filter):
             self.filters.add(topic_filter)
             self._broker.subscribe(self, topic_filter)

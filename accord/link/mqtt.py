@@ -1,35 +1,47 @@
-"""A link over MQTT 3.1.1 with paho: guarded callbacks, a bounded hand-off, and reconnects of our own.
+"""A link over MQTT 3.1.1 with paho: one thread at the socket, a bounded hand-off, and reconnects of our own.
 
-paho's thread only puts deliveries into a queue; whoever owns the link reads them. An exception in a callback would kill
-that thread while it still says connected, so none leaves one.
+The link's thread alone reads and writes the socket, and fills an inbox that whoever owns the link empties. An exception
+in a callback would end that thread while paho still says connected: here it costs the connection, which comes back.
 """
 
-import contextlib
-import queue
+import logging
 import ssl
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from accord.entropy import Entropy
 from accord.errors import UsageError
-from accord.link.port import Delivery, LinkError, Will
+from accord.link.inbox import MOST_BYTES, Inbox
+from accord.link.port import (
+    LARGEST_PAYLOAD,
+    ClosedError,
+    Delivery,
+    FullError,
+    LinkError,
+    RefusedError,
+    UnreachableError,
+    Will,
+    checked_qos,
+)
+from accord.wire import topics
 
 IN_FLIGHT = 16
 """Unacknowledged messages: brokers advertise 20 and drop clients that pass it."""
 QUEUED = 1_000
 """Messages that wait for the connection."""
-DELIVERED = 10_000
-"""Deliveries that wait for the owner; more are dropped, as a broker would."""
-LARGEST = 1 << 20
-"""Bytes in one payload; larger objects go in pieces."""
+LARGEST_PACKET = LARGEST_PAYLOAD + 1_024
+"""Bytes that are taken in one packet: a broker is not trusted with our memory."""
 FIRST_DELAY, LARGEST_DELAY = 0.2, 20.0
 """Seconds between attempts to connect: full jitter between nothing and a bound that doubles."""
+GOODBYE = 5.0
+"""Seconds in which `close` gets out what was published."""
+LOG = logging.getLogger("accord.link")
 
 _REFUSED = {
     "Bad user name or password": "the broker refused the password: look at the password file and the broker's clients",
@@ -63,9 +75,11 @@ class MqttLink:
         will: what the broker publishes if we go without a word.
         keepalive: seconds after which a silent connection counts as dead.
         connect_timeout: seconds for the first connection.
+        inbox_bytes: bytes of deliveries that may wait for the owner.
 
     Raises:
-        LinkError: the broker can't be reached or refuses us.
+        UnreachableError: no broker answers there.
+        RefusedError: the broker refuses us.
     """
 
     def __init__(
@@ -76,19 +90,20 @@ class MqttLink:
         will: Will | None = None,
         keepalive: int = 30,
         connect_timeout: float = 10.0,
+        inbox_bytes: int = MOST_BYTES,
     ) -> None:
         self.connections = 0
         self.bytes_up = 0
         self.bytes_down = 0
-        self.lost = 0
-        self._address, self._entropy = address, entropy
-        self._deliveries: queue.Queue[Delivery] = queue.Queue(DELIVERED)
+        self.refusal = ""
+        """Why the broker refused the last login; empty while it lets us in."""
+        self._address, self._entropy, self._keepalive = address, entropy, keepalive
+        self._inbox = Inbox(most_bytes=inbox_bytes)
         self._filters: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._unacknowledged: deque[paho.MQTTMessageInfo] = deque()
+        self._change = threading.Condition()
+        self._up = self._answered = False
         self._closed = threading.Event()
-        self._up = threading.Event()
-        self._answered = threading.Event()
-        self._refusal = ""
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=address.client_id, protocol=paho.MQTTv311)
         client.username_pw_set(address.client_id, address.password)
         client.max_inflight_messages_set(IN_FLIGHT)
@@ -99,10 +114,11 @@ class MqttLink:
         if will is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
+        # With this set, paho leaves all writing to `loop`. Without it `publish` writes too, in its caller's thread, and
+        # two threads that write parts of packets garble the stream.
+        client.on_socket_register_write = lambda *_: None
         self._client = client
-        self._keepalive = keepalive
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{address.client_id}", daemon=True)
         self._connect(connect_timeout)
 
@@ -112,121 +128,167 @@ class MqttLink:
     @property
     def connected(self) -> bool:
         """Whether messages go through now."""
-        return self._up.is_set()
+        return self._up
+
+    @property
+    def lost(self) -> int:
+        """Deliveries that were dropped because the owner did not read in time."""
+        return self._inbox.lost
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
-        """Hand a message to paho; at QoS 1 it is kept until the broker has it, also over a reconnect.
+        """Hand a message to the connection; at QoS 1 it is kept until the broker has it, also over a reconnect.
 
         Raises:
-            LinkError: the payload is too large, too many messages wait, or the link was closed.
+            FullError: the payload is too large, or too many messages wait.
+            ClosedError: the link was closed.
+            LinkError: nobody can publish to this topic.
+            LocalProtocolError: QoS 2 is never used.
         """
-        if len(payload) > LARGEST:
-            raise LinkError(f"a payload of {len(payload)} bytes: send it in pieces, {LARGEST} is the largest")
+        checked_qos(qos)
+        if len(payload) > LARGEST_PAYLOAD:
+            raise FullError(f"a payload of {len(payload)} bytes: send it in pieces, {LARGEST_PAYLOAD} is the largest")
         if self._closed.is_set():
-            raise LinkError(f"the link of {self._address.client_id} is closed")
-        # NO_CONN is not an error for QoS 1: paho keeps the message and sends it after the reconnect.
-        if self._client.publish(topic, payload, qos=qos, retain=retain).rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-            raise LinkError(f"{QUEUED} messages wait for the connection to the broker")
-        with self._lock:
+            raise ClosedError(f"the link of {self._address.client_id} is closed")
+        try:
+            sent = self._client.publish(topic, payload, qos=qos, retain=retain)
+        except ValueError as error:
+            raise LinkError(f"{topic[:120]!r} can't be published to: {error}") from error
+        if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+            raise FullError(f"{QUEUED} messages wait for the connection to the broker")
+        with self._change:
             self.bytes_up += len(topic) + len(payload)
+            if qos:
+                # Without a connection paho says NO_CONN, but keeps the message and sends it later.
+                sent.rc = MQTTErrorCode.MQTT_ERR_SUCCESS
+                self._unacknowledged.append(sent)
+                if len(self._unacknowledged) > 2 * QUEUED:  # paho itself keeps no more than `QUEUED`
+                    self._unacknowledged = deque(one for one in self._unacknowledged if not one.is_published())
 
     def subscribe(self, topic_filter: str, *, qos: int = 1) -> None:
-        """Subscribe now and after every reconnect."""
-        with self._lock:
+        """Subscribe now and after every reconnect.
+
+        Raises:
+            LinkError: it is not a topic filter.
+        """
+        checked_qos(qos)
+        if not topics.well_formed(topic_filter):
+            raise LinkError(f"{topic_filter[:120]!r} is not a topic filter")
+        with self._change:
             self._filters[topic_filter] = qos
-        if self.connected:
+            up = self._up
+        if up:  # if not, the next connection begins with it
             self._client.subscribe(topic_filter, qos)
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Take a subscription away."""
-        with self._lock:
-            self._filters.pop(topic_filter, None)
-        if self.connected:
+        with self._change:
+            known = self._filters.pop(topic_filter, None) is not None
+            up = self._up
+        if up and known:
             self._client.unsubscribe(topic_filter)
 
     def receive(self, timeout: float) -> Delivery | None:
         """Return the next delivery, or None after `timeout` seconds."""
-        try:
-            return self._deliveries.get(timeout=timeout) if timeout > 0 else self._deliveries.get_nowait()
-        except queue.Empty:
-            return None
+        return self._inbox.get(timeout)
 
     def close(self) -> None:
-        """Leave in an orderly way after what was published has gone out (at most 5 s); no will is published."""
+        """Leave in an orderly way; no will is published.
+
+        What was published at QoS 1 is waited for, at most 5 s and only while connected: a broker that is away loses it.
+        """
         if self._closed.is_set():
             return
-        until = time.monotonic() + 5
-        while self.connected and self._client.want_write() and time.monotonic() < until:
-            self._closed.wait(0.01)
+        self._inbox.close()
+        until = time.monotonic() + GOODBYE
+        while self._unacknowledged and self._up and time.monotonic() < until:
+            self._unacknowledged[0].wait_for_publish(0.1)
+            if self._unacknowledged[0].is_published():
+                self._unacknowledged.popleft()
+        self._leave()
+
+    def _leave(self) -> None:
         self._closed.set()
         self._client.disconnect()
-        self._thread.join(10)
+        if self._thread.is_alive():
+            self._thread.join(GOODBYE)
+        self._drop()
 
     def _connect(self, timeout: float) -> None:
         address = self._address
         try:
             self._client.connect(address.host, address.port, self._keepalive)
         except OSError as error:
-            raise LinkError(
+            raise UnreachableError(
                 f"no broker at {address.host}:{address.port} ({error}): is it running, and is the port right?",
             ) from error
         self._thread.start()
-        if not self._answered.wait(timeout) or self._refusal:
-            self._closed.set()
-            self._client.disconnect()
-            raise LinkError(self._refusal or f"the broker at {address.host}:{address.port} did not answer the login")
+        with self._change:
+            answered = self._change.wait_for(lambda: self._answered, timeout)
+        if self.connections:
+            return
+        self._leave()
+        if answered:
+            raise RefusedError(self.refusal)
+        raise UnreachableError(f"{address.host}:{address.port} did not answer the login: is it a broker?")
 
     def _run(self) -> None:
         """Drive paho until closed, and reconnect with full jitter."""
         delay = FIRST_DELAY
         while not self._closed.is_set():
-            code = MQTTErrorCode.MQTT_ERR_SUCCESS
-            while code == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                code = self._client.loop(1.0)
-                if self._up.is_set():
+            while self._works():
+                if self._up:
                     delay = FIRST_DELAY
-                if self._closed.is_set() and not self._client.want_write():
-                    return
-            self._up.clear()
-            while not self._closed.is_set():
-                share = int.from_bytes(self._entropy(4), "little") / 2**32
-                if self._closed.wait(share * delay):
-                    return
+            self._up = False
+            while not self._closed.wait(delay * int.from_bytes(self._entropy(4), "little") / 2**32):
                 delay = min(LARGEST_DELAY, delay * 2)
-                with contextlib.suppress(OSError):
+                try:
                     self._client.reconnect()
-                    break
+                except OSError:
+                    continue
+                break
+
+    def _works(self) -> bool:
+        """Read and write once, and return whether the connection still stands."""
+        try:
+            code = self._client.loop(1.0)
+        except Exception:  # whatever it was, this thread must live; paho is in no known state
+            LOG.exception("the connection of %s is dropped and made again", self._address.client_id)
+            self._drop()
+            return False
+        if self._client._in_packet["remaining_length"] > LARGEST_PACKET:  # noqa: SLF001 - paho has no limit of its own
+            LOG.warning("the broker sends %s a packet that is too large", self._address.client_id)
+            self._drop()
+            return False
+        return code == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _drop(self) -> None:
+        """Close the socket as it is."""
+        found = self._client.socket()
+        if found is not None:
+            found.close()
 
     def _on_connect(
         self, client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
-        if reason != ReasonCode(PacketTypes.CONNACK, "Success"):
-            name = str(reason)
-            self._refusal = _REFUSED.get(name, f"the broker refused the connection: {name}")
-            self._answered.set()
-            return
-        with self._lock:
-            self.connections += 1
-            filters = dict(self._filters)
+        with self._change:
+            self._answered = True
+            if reason.is_failure:
+                self.refusal = _REFUSED.get(str(reason), f"the broker refused the connection: {reason}")
+                filters = {}
+            else:
+                self.refusal = ""
+                self.connections += 1
+                self._up = True  # in one step with the filters: what `subscribe` adds is sent here or there
+                filters = dict(self._filters)
+            self._change.notify_all()
         for topic_filter, qos in filters.items():
             client.subscribe(topic_filter, qos)
-        self._up.set()
-        self._answered.set()
-
-    def _on_disconnect(
-        self, _client: paho.Client, _userdata: object, _flags: object, _reason: object, _properties: object
-    ) -> None:
-        self._up.clear()
 
     def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
         try:
-            topic, payload = message.topic, bytes(message.payload)
+            delivery = Delivery(topic=message.topic, payload=bytes(message.payload), retained=message.retain)
         except UnicodeDecodeError:  # a topic that is not UTF-8 is nobody's
             return
-        try:
-            self._deliveries.put_nowait(Delivery(topic=topic, payload=payload, retained=message.retain))
-        except queue.Full:
-            self.lost += 1
-            return
-        with self._lock:
-            self.bytes_down += len(topic) + len(payload)
+        if self._inbox.put(delivery):
+            with self._change:
+                self.bytes_down += len(delivery.topic) + len(delivery.payload)

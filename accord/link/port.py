@@ -3,11 +3,41 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from accord.errors import AccordError
+from accord.errors import AccordError, LocalProtocolError
+
+LARGEST_PAYLOAD = 1 << 20
+"""Bytes in one payload; larger objects go in pieces. Brokers accept this much and a topic."""
 
 
 class LinkError(AccordError):
-    """The connection to the broker could not be made or was refused; the message says what to look at."""
+    """Something is wrong with the connection to the broker; the message says what to look at."""
+
+
+class UnreachableError(LinkError):
+    """Nobody listens there, or whoever does is not a broker."""
+
+
+class RefusedError(LinkError):
+    """The broker answered the login and refused it: a wrong password, a client id that is not ours, a version."""
+
+
+class FullError(LinkError):
+    """A payload is too large, or too many messages wait for the connection: slow down and try again."""
+
+
+class ClosedError(LinkError):
+    """The link was closed; nothing goes through it any more."""
+
+
+def checked_qos(qos: int) -> int:
+    """Return a quality of service that is used: 0 or 1.
+
+    Raises:
+        LocalProtocolError: it is another, such as 2, which half of the brokers lack.
+    """
+    if qos not in (0, 1):
+        raise LocalProtocolError(f"QoS {qos}: 0 and 1 are used, never 2")
+    return qos
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Literal
 
 from accord.errors import CodecError
-from accord.ids import AGGREGATOR, checked_name
+from accord.ids import AGGREGATOR, NAME, checked_name
 
 PREFIX = "fl/v1"
 MAX_LENGTH = 512
@@ -17,7 +17,7 @@ _CACHED = 8_192
 """Answers kept: a fleet asks about the same topics again and again."""
 Action = Literal["publish", "subscribe"]
 
-_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+_NAME = NAME.pattern
 _UP = r"(?P<kind>state|beat|req)|s(?P<shard>[0-9]{1,4})/(?P<transfer>[0-9a-f]{32})"
 SHAPES: tuple[re.Pattern[str], ...] = tuple(
     re.compile(rf"fl/v1/(?P<tenant>{_NAME})/{rest}")
@@ -113,12 +113,17 @@ def grants(client: str, tenant: str, action: Action) -> tuple[str, ...]:
     return (f"{base}/dev/{client}/down/#", f"{base}/bcast/#", f"{base}/agg/state")
 
 
-@lru_cache(maxsize=_CACHED)
 def allowed(client: str, tenant: str, action: Action, topic: str) -> bool:
     """Return whether `client` may publish to a topic, or subscribe to a filter.
 
     A filter is allowed only if everything that it can match is. A published topic must also be one of the protocol's.
     """
+    # Longer ones are nobody's, and must not fill the cache with what a client made up.
+    return len(topic) <= MAX_LENGTH and _allowed(client, tenant, action, topic)
+
+
+@lru_cache(maxsize=_CACHED)
+def _allowed(client: str, tenant: str, action: Action, topic: str) -> bool:
     try:
         checked_name(client, "client id")
         if action == "publish":
@@ -134,10 +139,9 @@ def covers(grant: str, topic_filter: str) -> bool:
 
     A filter that is not well formed is covered by nothing.
     """
-    wide, narrow = grant.split("/"), topic_filter.split("/")
-    if any(("#" in level and (level != "#" or at < len(narrow) - 1)) or ("+" in level and level != "+")
-           for at, level in enumerate(narrow)):  # fmt: skip
+    if not well_formed(topic_filter):
         return False
+    wide, narrow = grant.split("/"), topic_filter.split("/")
     for at, level in enumerate(wide):
         if level == "#":
             return True
@@ -146,6 +150,27 @@ def covers(grant: str, topic_filter: str) -> bool:
         if level not in ("+", narrow[at]):
             return False
     return len(wide) == len(narrow)
+
+
+def well_formed(topic_filter: str) -> bool:
+    """Return whether wildcards fill whole levels, `#` only the last (MQTT 3.1.1, section 4.7.1)."""
+    levels = topic_filter.split("/")
+    return 0 < len(topic_filter) <= MAX_LENGTH and not any(
+        ("#" in level and (level != "#" or at < len(levels) - 1)) or ("+" in level and level != "+")
+        for at, level in enumerate(levels)
+    )
+
+
+def kept(topic: str) -> bool:
+    """Return whether a broker may keep the last message of a topic for those who come later.
+
+    Births and announcements are kept; letters and pieces never are, or a device could fill a broker's memory.
+
+    Raises:
+        CodecError: it is not one of the protocol's topics.
+    """
+    found = parse(topic)
+    return found.kind in ("state", "round", "model", "result")
 
 
 def matches(topic_filter: str, topic: str) -> bool:

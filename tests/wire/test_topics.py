@@ -68,6 +68,26 @@ def test_who_may_do_what(client: str, action: topics.Action, topic: str, allowed
     assert topics.allowed(client, "t", action, topic) is allowed
 
 
+def test_what_a_client_made_up_does_not_fill_the_cache() -> None:
+    topics._allowed.cache_clear()
+    assert not topics.allowed("dev-1", "t", "subscribe", "fl/v1/t/bcast/" + "x" * topics.MAX_LENGTH)
+    assert not topics.allowed("dev-1", "t", "publish", "fl/v1/t/dev/dev-1/up/" + "x" * topics.MAX_LENGTH)
+    assert topics._allowed.cache_info().currsize == 0
+
+
+def test_births_and_announcements_alone_are_kept() -> None:
+    kept = {topic for topic in GOOD if topics.kept(topic)}
+    assert kept == {topics.up("t", "dev-1", "state"), topics.job("t", "j", "round"), topics.aggregator_state("t")}
+    with pytest.raises(CodecError):
+        topics.kept("fl/v1/t/dev/dev-1/up/other")
+
+
+@pytest.mark.parametrize("name", ["t-", "-t", "T", "t" * 65])
+def test_a_level_of_a_topic_is_a_name(name: str) -> None:
+    with pytest.raises(CodecError):
+        topics.parse(f"fl/v1/{name}/agg/state")
+
+
 level = st.sampled_from(["a", "b", "+", "#", ""])
 
 

@@ -1,0 +1,71 @@
+"""A broker that does as a test tells it, byte by byte."""
+
+import socket
+import threading
+from collections.abc import Callable
+
+from accord.entropy import SystemEntropy
+from accord.link.mqtt import Address, MqttLink
+
+ACCEPTED = b"\x20\x02\x00\x00"
+
+
+class ScriptedBroker:
+    """Takes connections one after the other and plays one script with each; the last one is played again."""
+
+    def __init__(self, *scripts: Callable[[socket.socket], None]) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._scripts, self._open = scripts, [self._server]
+        self.failures: list[BaseException] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        played = 0
+        while True:
+            try:
+                client = self._server.accept()[0]
+            except OSError:
+                return
+            self._open.append(client)
+            script = self._scripts[min(played, len(self._scripts) - 1)]
+            played += 1
+            try:
+                frame(client)  # CONNECT
+                script(client)
+            except OSError:
+                continue
+            except BaseException as failure:  # noqa: BLE001 - the test shows it
+                self.failures.append(failure)
+
+    def link(self) -> MqttLink:
+        port = self._server.getsockname()[1]
+        address = Address(host="127.0.0.1", port=port, client_id="dev-1", password="p")
+        return MqttLink(address, entropy=SystemEntropy())
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        for one in self._open:
+            one.close()
+        self._thread.join(10)
+
+
+def exactly(client: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        part = client.recv(size - len(found))
+        if not part:
+            raise ConnectionResetError
+        found += part
+    return found
+
+
+def frame(client: socket.socket) -> tuple[int, bytes]:
+    """Read one packet: its first byte and its body."""
+    first, size, shift = exactly(client, 1)[0], 0, 0
+    while True:
+        byte = exactly(client, 1)[0]
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return first, exactly(client, size)
