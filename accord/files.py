@@ -53,14 +53,16 @@ def read_limited(path: Path, limit: int) -> bytes:
     Raises:
         FileError: it is missing, larger, or not ours to read.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise FileError(f"{path} can't be read: {error.strerror}") from error
-    if len(data) > limit:
-        raise FileError(f"{path} is larger than {limit} bytes")
-    return data
+    return _read(path, limit, private=False)
+
+
+def read_private(path: Path, limit: int) -> bytes:
+    """Return the bytes of a file that nobody else may read, at most `limit` of them.
+
+    Raises:
+        FileError: others may read it, it is missing, larger, or not ours to read.
+    """
+    return _read(path, limit, private=True)
 
 
 def read_secret(path: Path, size: int) -> bytes:
@@ -69,11 +71,22 @@ def read_secret(path: Path, size: int) -> bytes:
     Raises:
         FileError: others may read it, or it has another size.
     """
-    data = read_limited(path, size)
-    if path.stat().st_mode & 0o077:
-        raise FileError(f"{path} is readable by others: chmod 600 {path}")
+    data = read_private(path, size)
     if len(data) != size:
         raise FileError(f"{path} holds {len(data)} bytes, not {size}")
+    return data
+
+
+def _read(path: Path, limit: int, *, private: bool) -> bytes:
+    try:
+        with path.open("rb") as file:
+            if private and os.fstat(file.fileno()).st_mode & 0o077:
+                raise FileError(f"{path} is readable by others: chmod 600 {path}")
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise FileError(f"{path} can't be read: {error.strerror}; look at the path and its permissions") from error
+    if len(data) > limit:
+        raise FileError(f"{path} is larger than {limit} bytes: is it the right file?")
     return data
 
 

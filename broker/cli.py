@@ -1,4 +1,4 @@
-"""`accord broker`: the embedded broker as a command."""
+"""`accord broker`: the embedded broker as a command, and who may log in to it."""
 
 import argparse
 import asyncio
@@ -8,31 +8,61 @@ import signal
 import sys
 from pathlib import Path
 
-from broker.service import BrokerConfig, serve
+from accord.entropy import SystemEntropy
+from accord.errors import UsageError
+from accord.files import make_folder, read_private
+from broker import credentials
+from broker.service import CLIENTS, BrokerConfig, serve
+
+LARGEST_PASSWORD = 1_024  # bytes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add `run`."""
+    """Add `run` and `add`."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     run_parser = commands.add_parser(
         "run",
         help="run the embedded broker until stopped",
         description="Run the embedded broker. DIR/clients holds the client ids and password hashes that may log in; "
-        "the port is written to DIR/broker.port.",
+        "the port is printed, and stands in DIR/broker.port while the broker runs.",
     )
-    run_parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="the broker's folder")
     run_parser.add_argument("--tenant", default="fleet", help="whose topics it carries (default %(default)s)")
     run_parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     run_parser.add_argument("--port", type=int, default=1883, help="0 takes any free one (default %(default)s)")
-    run_parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_parser = commands.add_parser(
+        "add",
+        help="let a client log in",
+        description="Let a client log in, or change its password. A running broker takes note at the next login.",
+    )
+    add_parser.add_argument("--client", required=True, metavar="ID", help="a device id, or `aggregator`")
+    add_parser.add_argument(
+        "--password", type=Path, required=True, metavar="FILE", help="the file that holds its password, for nobody else"
+    )
+    for sub in (run_parser, add_parser):
+        sub.add_argument("--state", type=Path, required=True, metavar="DIR", help="the broker's folder")
+        sub.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the broker; SIGTERM and SIGINT stop it."""
+    """Run the broker until SIGTERM or SIGINT, or add a client."""
+    if arguments.action == "add":
+        _add(arguments)
+        return 0
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     config = BrokerConfig(state=arguments.state, tenant=arguments.tenant, host=arguments.host, port=arguments.port)
     asyncio.run(_run(config, as_json=arguments.json))
     return 0
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    password = read_private(arguments.password, LARGEST_PASSWORD).decode(errors="replace").strip()
+    if not password:
+        raise UsageError(f"{arguments.password} is empty: write the password into it")
+    credentials.add(make_folder(arguments.state) / CLIENTS, arguments.client, password, SystemEntropy())
+    if arguments.json:
+        print(json.dumps({"client": arguments.client}))
+    else:
+        print(f"{arguments.client} may log in")
 
 
 async def _run(config: BrokerConfig, *, as_json: bool) -> None:
@@ -40,6 +70,12 @@ async def _run(config: BrokerConfig, *, as_json: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    if as_json:
-        print(json.dumps({"state": str(config.state), "tenant": config.tenant, "host": config.host}), flush=True)
-    await serve(config, stopping)
+
+    def listening(port: int) -> None:
+        if as_json:
+            facts = {"state": str(config.state), "tenant": config.tenant, "host": config.host, "port": port}
+            print(json.dumps(facts), flush=True)
+        else:
+            print(f"listening on {config.host}:{port} for the tenant {config.tenant}", flush=True)
+
+    await serve(config, stopping, listening)

@@ -10,13 +10,14 @@ from amqtt.adapters import ReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker
 
 from accord.errors import CodecError
+from accord.link.port import LARGEST_PAYLOAD
 from accord.wire import topics
 from broker import packets
-from broker.credentials import Credentials
+from broker.credentials import CredentialsFile
+from broker.exchange import LISTENER
 from broker.packets import Packet
 
-LISTENER = "default"
-LARGEST_PACKET = (1 << 20) + 1_024  # bytes: the link's largest payload and its topic
+LARGEST_PACKET = LARGEST_PAYLOAD + 1_024  # bytes: the link's largest payload and its topic
 LARGEST_FIRST = 4_096  # bytes of a CONNECT
 LOGIN = 10.0  # seconds in which a client must have logged in
 LARGEST_KEEPALIVE = 300  # seconds
@@ -85,8 +86,9 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
         while True:
             try:
                 packet = await asyncio.wait_for(read_packet(self._reader, LARGEST_PACKET), self._patience)
-                if self._let_through(packet):
-                    return packet
+                passed = self._judged(packet)
+                if passed is not None:
+                    return passed
             except CodecError as error:
                 LOG.warning("%s is cut off: %s", self._client, error)
                 self._writer.close()
@@ -94,33 +96,52 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
             except (TimeoutError, asyncio.IncompleteReadError, OSError):
                 return None
 
-    def _let_through(self, packet: Packet) -> bool:
+    def _judged(self, packet: Packet) -> Packet | None:
+        """Return what amqtt may see of a packet; what it may not is answered here.
+
+        Raises:
+            CodecError: the client must go.
+        """
         if packet.kind not in packets.ACCEPTED_TYPES:
             raise CodecError(f"a packet of type {packet.kind}")
         if packet.kind == packets.PUBLISH:
             topic, qos, number = packets.read_publish(packet)
             if topics.allowed(self._client, self._tenant, "publish", topic):
-                return True
+                return packet if topics.kept(topic) else packet.not_retained()
             LOG.warning("%s may not publish to %.120r", self._client, topic)
             if qos:
                 self._writer.write(packets.puback(number))
-            return False
+            return None
         if packet.kind == packets.SUBSCRIBE:
             number, filters = packets.read_subscribe(packet)
             if all(topics.allowed(self._client, self._tenant, "subscribe", item) for item in filters):
-                return True
+                return packet
             LOG.warning("%s may not subscribe to %.120r", self._client, filters)
             self._writer.write(packets.suback_refused(number, len(filters)))
-            return False
-        return True
+            return None
+        return packet
 
 
 class _Guest:
-    """One connection that has logged in."""
+    """One connection that has logged in, and the task that serves it."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.writer = writer
+        self._writer, self._task = writer, asyncio.current_task()
         self.left = asyncio.Event()
+
+    async def sent_away(self) -> None:
+        """End the connection and wait until its session is no longer in use.
+
+        Raises:
+            TimeoutError: it can't be ended.
+        """
+        self._writer.transport.abort()
+        try:
+            await asyncio.wait_for(self.left.wait(), LOGIN)
+        except TimeoutError:
+            if self._task is not None:
+                self._task.cancel()
+            await asyncio.wait_for(self.left.wait(), LOGIN)
 
 
 class FrontDoor:
@@ -132,7 +153,7 @@ class FrontDoor:
         credentials: who may log in; a client's user name is its client id.
     """
 
-    def __init__(self, broker: Broker, tenant: str, credentials: Credentials) -> None:
+    def __init__(self, broker: Broker, tenant: str, credentials: CredentialsFile) -> None:
         self._broker, self._tenant, self._credentials = broker, tenant, credentials
         self._guests: dict[str, _Guest] = {}
         self._count = 0
@@ -163,10 +184,9 @@ class FrontDoor:
             return
         guest, before = _Guest(writer), self._guests.get(connect.client)
         self._guests[connect.client] = guest
-        if before is not None:  # take-over: the old connection ends before the new one touches the session
-            before.writer.transport.abort()
-            await asyncio.wait_for(before.left.wait(), LOGIN)
         try:
+            if before is not None:  # take-over: the old connection ends before the new one touches the session
+                await before.sent_away()
             checked = CheckedReader(self._tenant, connect, first, (reader, writer))
             await self._broker.external_connected(checked, StreamWriterAdapter(writer), LISTENER)
         finally:

@@ -4,6 +4,7 @@ Every client's name is its client id (`use_username_as_clientid`), so nobody tak
 """
 
 import base64
+import getpass
 import hashlib
 import shutil
 import socket
@@ -16,9 +17,10 @@ from accord.entropy import Entropy
 from accord.errors import UsageError
 from accord.files import make_folder, write_atomic
 from accord.ids import AGGREGATOR, checked_name
+from accord.link.port import LARGEST_PAYLOAD
 from accord.wire import topics
 
-LARGEST_PACKET = 1 << 20  # bytes
+LARGEST_PACKET = LARGEST_PAYLOAD + 1_024  # bytes: the link's largest payload and its topic
 ITERATIONS = 101  # of PBKDF2, mosquitto_passwd's default; passwords here are 24 random bytes
 BINARY = "/usr/sbin/mosquitto"
 
@@ -48,7 +50,9 @@ def _action(name: str) -> topics.Action:
 
 def configuration(state: Path, host: str, port: int) -> str:
     """Return mosquitto.conf for one listener; passwords and access list lie in `state`."""
+    # As root it would change to the user `mosquitto`, who can't read our private files.
     return f"""# Made by Accord from its topic rules.
+user {getpass.getuser()}
 per_listener_settings false
 listener {port} {host}
 allow_anonymous false
@@ -107,9 +111,6 @@ class Mosquitto:
         """Start it and wait until it listens."""
         config = self._state / "mosquitto.conf"
         write_atomic(config, configuration(self._state, self.host, self.port).encode())
-        # As root it would change to the user `mosquitto`, who can't read our private files.
-        text = config.read_text() + "user root\n"
-        write_atomic(config, text.encode())
         self._process = subprocess.Popen(  # noqa: S603 - a fixed binary and our own file
             [self._binary, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -126,5 +127,9 @@ class Mosquitto:
         """Stop it and wait until it is gone."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
             self._process = None

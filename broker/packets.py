@@ -23,6 +23,11 @@ class Packet:
         """The control packet type (MQTT 3.1.1, section 2.2.1)."""
         return self.first >> 4
 
+    def not_retained(self) -> "Packet":
+        """Return a PUBLISH without its RETAIN flag (section 3.3.1.3)."""
+        first = self.first & 0xFE
+        return self if first == self.first else Packet(first=first, body=self.body, data=bytes([first]) + self.data[1:])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Connect:

@@ -2,19 +2,19 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from amqtt.broker import Broker
-from amqtt.session import Session
 
 from accord.errors import UsageError
 from accord.files import make_folder, write_atomic
 from accord.ids import checked_name
-from broker import credentials
-from broker.front_door import LISTENER, FrontDoor
+from broker.credentials import CredentialsFile
+from broker.exchange import Exchange
+from broker.front_door import FrontDoor
 
 PUBLIC = 0o644
+CLIENTS = "clients"  # the file of client ids and password hashes in the state folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,45 +32,42 @@ class BrokerConfig:
             raise UsageError(f"port {self.port} is not from 0 to 65535")
 
 
-class _Broker(Broker):  # type: ignore[misc]
-    """amqtt, with retained messages only for those who subscribed."""
+async def serve(config: BrokerConfig, stopping: asyncio.Event, listening: Callable[[int], None]) -> None:
+    """Listen until `stopping`; the port also stands in `state/broker.port` while connections are taken.
 
-    async def _publish_retained_messages_for_subscription(
-        self, subscription: tuple[str, int], session: Session
-    ) -> None:
-        # amqtt walks over everybody's filters when a client connects: those of others are none of its business.
-        holders = self._subscriptions.get(subscription[0], [])
-        if any(holder.client_id == session.client_id for holder, _ in holders):
-            await super()._publish_retained_messages_for_subscription(subscription, session)
-
-
-async def serve(config: BrokerConfig, stopping: asyncio.Event) -> None:
-    """Listen until `stopping`; the port is written to `state/broker.port` once connections are taken.
+    Args:
+        config: where and for whom.
+        stopping: set by whoever wants it to end.
+        listening: called with the port once connections are taken.
 
     Raises:
         UsageError: the port is taken, or the clients' file is not ours.
         FileError: the state folder can't be used.
     """
     make_folder(config.state)
-    known = credentials.read(config.state / "clients")
+    known = CredentialsFile(config.state / CLIENTS)
     logging.getLogger("amqtt").setLevel(logging.ERROR)
     logging.getLogger("transitions").setLevel(logging.ERROR)
-    broker = _Broker(
-        {
-            "listeners": {LISTENER: {"type": "external"}},
-            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-        }
-    )
-    await broker.start()
-    door = FrontDoor(broker, config.tenant, known)
+    exchange = Exchange()
+    door = FrontDoor(exchange, config.tenant, known)
     try:
-        server = await asyncio.start_server(door.connected, config.host, config.port, backlog=1_024)
+        server = await asyncio.start_server(
+            door.connected, config.host, config.port, backlog=1_024, start_serving=False
+        )
     except OSError as error:
-        raise UsageError(f"{config.host}:{config.port} can't be listened on: {error.strerror}") from error
-    port = server.sockets[0].getsockname()[1]
-    write_atomic(config.state / "broker.port", str(port).encode(), PUBLIC)
+        reason = error.strerror or str(error)
+        raise UsageError(
+            f"{config.host}:{config.port} can't be listened on ({reason}): is another broker there?"
+        ) from error
+    await exchange.start()
+    await server.start_serving()
+    port: int = server.sockets[0].getsockname()[1]
+    file = config.state / "broker.port"
+    write_atomic(file, str(port).encode(), PUBLIC)
+    listening(port)
     try:
         await stopping.wait()
     finally:
+        file.unlink(missing_ok=True)
         server.close()
-        await broker.shutdown()
+        await exchange.shutdown()
