@@ -36,10 +36,13 @@ class SystemEntropy:
 
 
 class SeededEntropy:
-    """BLAKE2b in counter mode under a seed: repeatable, for tests and `simulate`, never for a network.
+    """BLAKE2b in counter mode under a seed: repeatable.
+
+    It is as secret as its seed: 32 bytes of the operating system's for what a process must be able to draw again after
+    a restart, a number for tests and `simulate`, never for a network.
 
     Args:
-        seed: an integer, or the bytes of a parent's stream.
+        seed: an integer, or 32 secret bytes.
     """
 
     __slots__ = ("_count", "_key")

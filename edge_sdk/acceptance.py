@@ -44,6 +44,8 @@ def check(  # noqa: C901 - one rule after another
         raise Refusal("ModelMismatch", "the plan names another model than the one this device holds")
     if (plan.round, plan.attempt) <= (ledger.round, ledger.attempt):
         raise Refusal("OldRound", f"round {plan.round}, attempt {plan.attempt} was charged before")
+    if plan.round == ledger.closed_round + 1 and plan.previous != ledger.transcript and ledger.closed_round:
+        raise Refusal("WrongTranscript", f"the plan follows another round {ledger.closed_round} than this device's")
     if plan.expires <= now:
         raise Refusal("Expired", "the plan has expired")
     if plan.roles_version != roles.version:

@@ -16,7 +16,8 @@ from accord.records import Record
 from accord.update.pipeline import Contribution
 from accord.wire import chunks, topics
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, Masked, State, opened
+from accord.wire.messages import TAG_OF, State, opened
+from edge_sdk.saved import Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import (
     Arrived,
@@ -26,6 +27,7 @@ from edge_sdk.session_values import (
     Fetch,
     Fetched,
     Finished,
+    Forget,
     GaveUp,
     Keep,
     Ledger,
@@ -34,6 +36,9 @@ from edge_sdk.session_values import (
     Work,
     Worked,
 )
+
+SMALL = 4_096
+"""Bytes up to which a letter is sent again whole."""
 
 
 class Worker(Protocol):
@@ -52,7 +57,11 @@ class Records(Protocol):
         ...
 
     def keep(self, name: str, data: bytes) -> None:
-        """Write the bytes of a letter that is about to leave."""
+        """Write one of the attempt's files, before the letter in it leaves."""
+        ...
+
+    def forget(self, names: tuple[str, ...]) -> None:
+        """Delete files of the attempt, in this order."""
         ...
 
 
@@ -100,6 +109,7 @@ class Agent:
         self._wanted: Fetch | None = None
         self._assembler: chunks.Assembler | None = None
         self._upload = b""
+        self._pending: Work | None = None
 
     def start(self, birth: int) -> None:
         """Announce this connection and subscribe to what a device reads; call it again after a reconnect.
@@ -132,12 +142,25 @@ class Agent:
         except CodecError as error:
             self._told(Refused(reason="BadMessage", detail=str(error)))
 
+    def resume(self, saved: Saved) -> None:
+        """Come back into the attempt that was under way before a restart; after `start`."""
+        for effect in self.session.resume(saved):
+            self._do(effect)
+
     def ask_again(self) -> None:
-        """Ask for what is missing of an object, or offer an upload anew; for when nothing has come for some seconds."""
+        """Ask for what is missing of an object, and send the last letter again; for when nothing came for some time.
+
+        The aggregator answers a letter that it has had with its own last one, so that a lost answer comes again.
+        """
         if self._wanted is not None:
             self._get()
-        if self._upload:
-            self._send(chunks.manifest(self._upload))
+        elif self.session.last:
+            if len(self.session.last) > SMALL:
+                self._upload = self.session.last
+            if self._upload:  # most of it may have arrived: only what is missing goes again
+                self._send(chunks.manifest(self._upload))
+            else:
+                self.link.publish(self._request, self.session.last)
 
     def _mailed(self, data: bytes) -> None:
         letter = Envelope.decode(data)
@@ -156,16 +179,17 @@ class Agent:
 
     def _do(self, effect: Effect) -> None:
         match effect:
-            case Send(data=data):
+            case Send(data=data, payload=payload):
+                self.traffic.payload_up += payload
                 self._post(data)
             case Charge(ledger=ledger):
                 self._records.charge(ledger)
             case Keep(name=name, data=data):
                 self._records.keep(name, data)
-                if name == "masked":
-                    self.traffic.payload_up += len(opened(Envelope.decode(data), Masked).vector)
-            case Work(plan=plan):
-                self._work(plan)
+            case Forget(names=names):
+                self._records.forget(names)
+            case Work():
+                self._begin(effect)
             case Fetch():
                 self._fetch(effect)
             case Finished():
@@ -192,6 +216,22 @@ class Agent:
             self.link.publish(topic, chunks.piece(self._upload, name, index).encode())
         if not missing:
             self._upload = b""
+
+    def _begin(self, work: Work) -> None:
+        """Work at once, or get the model first: a device that was restarted has it no more."""
+        if self._object[0] == work.plan.params_digest:
+            self._work(work.plan)
+            return
+        self._pending = work
+        plan = work.plan
+        self._fetch(
+            Fetch(
+                params_digest=plan.params_digest,
+                params_size=work.params_size,
+                bundle_digest=plan.bundle_digest,
+                bundle_size=0,
+            )
+        )
 
     def _work(self, plan: Plan) -> None:
         try:
@@ -263,4 +303,8 @@ class Agent:
         self._wanted, self._assembler = None, None
 
     def _fetched(self, wanted: Fetch) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None and pending.plan.params_digest == wanted.params_digest:
+            self._work(pending.plan)
+            return
         self._carry_out(Fetched(params_digest=wanted.params_digest, bundle_digest=wanted.bundle_digest))

@@ -8,7 +8,7 @@ import numpy as np
 from accord.bundle.archive import read_bundle
 from accord.entropy import SystemEntropy
 from accord.errors import CodecError, UsageError
-from accord.files import read_limited, read_secret
+from accord.files import FileError, read_limited, read_secret
 from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
 from accord.link.port import Will
@@ -20,6 +20,8 @@ from accord.wire.messages import Beat, Roles, State, opened
 from edge_sdk.agent import Agent
 from edge_sdk.config import DeviceConfig
 from edge_sdk.journal import DiskRecords
+from edge_sdk.patience import Patience
+from edge_sdk.saved import FILES, Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import Finished, Identity, Refused
 from edge_sdk.trainer import Rows, Trainer
@@ -27,7 +29,6 @@ from edge_sdk.trainer import Rows, Trainer
 LARGEST_BUNDLE = 1 << 28  # bytes
 LARGEST_DOCUMENT = 65_536  # bytes
 LARGEST_DATA = 1 << 31  # bytes
-PATIENCE = 5.0  # seconds after which missing pieces are asked for again
 
 
 class EdgeClient:
@@ -84,7 +85,7 @@ class EdgeClient:
         self._agent = Agent(
             link=self._link, session=session, worker=trainer, records=records, job=config.job, told=self._finished
         )
-        self._config, self._told, self._entropy = config, told, entropy
+        self._config, self._told, self._entropy, self._records = config, told, entropy, records
         self._beat = topics.up(config.tenant, config.device, "beat")
         self._stopping = False
 
@@ -104,24 +105,37 @@ class EdgeClient:
 
     def run(self) -> None:
         """Take part in rounds until `stop` is called."""
-        connections, quiet, beat = 0, time.monotonic(), time.monotonic()
+        connections, beat = self._link.connections, time.monotonic()
+        self._agent.start(self._birth)
+        self._agent.resume(self._saved())
+        self._agent.wake()
+        patience = Patience(time.monotonic())
         while not self._stopping:
             if self._link.connections != connections:
                 connections = self._link.connections
                 self._agent.start(self._birth)
                 self._agent.wake()
+                self._agent.ask_again()  # what was on its way when the connection broke may be lost
             delivery = self._link.receive(0.5)
             now = time.monotonic()
             if delivery is not None:
-                quiet = now
                 self._agent.handle(delivery)
-            elif now - quiet > PATIENCE:
-                quiet = now
+                patience.heard(time.monotonic())
+            elif patience.over(now):
                 self._agent.ask_again()
             if now >= beat:
                 self._send_beat()
                 jitter = int.from_bytes(self._entropy(2), "little") / 2**16
                 beat = now + self._config.heartbeat * (0.5 + jitter)
+
+    def _saved(self) -> Saved:
+        """Return the attempt that was under way; a damaged one is told and left."""
+        try:
+            return self._records.saved()
+        except FileError as error:
+            self._records.forget(tuple(FILES))
+            self._told(Refused(reason="CannotResume", detail=str(error)))
+            return Saved()
 
     def _send_beat(self) -> None:
         traffic = self._agent.traffic

@@ -1,15 +1,15 @@
-"""What a device writes before it sends: its ledger, and the letters that bind it. One folder, nothing outside it."""
+"""What a device writes before it sends: its ledger, and the files of its attempt. One folder, nothing outside it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from accord.errors import CodecError
-from accord.files import FileError, make_folder, read_limited, write_atomic
-from accord.records import Int, Octets, Record, field
+from accord.files import FileError, make_folder, read_limited, read_private, write_atomic
+from accord.records import Int, Octets, Record, RecordType, field
+from edge_sdk.saved import AnsweredOnce, Joined, MaskedOnce, Saved, Shared
 from edge_sdk.session_values import Ledger
 
-KEPT = ("share", "masked", "unmask")
 _COUNT = Int(0, 2**32)
 
 
@@ -24,6 +24,7 @@ class LedgerRecord(Record):
     participations: int = field(_COUNT)
     roles_version: int = field(_COUNT)
     revocations_version: int = field(_COUNT)
+    closed_round: int = field(_COUNT)
     transcript: bytes = field(Octets(32))
 
 
@@ -60,13 +61,38 @@ class DiskRecords:
         write_atomic(self._birth, str(number).encode())
         return number
 
+    def saved(self) -> Saved:
+        """Return the files of the attempt that was under way.
+
+        Raises:
+            FileError: one of them can't be read; `forget` deletes them.
+        """
+        return Saved(
+            joined=self._found("joined", Joined),
+            shared=self._found("shared", Shared),
+            masked=self._found("masked", MaskedOnce),
+            answered=self._found("answered", AnsweredOnce),
+        )
+
+    def _found(self, name: str, record: type[RecordType]) -> RecordType | None:
+        path = self._folder / name
+        if not path.exists():
+            return None
+        try:
+            return record.decode(read_private(path, record.LIMIT))
+        except CodecError as error:
+            raise FileError(f"{path} is damaged ({error}): this attempt is left") from error
+
     def charge(self, ledger: Ledger) -> None:
-        """Write the ledger; the letters of the attempt before are of no use any more."""
+        """Write the ledger."""
         record = LedgerRecord(**{name: getattr(ledger, name) for name, _ in LedgerRecord.kinds()})
         write_atomic(self._ledger, record.encode())
-        for name in KEPT:
-            (self._folder / name).unlink(missing_ok=True)
 
     def keep(self, name: str, data: bytes) -> None:
-        """Write a letter that is about to leave."""
+        """Write one of the attempt's files."""
         write_atomic(self._folder / name, data)
+
+    def forget(self, names: tuple[str, ...]) -> None:
+        """Delete files of the attempt, in this order."""
+        for name in names:
+            (self._folder / name).unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """The device's side of a round: a transition table and a session that takes events and gives effects.
 
 Sans-IO: whoever drives it carries out the effects in their order, so what is written before it is sent is written
-before it is sent. Every message of the aggregator is verified here, and refused by name.
+before it is sent. Every message of the aggregator is verified here, and refused by name. After a restart `resume` goes
+through the letters again that were written, and comes out where the device was, with the same bytes to send.
 See docs/protocol.md, section 10.
 """
 
@@ -35,6 +36,8 @@ from accord.wire.messages import (
     opened,
 )
 from edge_sdk import acceptance
+from edge_sdk.attempt import Attempt
+from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, Joined, MaskedOnce, Saved, Shared
 from edge_sdk.session_values import (
     TRANSITIONS,
     Arrived,
@@ -44,6 +47,7 @@ from edge_sdk.session_values import (
     Fetch,
     Fetched,
     Finished,
+    Forget,
     GaveUp,
     Identity,
     Keep,
@@ -57,24 +61,6 @@ from edge_sdk.session_values import (
 )
 
 
-@dataclasses.dataclass
-class _Attempt:
-    """What one attempt has gathered so far; secrets live in the secagg stage and go with it."""
-
-    opening: Opening
-    nonce: bytes = b""
-    plan: Plan | None = None
-    context: bytes = b""
-    cohort: str = ""
-    second: bytes = b""
-    authority: Authority | None = None
-    join: client.Joining | None = None
-    sharing: client.Sharing | None = None
-    masking: client.Masking | None = None
-    unmasking: client.Unmasking | None = None
-    answered: client.Answered | None = None
-
-
 class Session:
     """One device in one job.
 
@@ -83,7 +69,7 @@ class Session:
         limits: what we refuse whatever a plan says.
         layout: the trainable tensors of the bundle that we hold.
         bundle_digest: the digest of that bundle, computed by ourselves.
-        entropy: keys, nonces and rounding come from it.
+        entropy: each attempt's seed is drawn from it.
         ledger: how far we had gone before.
         now: aggregator time in seconds, for the roles document.
 
@@ -104,9 +90,11 @@ class Session:
     ) -> None:
         self.identity, self.limits, self.ledger = identity, limits, ledger
         self.stage = Stage.IDLE
+        self.last = b""
+        """The letter that the aggregator has not answered yet: it is sent again, unchanged, when nothing comes."""
         self._layout, self._bundle, self._entropy = layout, bundle_digest, entropy
         self._roles = trusted_roles(identity.roles, identity.root, identity.tenant, now=now, seen=ledger.roles_version)
-        self._attempt: _Attempt | None = None
+        self._attempt: Attempt | None = None
         self._authority: Authority | None = None
         self._checkpoint = b""
 
@@ -146,11 +134,78 @@ class Session:
             case GaveUp(reason=reason):
                 return self._gave_up(reason)
 
+    def resume(self, saved: Saved) -> tuple[Effect, ...]:
+        """Come back into the attempt whose files were found, in a session that has just been made.
+
+        Files that do not fit together are given up by name: this device then waits for the next opening.
+        """
+        try:
+            return self._resumed(saved)
+        except AccordError as error:
+            self.stage, self.last, self._attempt = Stage.IDLE, b"", None
+            return (Forget(names=tuple(FILES)), Refused(reason="CannotResume", detail=str(error)))
+
+    def _resumed(self, saved: Saved) -> tuple[Effect, ...]:
+        if saved.answered is not None:
+            return self._resumed_answer(saved.answered)
+        if saved.joined is None:
+            return ()
+        joined, ledger = saved.joined, self.ledger
+        opening = opened(Envelope.decode(joined.opening), Opening)
+        charged = (ledger.round, ledger.attempt) == (opening.round, opening.attempt)
+        if charged:  # what is charged is not charged again: the rules look at the ledger as it was before
+            self.ledger = dataclasses.replace(ledger, round=opening.round, attempt=opening.attempt - 1)
+        self._arrived(joined.opening)
+        self._current().seed = joined.seed
+        self._check_in()
+        effects = self._arrived(joined.offer)
+        if charged:
+            self.ledger = ledger
+            effects = ()
+        if saved.shared is not None:
+            self._arrived(saved.shared.roster)
+            if saved.shared.letter not in (b"", self.last):
+                raise LocalProtocolError("this device would send other shares than those that it wrote")
+        if saved.masked is not None:
+            self._resumed_mask(saved.masked)
+        work = self._work() if self.stage is Stage.WORKING else ()
+        return (*(e for e in effects if isinstance(e, Charge)), *work, *self._again())
+
+    def _resumed_mask(self, masked: MaskedOnce) -> None:
+        if masked.shares:
+            self._arrived(masked.shares)
+        attempt = self._current()
+        if attempt.masking is not None:
+            attempt.unmasking = attempt.masking.masked()
+        self._move("worked")
+        self.last = masked.letter
+
+    def _resumed_answer(self, answered: AnsweredOnce) -> tuple[Effect, ...]:
+        attempt = Attempt(opened(Envelope.decode(answered.opening), Opening), answered.opening)
+        attempt.second = answered.context
+        if answered.survivors:
+            attempt.answered = client.Answered(answered.survivors)
+        self._attempt, self.stage, self.last = attempt, Stage.ANSWERED, answered.letter
+        return (Forget(names=SECRET_FILES), *self._again())
+
+    def _again(self) -> tuple[Effect, ...]:
+        return (Send(data=self.last),) if self.last else ()
+
     def _move(self, event: str) -> None:
         following = TRANSITIONS[self.stage].get(event)
         if following is None:
             raise Refusal("OutOfOrder", f"{event} while {self.stage.value}")
         self.stage = following
+
+    def _sent(self, data: bytes, payload: int = 0) -> Send:
+        """Return the effect that sends a letter, which is then the last one."""
+        self.last = data
+        return Send(data=data, payload=payload)
+
+    def _ends(self) -> Forget:
+        """Leave the attempt; what was written of it goes, the secrets first."""
+        self._attempt, self.last = None, b""
+        return Forget(names=tuple(FILES))
 
     def _allowed(self, event: str) -> None:
         if event not in TRANSITIONS[self.stage]:
@@ -172,7 +227,7 @@ class Session:
             raise Refusal("Foreign", f"{letter.tag} from {letter.sender}")
         letter.check(self._roles.aggregator)
         if letter.tag == TAG_OF[Opening]:
-            return self._opening(opened(letter, Opening))
+            return self._opening(opened(letter, Opening), data)
         handlers: Mapping[str, Callable[[Envelope], tuple[Effect, ...]]] = {
             TAG_OF[Later]: self._later,
             TAG_OF[Offer]: self._plan,
@@ -185,7 +240,7 @@ class Session:
             raise Refusal("Foreign", f"{letter.tag} is nothing that a session acts on")
         return handlers[letter.tag](letter)
 
-    def _current(self) -> _Attempt:
+    def _current(self) -> Attempt:
         if self._attempt is None:
             raise Refusal("OutOfOrder", f"no attempt is under way while {self.stage.value}")
         return self._attempt
@@ -197,7 +252,7 @@ class Session:
         if letter.recipient not in recipients:
             raise Refusal("NotForUs", f"{letter.tag} is for {letter.recipient}")
 
-    def _opening(self, opening: Opening) -> tuple[Effect, ...]:
+    def _opening(self, opening: Opening, data: bytes) -> tuple[Effect, ...]:
         if (opening.round, opening.attempt) <= (self.ledger.round, self.ledger.attempt):
             raise Refusal("OldRound", f"round {opening.round}, attempt {opening.attempt} is not after the last one")
         current = self._attempt
@@ -206,8 +261,10 @@ class Session:
         if opening.bundle_digest != self._bundle:
             raise Refusal("ForeignBundle", "the opening names a bundle that this device does not hold")
         self._move("opening")
-        self._attempt = _Attempt(opening)
+        over = () if current is None else (self._ends(),)
+        self._attempt, self.last = Attempt(opening, data), b""
         return (
+            *over,
             Fetch(
                 params_digest=opening.params_digest,
                 params_size=opening.params_size,
@@ -221,8 +278,15 @@ class Session:
         opening = attempt.opening
         if (event.params_digest, event.bundle_digest) != (opening.params_digest, opening.bundle_digest):
             raise Refusal("OutOfOrder", "other objects were fetched than the opening names")
+        attempt.seed = self._entropy.child("attempt", opening.round, opening.attempt)(32)
+        return (self._sent(self._check_in()),)
+
+    def _check_in(self) -> bytes:
+        """Draw the nonce from the attempt's seed and return the sealed CHECK-IN."""
+        attempt = self._current()
+        opening = attempt.opening
         self._move("fetched")
-        attempt.nonce = self._entropy.child("nonce", opening.round, opening.attempt)(16)
+        attempt.nonce = attempt.entropy("nonce")(16)
         message = CheckIn(
             nonce=attempt.nonce,
             job=opening.job,
@@ -231,7 +295,7 @@ class Session:
             roles_version=self._roles.version,
             certificate=self.identity.certificate,
         )
-        return (Send(data=self._sealed(message, NO_CONTEXT)),)
+        return self._sealed(message, NO_CONTEXT)
 
     def _later(self, letter: Envelope) -> tuple[Effect, ...]:
         attempt = self._current()
@@ -239,7 +303,7 @@ class Session:
         if opened(letter, Later).nonce != attempt.nonce:
             raise Refusal("StaleNonce", "the answer is not to this device's last check-in")
         self._move("later")
-        self._attempt = None
+        self._attempt, self.last = None, b""
         return ()
 
     def _plan(self, letter: Envelope) -> tuple[Effect, ...]:
@@ -272,7 +336,7 @@ class Session:
             self.identity.key,
             self.identity.certificate,
             attempt.context,
-            self._entropy.child("secagg", plan.round, plan.attempt),
+            attempt.entropy("secagg"),
         )
         self._move("plan")
         self.ledger = dataclasses.replace(
@@ -283,7 +347,12 @@ class Session:
             roles_version=self._roles.version,
             revocations_version=authority.revocations.version,
         )
-        return (Charge(ledger=self.ledger), Send(data=attempt.join.letter.encode()))
+        joined = Joined(seed=attempt.seed, opening=attempt.opening_letter, offer=letter.encode())
+        return (
+            Keep(name="joined", data=joined.encode()),
+            Charge(ledger=self.ledger),
+            self._sent(attempt.join.letter.encode()),
+        )
 
     def _roster(self, letter: Envelope) -> tuple[Effect, ...]:
         attempt = self._current()
@@ -297,7 +366,9 @@ class Session:
             attempt.cohort = roster.cohort
             attempt.second = unmasked.second_context(attempt.context, roster.cohort)
             self._move("unmasked roster")
-            return (Work(plan=plan),)
+            self.last = b""
+            shared = Shared(roster=letter.encode(), letter=b"")
+            return (Keep(name="shared", data=shared.encode()), *self._work())
         sharing = join.roster(
             roster, attempt.authority, profile=plan.profile, floor=max(plan.cohort_floor, self.limits.smallest_cohort)
         )
@@ -305,17 +376,25 @@ class Session:
         self._move("roster")
         attempt.sharing, attempt.cohort, attempt.second = sharing, roster.cohort, sharing.cohort.context
         data = self._sealed(sharing.message, attempt.second)
-        return (Keep(name="share", data=data), Send(data=data))
+        shared = Shared(roster=letter.encode(), letter=data)
+        return (Keep(name="shared", data=shared.encode()), self._sent(data))
 
     def _shares(self, letter: Envelope) -> tuple[Effect, ...]:
         self._allowed("shares")
         attempt = self._current()
-        if attempt.sharing is None or attempt.plan is None:
-            raise LocalProtocolError("a device that shared has a sharing stage and a plan")
+        if attempt.sharing is None:
+            raise LocalProtocolError("a device that shared has a sharing stage")
         self._bound(letter, attempt.second, self.identity.device)
         attempt.masking = attempt.sharing.shares(opened(letter, Shares))
         self._move("shares")
-        return (Work(plan=attempt.plan),)
+        attempt.shares_letter, self.last = letter.encode(), b""
+        return self._work()
+
+    def _work(self) -> tuple[Effect, ...]:
+        attempt = self._current()
+        if attempt.plan is None:
+            raise LocalProtocolError("a device that joined has a plan")
+        return (Work(plan=attempt.plan, params_size=attempt.opening.params_size),)
 
     def _worked(self, found: Contribution) -> tuple[Effect, ...]:
         self._allowed("worked")
@@ -323,7 +402,7 @@ class Session:
         plan = attempt.plan
         if plan is None or attempt.join is None:
             raise LocalProtocolError("a device that worked has a plan")
-        seed = self._entropy.child("rounding", plan.round, plan.attempt)(32)
+        seed = attempt.entropy("rounding")(32)
         try:
             vector = Form(plan, self._layout).encode(found, seed)
         except RemoteProtocolError:
@@ -339,12 +418,12 @@ class Session:
             message = Masked(dealers=b"\x00", vector=keys.lock(key, packing.pack(vector, bits)))
         self._move("worked")
         data = self._sealed(message, attempt.second)
-        return (Keep(name="masked", data=data), Send(data=data))
+        masked_once = MaskedOnce(shares=attempt.shares_letter, letter=data)
+        return (Keep(name="masked", data=masked_once.encode()), self._sent(data, len(message.vector)))
 
     def _gave_up(self, reason: str) -> tuple[Effect, ...]:
         self._move("gave up")
-        self._attempt = None
-        return (Refused(reason="TrainingFailed", detail=reason),)
+        return (self._ends(), Refused(reason="TrainingFailed", detail=reason))
 
     def _survivors(self, letter: Envelope) -> tuple[Effect, ...]:
         self._allowed("survivors")
@@ -359,25 +438,30 @@ class Session:
             answer = Unmask(sealed=b"")
         self._move("survivors")
         data = self._sealed(answer, attempt.second)
-        return (Keep(name="unmask", data=data), Send(data=data))
+        once = AnsweredOnce(
+            opening=attempt.opening_letter,
+            context=attempt.second,
+            survivors=b"" if attempt.answered is None else message.survivors,
+            letter=data,
+        )
+        return (Keep(name="answered", data=once.encode()), Forget(names=SECRET_FILES), self._sent(data))
 
     def _result(self, letter: Envelope) -> tuple[Effect, ...]:
         self._allowed("result")
         attempt = self._current()
-        plan = attempt.plan
-        if plan is None:
-            raise LocalProtocolError("a device that joined has a plan")
         self._bound(letter, attempt.second or attempt.context, self.identity.device)
         result = opened(letter, Result)
         self._move("result")
-        self._attempt = None
+        effects: list[Effect] = [self._ends()]
         included = result.included
-        effects: list[Effect] = []
         if attempt.answered is not None:
             try:
                 included = attempt.answered.result(result)
             except Refusal as refusal:
                 included = True
                 effects.append(Refused(reason=refusal.reason, detail=refusal.detail))
-        finished = Finished(round=plan.round, attempt=plan.attempt, status=result.status, included=included)
+        opening = attempt.opening
+        if result.status == "closed":
+            self.ledger = dataclasses.replace(self.ledger, closed_round=opening.round, transcript=result.transcript)
+        finished = Finished(round=opening.round, attempt=opening.attempt, status=result.status, included=included)
         return (*effects, finished)

@@ -79,13 +79,18 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """What must survive a restart: how far this device has gone. It never goes back."""
+    """What must survive a restart: how far this device has gone. It never goes back.
+
+    `transcript` is that of `closed_round`, the last round whose result this device saw; the next round's plan must name
+    it.
+    """
 
     round: int = 0
     attempt: int = 0
     participations: int = 0
     roles_version: int = 0
     revocations_version: int = 0
+    closed_round: int = 0
     transcript: bytes = bytes(32)
 
 
@@ -123,9 +128,10 @@ Event = Arrived | Fetched | Worked | GaveUp
 
 @dataclass(frozen=True, kw_only=True)
 class Send:
-    """Send an envelope to the aggregator."""
+    """Send an envelope to the aggregator; `payload` of its bytes are the update itself."""
 
     data: bytes = field(repr=False)
+    payload: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +146,10 @@ class Fetch:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Do what the plan asks with the base version, and come back with `Worked`."""
+    """Do what the plan asks with the base version, of `params_size` bytes, and come back with `Worked`."""
 
     plan: Plan
+    params_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +161,17 @@ class Charge:
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """Write the bytes of a letter that binds us, before it leaves; a resend is byte-identical."""
+    """Write a record of `edge_sdk.saved` under its file's name, before the letter in it leaves."""
 
     name: str
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forget:
+    """Delete these files of the attempt, in this order."""
+
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,4 +192,4 @@ class Refused:
     detail: str
 
 
-Effect = Send | Fetch | Work | Charge | Keep | Finished | Refused
+Effect = Send | Fetch | Work | Charge | Keep | Forget | Finished | Refused

@@ -183,7 +183,7 @@ class Masking(_Stage):
         Raises:
             Refusal: `MaskedBefore`: a key never masks two inputs.
         """
-        self._leave("MaskedBefore")
+        following = self.masked()
         if vector.dtype != np.uint32 or vector.ndim != 1:
             raise LocalProtocolError(f"a flat uint32 vector is masked, not {vector.dtype} of shape {vector.shape}")
         cohort, device = self.cohort, self._part.device
@@ -196,7 +196,16 @@ class Masking(_Stage):
                     self._part.mask, cohort.mask_keys[position], context=cohort.context, one=device, other=peer
                 )
                 ring.add_mask(masked, seed, bits, negative=device > peer)
-        return Unmasking(self._part, self._held), ring.reduced(masked, bits), cohort.bitmap(self._held)
+        return following, ring.reduced(masked, bits), cohort.bitmap(self._held)
+
+    def masked(self) -> "Unmasking":
+        """Return the next stage without masking: the masked vector was written before a restart.
+
+        Raises:
+            Refusal: `MaskedBefore`.
+        """
+        self._leave("MaskedBefore")
+        return Unmasking(self._part, self._held)
 
 
 class Unmasking(_Stage):

@@ -59,6 +59,10 @@ def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> 
     return Schedule(blows=blows, abort=abort)
 
 
+_FILES = {"share": "shared", "training": "shared", "masked": "masked", "unmask": "answered"}
+"""The file that a device writes at each step, before the letter leaves."""
+
+
 class Watcher:
     """Looks at the journals of a round's victims, and calls `kill` when they reach their step.
 
@@ -105,8 +109,8 @@ class Watcher:
             return False
         if blow.step == "join":
             return True
-        letter = folder / ("share" if blow.step == "training" else blow.step)
-        try:  # a letter that is older than the ledger is the attempt before's
+        letter = folder / _FILES[blow.step]
+        try:  # a file that is older than the ledger is the attempt before's
             reached = letter.stat().st_mtime_ns >= (folder / "ledger").stat().st_mtime_ns
         except OSError:
             return False

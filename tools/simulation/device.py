@@ -9,6 +9,7 @@ from accord.tensors import Layout
 from accord.wire import topics
 from accord.wire.messages import State
 from edge_sdk.agent import Agent, Traffic, Worker
+from edge_sdk.patience import Patience
 from edge_sdk.session import Session
 from edge_sdk.session_values import Finished, Identity, Ledger, Limits, Refused
 
@@ -18,6 +19,9 @@ STAGES = ("join", "share", "masked", "unmask")
 
 class PowerCut(Exception):  # noqa: N818 - what happens, not what is wrong
     """The device went without a word, in the middle of a step."""
+
+
+_WRITTEN = {"shared": "share", "masked": "masked", "answered": "unmask"}
 
 
 @dataclass
@@ -32,12 +36,15 @@ class _Disk:
         self.ledger = ledger
         self._maybe("join")
 
-    def keep(self, name: str, data: bytes) -> None:  # noqa: ARG002 - the in-memory disk keeps no letters
-        """Write a letter that leaves next."""
-        self._maybe(name)
+    def keep(self, name: str, data: bytes) -> None:  # noqa: ARG002 - who loses power here comes back in the next round
+        """Write a record; its letter leaves next."""
+        self._maybe(_WRITTEN.get(name, ""))
+
+    def forget(self, names: tuple[str, ...]) -> None:
+        """Nothing was kept."""
 
     def _maybe(self, name: str) -> None:
-        if self.fatal == name:
+        if name and self.fatal == name:
             raise PowerCut
 
 
@@ -105,6 +112,7 @@ class SimulatedDevice:
         )
         self._agent.traffic = self.payload
         self._agent.start(self._birth)
+        self._patience = Patience(self._broker.now)
         self.alive = True
 
     def wake(self, fatal: str = "") -> None:
@@ -127,6 +135,7 @@ class SimulatedDevice:
             busy = True
             try:
                 self._agent.handle(delivery)
+                self._patience.heard(self._broker.now)
             except PowerCut:
                 self.alive = False
                 self._link.die()
@@ -134,8 +143,8 @@ class SimulatedDevice:
         return busy
 
     def ask_again(self) -> None:
-        """Ask for pieces that stayed away."""
-        if self.alive:
+        """Ask for what stayed away, once nothing has come for some time."""
+        if self.alive and self._patience.over(self._broker.now):
             self._agent.ask_again()
 
     def _told(self, effect: Finished | Refused) -> None:

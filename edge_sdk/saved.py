@@ -1,0 +1,81 @@
+"""What a device writes of an attempt so that it can come back into it: one record per file, none read by anybody else.
+
+`joined` holds the seed from which every secret of the attempt is derived; it is deleted once the answer is written.
+See docs/protocol.md, section 10.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from accord.records import Octets, Record
+from accord.records import field as wire
+
+LETTER = Octets(1, 1 << 22)
+SEED = Octets(32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined(Record):
+    """Written before JOIN leaves: the seed, and the letters of the aggregator that made us join."""
+
+    LIMIT: ClassVar[int] = 1 << 23
+
+    seed: bytes = wire(SEED)
+    opening: bytes = wire(LETTER)
+    offer: bytes = wire(LETTER)
+
+    def __repr__(self) -> str:
+        return "Joined(...)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared(Record):
+    """Written before SHARE leaves; in profile `off`, which has no SHARE, before the work begins."""
+
+    LIMIT: ClassVar[int] = 1 << 23
+
+    roster: bytes = wire(LETTER)
+    letter: bytes = wire(Octets(0, 1 << 22))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedOnce(Record):
+    """Written before MASKED leaves: nothing else is ever masked with the keys of this attempt."""
+
+    LIMIT: ClassVar[int] = 1 << 31
+
+    shares: bytes = wire(Octets(0, 1 << 22))
+    letter: bytes = wire(Octets(1, (1 << 31) - (1 << 23)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredOnce(Record):
+    """Written before UNMASK leaves; the seed is deleted next, so that no second answer can be made."""
+
+    LIMIT: ClassVar[int] = 1 << 20
+
+    opening: bytes = wire(LETTER)
+    context: bytes = wire(Octets(32))
+    survivors: bytes = wire(Octets(0, 32))
+    letter: bytes = wire(Octets(1, 1 << 19))
+
+
+FILES: dict[str, type[Record]] = {
+    "joined": Joined,
+    "shared": Shared,
+    "masked": MaskedOnce,
+    "answered": AnsweredOnce,
+}
+"""The files of an attempt, in the order in which they are written."""
+SECRET_FILES = ("joined", "shared", "masked")
+"""Of no use, and not to be found on a stolen card, once the answer is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What was found of an attempt after a restart; a file that is not there is None."""
+
+    joined: Joined | None = None
+    shared: Shared | None = field(default=None, repr=False)
+    masked: MaskedOnce | None = field(default=None, repr=False)
+    answered: AnsweredOnce | None = field(default=None, repr=False)
