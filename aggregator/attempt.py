@@ -30,7 +30,7 @@ from accord.wire.messages import (
 from aggregator import cohorts
 from aggregator import round as engine
 from aggregator.attempt_values import CohortOf, Invitation
-from aggregator.coordinator_values import Effect, Log, Send
+from aggregator.coordinator_values import Effect, Log, Send, Settle
 from aggregator.desk import Desk
 from aggregator.round_values import Back, Failed, Gone, Opened, Received, Refused, ToCohort, ToDevice, Windows
 from aggregator.round_values import Effect as RoundEffect
@@ -177,13 +177,11 @@ class Attempt:
         return tuple(effect for held in self.cohorts.values() for effect in self._stepped(held, RoundTick(), now))
 
     def results(self, transcript: bytes) -> list[Effect]:
-        """Return RESULT for every member that is still there, each telling whether it is in the sum."""
+        """Return RESULT for every member, each telling whether it is in the sum."""
         effects: list[Effect] = []
         for held in self.cohorts.values():
             ended = held.ended
             for device in held.state.members:
-                if device in self._gone:
-                    continue
                 result = Result(
                     status="closed" if isinstance(ended, Opened) else "aborted",
                     reason=ended.reason if isinstance(ended, Failed) else "",
@@ -191,7 +189,7 @@ class Attempt:
                     survivors=ended.survivors if isinstance(ended, Opened) else b"",
                     transcript=transcript,
                 )
-                effects.append(Send(device=device, data=self._desk.sealed(result, device, held.state.context)))
+                effects.append(Settle(device=device, data=self._desk.sealed(result, device, held.state.context)))
         return effects
 
     def formed(self, online: set[str], now: float) -> tuple[Effect, ...]:

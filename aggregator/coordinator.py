@@ -5,7 +5,7 @@ seconds and goes only into signed documents.
 """
 
 from accord import cbor, prg
-from accord.entropy import Entropy
+from accord.entropy import Entropy, SeededEntropy
 from accord.errors import CodecError, LocalProtocolError, Refusal, SignatureError
 from accord.plan import Plan
 from accord.secagg import keys
@@ -14,8 +14,8 @@ from accord.tensors import Layout
 from accord.update import packing
 from accord.update.pipeline import Form
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAG_OF, CheckIn, Opening, Outcome, Release, Revocations, Roles, opened
-from aggregator.attempt import Attempt
+from accord.wire.messages import TAG_OF, CheckIn, Join, Opening, Outcome, Release, Revocations, Roles, opened
+from aggregator.attempt import ROUND_MESSAGES, Attempt
 from aggregator.attempt_values import Invitation
 from aggregator.coordinator_values import (
     Aborted,
@@ -28,14 +28,17 @@ from aggregator.coordinator_values import (
     Model,
     Office,
     Presence,
+    Recall,
     Request,
     Settings,
     Start,
     Tick,
 )
 from aggregator.desk import Desk
+from aggregator.memory import Memory
 from aggregator.round_values import Opened
 
+LETTERS_OF_AN_ATTEMPT = frozenset((TAG_OF[Join], *ROUND_MESSAGES))
 UPLOAD_ROOM = 1_024
 """Bytes of a masked letter beside its vector."""
 
@@ -48,21 +51,20 @@ class Coordinator:
         settings: windows and retries.
         model: the version to start from.
         layout: the model's trainable tensors.
-        entropy: seal keys and the dealing of cohorts come from it.
         clock: wall time in seconds, for the certificates.
 
     `online` holds the devices whose birth stands: an attempt does not wait for others.
     """
 
-    def __init__(
-        self, *, office: Office, settings: Settings, model: Model, layout: Layout, entropy: Entropy, clock: int
-    ) -> None:
+    def __init__(self, *, office: Office, settings: Settings, model: Model, layout: Layout, clock: int) -> None:
         self.office, self.settings, self.model = office, settings, model
         self.desk = Desk(office.key)
         self.round = 0
         self.transcript = bytes(32)
         self.online: set[str] = set()
-        self._layout, self._entropy = layout, entropy
+        self._layout = layout
+        self._entropy: Entropy = SeededEntropy(0)
+        self._memory = Memory()
         self._request: Request | None = None
         self._attempt: Attempt | None = None
         self._plan_digest = b""
@@ -74,15 +76,16 @@ class Coordinator:
     def step(self, event: Event, now: float, clock: int) -> tuple[Effect, ...]:
         """Take one event and return what must be done, in order; what is wrong gives `Log` and changes nothing."""
         match event:
-            case Start(request=request):
+            case Start(request=request, seed=seed):
                 if self._attempt is not None:
                     raise LocalProtocolError("a round is under way")
                 self._request, self._barred = request, frozenset()
+                self._entropy = SeededEntropy(seed)
                 self.round += 1
                 return tuple(self._open(1, now, clock))
             case Arrived(device=device, data=data):
                 try:
-                    effects = self._arrived(device, data, now, clock)
+                    effects = self._answered(device, data, now, clock)
                 except Refusal as refusal:
                     return (Log(device=device, reason=refusal.reason, detail=refusal.detail),)
                 except (CodecError, SignatureError) as error:
@@ -92,7 +95,13 @@ class Coordinator:
                 effects = () if self._attempt is None else self._attempt.presence(device, self.online, now)
             case Tick():
                 effects = () if self._attempt is None else self._attempt.tick(self.online, now)
-        return (*effects, *self._ended(now, clock))
+        effects = (*effects, *self._ended(now, clock))
+        self._memory.sent(effects)
+        return effects
+
+    def heard(self, device: str, name: bytes) -> tuple[Effect, ...] | None:
+        """Return what answers a letter that has arrived before, or None if it is new; `name` is its digest."""
+        return self._memory.again(device, name)
 
     @property
     def profile(self) -> str:
@@ -103,16 +112,17 @@ class Coordinator:
         """Return when a `Tick` can change something, or None."""
         return None if self._attempt is None else self._attempt.next_time()
 
-    def expected_upload(self, letter: Envelope) -> int:
+    def expected_upload(self, letter: Envelope) -> int | None:
         """Return the largest letter in bytes that the sender of `letter` may send in pieces now.
 
+        None means that it takes no part in the attempt under way.
+
         Raises:
-            Refusal: `NotOffered`, the sender takes no part in the attempt under way.
             SignatureError: the letter is not the device's.
         """
         attempt = self._attempt
         if attempt is None or letter.sender not in attempt.of_device:
-            raise Refusal("NotOffered", f"{letter.sender} takes no part in an attempt")
+            return None
         letter.check(attempt.offered[letter.sender].identity)
         return packing.packed_size(attempt.form.length, attempt.plan.fixed.modulus_bits) + UPLOAD_ROOM
 
@@ -142,19 +152,37 @@ class Coordinator:
             raise LocalProtocolError("no round was asked for")
         return self._request
 
+    def _answered(self, device: str, data: bytes, now: float, clock: int) -> tuple[Effect, ...]:
+        """Take a letter; one that has been taken before is answered from memory."""
+        name = prg.digest(data)
+        before = self._memory.again(device, name)
+        if before is not None:
+            return before
+        ticket = self._memory.ticket()
+        effects = self._arrived(device, data, now, clock)
+        if not any(isinstance(effect, Log) for effect in effects):
+            self._memory.took(device, name, ticket)
+        return effects
+
     def _arrived(self, device: str, data: bytes, now: float, clock: int) -> tuple[Effect, ...]:
         letter = Envelope.decode(data)
         if letter.sender != device or letter.recipient != "aggregator":
             raise Refusal("ForeignTopic", f"{device} carries a letter of {letter.sender} to {letter.recipient}")
-        if self._attempt is None:
+        attempt, asks = self._attempt, letter.tag in LETTERS_OF_AN_ATTEMPT
+        if attempt is None:
+            if asks:
+                return (Recall(device=device, reason="NoRound", detail="no round is open"),)
             raise Refusal("NoRound", "no round is open")
         if letter.tag == TAG_OF[CheckIn]:
-            return self._attempt.check_in(letter, clock)
-        return self._attempt.letter(letter, self.online, now)
+            return attempt.check_in(letter, clock)
+        if asks and device not in attempt.offered:
+            return (Recall(device=device, reason="NotOffered", detail=f"{device} was not offered this attempt"),)
+        return attempt.letter(letter, self.online, now)
 
     def _open(self, number: int, now: float, clock: int) -> list[Effect]:
         request, model, office = self._asked(), self.model, self.office
-        pair = keys.new_pair(self._entropy.child("seal", self.round, number))
+        self._memory = Memory()
+        pair = keys.new_pair(self._entropy.child("seal", number))
         plan = Plan(
             tenant=office.tenant,
             job=self.settings.job,
@@ -195,7 +223,7 @@ class Coordinator:
             windows=self.settings.windows,
             authority=self._authority,
             desk=self.desk,
-            entropy=self._entropy.child("cohorts", self.round, number),
+            entropy=self._entropy.child("cohorts", number),
             now=now,
         )
         opening = Opening(

@@ -59,9 +59,10 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Begin the next round."""
+    """Begin the next round; `seed` is 32 bytes drawn for it alone: its seal keys and cohorts are derived from there."""
 
     request: Request
+    seed: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,23 @@ class Send:
 
     device: str
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settle:
+    """Send RESULT to one device, and keep it: a device that missed it asks by sending its last letter again."""
+
+    device: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """Send a device the last RESULT that was kept for it; `reason` and `detail` are the refusal if there is none."""
+
+    device: str
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,4 +155,4 @@ class Closed:
     lost_cohorts: tuple[str, ...]
 
 
-Effect = Send | Announce | Log | Aborted | Closed
+Effect = Send | Settle | Recall | Announce | Log | Aborted | Closed

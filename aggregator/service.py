@@ -79,7 +79,6 @@ class AggregatorService:
                 version=0, params=params, digest=digest(params), bundle_digest=bundle.digest, bundle_size=len(data)
             ),
             layout=bundle.manifest.layout,
-            entropy=entropy,
             clock=int(time.time()),
         )
         self._tenant = office.tenant
@@ -119,7 +118,7 @@ class AggregatorService:
             self._wait(self._all_here, self._config.windows.gather)
             started, before = time.monotonic(), self.transport.traffic()
             self._notices.clear()
-            self.transport.step(Start(request=request))
+            self.transport.step(Start(request=request, seed=SystemEntropy()(32)))
             self._wait(lambda: self._ended() is not None, None)
             ended = self._ended()
             if ended is None:
@@ -143,8 +142,7 @@ class AggregatorService:
             return
         params = step.snapshot.encode()
         write_atomic(self._state / "model.params", params)
-        for effect in self.transport.coordinator.release(params, closed.round):
-            self.transport.carry_out(effect)
+        self.transport.carry_out(*self.transport.coordinator.release(params, closed.round))
         self._objects.clear()
         self._objects[digest(params)] = params
 

@@ -1,9 +1,10 @@
 """Drives a coordinator over a link: letters in, effects out, objects served in pieces, presence from last wills.
 
 One thread owns it. `handle` takes a delivery; `flush` serves the pieces that were asked for since, each once for all.
+What the coordinator wants sent is held until the journal has what led to it: `release` commits, then sends.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from accord.errors import CodecError, Refusal, SignatureError
 from accord.link import Delivery, Link
@@ -11,7 +12,20 @@ from accord.wire import chunks, topics
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Beat, State, opened
 from aggregator.coordinator import Coordinator
-from aggregator.coordinator_values import Aborted, Announce, Arrived, Closed, Effect, Event, Log, Presence, Send
+from aggregator.coordinator_values import (
+    Aborted,
+    Announce,
+    Arrived,
+    Closed,
+    Effect,
+    Event,
+    Log,
+    Presence,
+    Recall,
+    Send,
+    Settle,
+)
+from aggregator.journal_port import Journal, NoJournal
 
 Notice = Aborted | Closed | Log
 _FIGURES = ("bytes_up", "bytes_down", "payload_up", "payload_down")
@@ -26,7 +40,9 @@ class Transport:
         objects: what devices may fetch, by digest; looked up at each request.
         now: monotonic seconds.
         clock: wall time in whole seconds.
-        told: called with every closed round, aborted attempt and refusal.
+        told: called with every closed round, aborted attempt and refusal, before what they cause is sent.
+        journal: written before anything leaves.
+        held: whether `release` is called by the owner, for many deliveries at once, and not after each.
     """
 
     def __init__(
@@ -38,13 +54,16 @@ class Transport:
         now: Callable[[], float],
         clock: Callable[[], int],
         told: Callable[[Notice], None],
+        journal: Journal | None = None,
+        held: bool = False,
     ) -> None:
         self.link, self.coordinator = link, coordinator
         self._objects, self._now, self._clock, self._told = objects, now, clock, told
         self._tenant, self._job = coordinator.office.tenant, coordinator.settings.job
+        self._journal: Journal = NoJournal() if journal is None else journal
+        self._holds, self._held = held, list[Send | Settle | Announce]()
         self._asked: dict[bytes, set[int]] = {}
         self._uploads: dict[str, chunks.Assembler] = {}
-        self._taken: dict[str, bytes] = {}
         self._births: dict[str, int] = {}
         self._beats: dict[str, Beat] = {}
         self._past = dict.fromkeys(_FIGURES, 0)
@@ -88,12 +107,17 @@ class Transport:
         if letter.sender != device:
             raise Refusal("ForeignTopic", f"{device} carries a letter of {letter.sender}")
         wanted = opened(letter, chunks.Manifest)
-        limit = self.coordinator.expected_upload(letter)
-        current = self._uploads.get(device)
-        if self._taken.get(device) == wanted.object:
+        answer = self.coordinator.heard(device, wanted.object)
+        if answer is not None:
             count = chunks.pieces(wanted.size)
             self._have(device, wanted.object, ((1 << count) - 1).to_bytes(-(-count // 8), "little"))
+            self.carry_out(*answer)
             return
+        limit = self.coordinator.expected_upload(letter)
+        if limit is None:
+            self.carry_out(Recall(device=device, reason="NotOffered", detail=f"{device} takes no part in an attempt"))
+            return
+        current = self._uploads.get(device)
         if current is None or current.manifest != wanted:
             current = self._uploads[device] = chunks.Assembler(wanted, limit)
         self._have(device, wanted.object, current.have)
@@ -105,7 +129,6 @@ class Transport:
         whole = assembler.add(piece)
         if whole is not None:
             del self._uploads[device]
-            self._taken[device] = assembler.manifest.object
             self._have(device, assembler.manifest.object, assembler.have)
             self.step(Arrived(device=device, data=whole))
 
@@ -127,18 +150,59 @@ class Transport:
 
     def step(self, event: Event) -> None:
         """Give the coordinator one event and carry out what it returns."""
-        for effect in self.coordinator.step(event, self._now(), self._clock()):
-            self.carry_out(effect)
+        now, clock = self._now(), self._clock()
+        self._journal.note(event, now, clock)
+        self.carry_out(*self.coordinator.step(event, now, clock))
 
-    def carry_out(self, effect: Effect) -> None:
-        """Send, announce or tell."""
-        match effect:
-            case Send(device=device, data=data):
-                self.link.publish(topics.down(self._tenant, device, "cmd"), data)
-            case Announce(topic=topic, data=data):
-                self.link.publish(topics.job(self._tenant, self._job, topic), data, retain=True)
-            case _:
-                self._told(effect)
+    def carry_out(self, *effects: Effect) -> None:
+        """Tell, and hold what is to be sent until `release`."""
+        for effect in effects:
+            match effect:
+                case Send() | Announce():
+                    self._held.append(effect)
+                case Settle(device=device, data=data):
+                    self._journal.settle(device, data)
+                    self._held.append(effect)
+                case Recall(device=device):
+                    kept = self._journal.recall(device)
+                    if kept is None:
+                        self._told(Log(device=device, reason=effect.reason, detail=effect.detail))
+                    else:
+                        self._held.append(Send(device=device, data=kept))
+                case _:
+                    self._told(effect)
+        if not self._holds:
+            self.release()
+
+    def release(self) -> None:
+        """Make the journal durable, then send what was held."""
+        self._journal.commit()
+        held, self._held = self._held, []
+        for effect in held:
+            match effect:
+                case Announce(topic=topic, data=data):
+                    self.link.publish(topics.job(self._tenant, self._job, topic), data, retain=True)
+                case Send(device=device, data=data) | Settle(device=device, data=data):
+                    self.link.publish(topics.down(self._tenant, device, "cmd"), data)
+
+    def replay(self, noted: Iterable[tuple[Event, float, int]]) -> None:
+        """Take the events of a journal again, after a restart; only notices of an end are told, and nothing is sent.
+
+        What was sent before the restart was sent; what was not, devices ask for by sending their last letter again.
+        The opening alone is announced once more.
+        """
+        opening: Announce | None = None
+        for event, now, clock in noted:
+            for effect in self.coordinator.step(event, now, clock):
+                match effect:
+                    case Announce(topic="round"):
+                        opening = effect
+                    case Closed() | Aborted(final=True):
+                        self._told(effect)
+                    case _:
+                        pass
+        if opening is not None:
+            self.carry_out(opening)
 
     def flush(self) -> None:
         """Publish every piece that was asked for since the last call, once."""

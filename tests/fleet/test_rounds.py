@@ -48,7 +48,6 @@ class World:
             settings=agg.Settings(job="j", windows=Windows(join=10, share=10, collect=10, unmask=10, grace=1)),
             model=model,
             layout=LAYOUT,
-            entropy=entropy.child("coordinator"),
             clock=CLOCK,
         )
         self.sessions = {}
@@ -117,7 +116,7 @@ class World:
     def aggregator(self, event: agg.Event) -> None:
         for effect in self.coordinator.step(event, self.now, CLOCK):
             match effect:
-                case agg.Send(device=device, data=data):
+                case agg.Send(device=device, data=data) | agg.Settle(device=device, data=data):
                     self.queue.append((device, data))
                 case agg.Announce(topic="round", data=data):
                     self.queue.extend((name, data) for name in self.sessions)
@@ -128,7 +127,7 @@ class World:
 
     def run(self, **changes: object) -> agg.Closed | None:
         before = len(self.log)
-        self.aggregator(agg.Start(request=self.request(**changes)))
+        self.aggregator(agg.Start(request=self.request(**changes), seed=bytes(32)))
         while True:
             while self.queue:
                 to, data = self.queue.popleft()
@@ -224,7 +223,7 @@ def test_a_device_refuses_what_is_below_its_own_limits() -> None:
 
 def test_replays_foreign_letters_and_noise_change_nothing() -> None:
     world = World(4)
-    world.aggregator(agg.Start(request=world.request()))
+    world.aggregator(agg.Start(request=world.request(), seed=bytes(32)))
     letters = list(world.queue)
     seen: list[tuple[str, bytes]] = []
     while world.queue:

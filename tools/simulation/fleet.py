@@ -80,7 +80,6 @@ class SimulatedFleet:
             settings=Settings(job=JOB, windows=Windows(grace=1.0)),
             model=Model(version=0, params=params, digest=digest(params), bundle_digest=name, bundle_size=len(bundle)),
             layout=layout,
-            entropy=entropy.child("coordinator"),
             clock=CLOCK,
         )
         self._notices: list[Notice] = []
@@ -126,8 +125,7 @@ class SimulatedFleet:
 
     def release(self, params: bytes) -> None:
         """Make `params` the next version of the model."""
-        for effect in self.coordinator.release(params, self.coordinator.round):
-            self._transport.carry_out(effect)
+        self._transport.carry_out(*self.coordinator.release(params, self.coordinator.round))
         self.objects.clear()
         self.objects[digest(params)] = params
 
@@ -140,7 +138,8 @@ class SimulatedFleet:
             dropouts: whether devices may lose power in it.
         """
         self._notices.clear()
-        self._transport.step(Start(request=request))
+        seed = self._entropy.child("round", self.coordinator.round + 1)(32)
+        self._transport.step(Start(request=request, seed=seed))
         for device in awake:
             self.devices[device].wake(self._fate(device) if dropouts else "")
         while (ended := self._ended()) is None:

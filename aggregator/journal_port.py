@@ -1,0 +1,46 @@
+"""What a transport writes before anything leaves: the port, and the one in memory for simulations and tests."""
+
+from typing import Protocol
+
+from aggregator.coordinator_values import Event
+
+
+class Journal(Protocol):
+    """Input that was taken and results that were told, written before the output that follows from them is released."""
+
+    def note(self, event: Event, now: float, clock: int) -> None:
+        """Add an event that the coordinator is about to take."""
+        ...
+
+    def settle(self, device: str, data: bytes) -> None:
+        """Keep a device's RESULT, in place of the one before."""
+        ...
+
+    def recall(self, device: str) -> bytes | None:
+        """Return the RESULT that was kept for a device."""
+        ...
+
+    def commit(self) -> None:
+        """Make all of it durable."""
+        ...
+
+
+class NoJournal:
+    """Keeps results, and nothing that would survive the process."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, bytes] = {}
+
+    def note(self, event: Event, now: float, clock: int) -> None:
+        """Let it go."""
+
+    def settle(self, device: str, data: bytes) -> None:
+        """Keep a device's RESULT, in place of the one before."""
+        self._results[device] = data
+
+    def recall(self, device: str) -> bytes | None:
+        """Return the RESULT that was kept for a device."""
+        return self._results.get(device)
+
+    def commit(self) -> None:
+        """There is nothing to make durable."""
