@@ -189,7 +189,8 @@ class Attempt:
                     survivors=ended.survivors if isinstance(ended, Opened) else b"",
                     transcript=transcript,
                 )
-                effects.append(Settle(device=device, data=self._desk.sealed(result, device, held.state.context)))
+                data = self._desk.sealed(result, device, held.state.context)
+                effects.append(Settle(round=self.plan.round, attempt=self.plan.attempt, device=device, data=data))
         return effects
 
     def formed(self, online: set[str], now: float) -> tuple[Effect, ...]:

@@ -73,14 +73,25 @@ class Coordinator:
         roles = opened(Envelope.decode(office.roles), Roles)
         self._authority = Authority(roles=roles, revocations=revocations, now=clock)
 
+    def restore(self, *, number: int, transcript: bytes, model: Model) -> None:
+        """Go on after a restart.
+
+        Args:
+            number: the last round that ended.
+            transcript: after it.
+            model: the version that stood then.
+        """
+        self.round, self.transcript, self.model = number, transcript, model
+
     def step(self, event: Event, now: float, clock: int) -> tuple[Effect, ...]:
         """Take one event and return what must be done, in order; what is wrong gives `Log` and changes nothing."""
         match event:
-            case Start(request=request, seed=seed):
+            case Start(request=request, online=online, seed=seed):
                 if self._attempt is not None:
                     raise LocalProtocolError("a round is under way")
                 self._request, self._barred = request, frozenset()
                 self._entropy = SeededEntropy(seed)
+                self.online = set(online)
                 self.round += 1
                 return tuple(self._open(1, now, clock))
             case Arrived(device=device, data=data):
@@ -90,8 +101,8 @@ class Coordinator:
                     return (Log(device=device, reason=refusal.reason, detail=refusal.detail),)
                 except (CodecError, SignatureError) as error:
                     return (Log(device=device, reason=type(error).__name__, detail=str(error)),)
-            case Presence(device=device, online=online):
-                (self.online.add if online else self.online.discard)(device)
+            case Presence(device=device, online=here):
+                (self.online.add if here else self.online.discard)(device)
                 effects = () if self._attempt is None else self._attempt.presence(device, self.online, now)
             case Tick():
                 effects = () if self._attempt is None else self._attempt.tick(self.online, now)
@@ -102,6 +113,11 @@ class Coordinator:
     def heard(self, device: str, name: bytes) -> tuple[Effect, ...] | None:
         """Return what answers a letter that has arrived before, or None if it is new; `name` is its digest."""
         return self._memory.again(device, name)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a round is under way."""
+        return self._attempt is not None
 
     @property
     def profile(self) -> str:

@@ -59,9 +59,13 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Begin the next round; `seed` is 32 bytes drawn for it alone: its seal keys and cohorts are derived from there."""
+    """Begin the next round with those who are online now.
+
+    `seed` is 32 bytes drawn for it alone: its seal keys and cohorts are derived from there.
+    """
 
     request: Request
+    online: tuple[str, ...]
     seed: bytes = field(repr=False)
 
 
@@ -101,6 +105,8 @@ class Send:
 class Settle:
     """Send RESULT to one device, and keep it: a device that missed it asks by sending its last letter again."""
 
+    round: int
+    attempt: int
     device: str
     data: bytes = field(repr=False)
 

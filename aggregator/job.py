@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from accord.errors import LocalProtocolError, UsageError
+from accord.errors import CodecError, LocalProtocolError, UsageError
 from accord.plan import Fixed, Task, Training, modulus_bits
+from accord.prg import digest
 from accord.secagg.graph import COMPLETE_UP_TO
 from accord.tensors import Layout
 from accord.update.pipeline import LOWEST_POWER, POWERS, ROW_POWERS, Total
-from accord.update.snapshot import Scaling, Snapshot
+from accord.update.snapshot import Scaling, Snapshot, decode
 from aggregator.coordinator_values import Closed, Request
+from aggregator.job_state import JobState
 from aggregator.strategies.fedavg import FedAvg
 
 HEADROOM = 8.0
@@ -141,6 +143,43 @@ class Job:
         if self.purpose != "train":
             raise LocalProtocolError("only a training round can be skipped")
         self._done += 1
+
+    def state(self, *, number: int, transcript: bytes, version: int) -> JobState:
+        """Return where the job stands.
+
+        Args:
+            number: the coordinator's last round.
+            transcript: the coordinator's.
+            version: the model's.
+        """
+        return JobState(
+            form=1,
+            done=self._done,
+            exponents=self._exponents,
+            powers=self._powers,
+            largest_weight=self.largest_weight,
+            task=self.task,
+            round=number,
+            transcript=transcript,
+            version=version,
+            params=digest(self.snapshot.encode()),
+        )
+
+    def restore(self, state: JobState, params: bytes) -> None:
+        """Go on from where the job stood.
+
+        Args:
+            state: from `state`.
+            params: the snapshot that it names.
+
+        Raises:
+            CodecError: they are another job's or another model's.
+        """
+        if state.done > len(self._purposes) or len(state.exponents) != len(self._layout.tensors):
+            raise CodecError("the state that was kept is another job's")
+        self.snapshot = decode(params, self._layout, self._columns)
+        self._done, self._exponents, self._powers = state.done, state.exponents, state.powers
+        self.largest_weight, self.task = state.largest_weight, state.task
 
     def closed(self, closed: Closed) -> Step:
         """Take a closed round and return what it changed; the job moves on to the next round."""

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from aggregator.coordinator_values import Event
+from aggregator.coordinator_values import Event, Settle
 
 
 class Journal(Protocol):
@@ -12,7 +12,7 @@ class Journal(Protocol):
         """Add an event that the coordinator is about to take."""
         ...
 
-    def settle(self, device: str, data: bytes) -> None:
+    def settle(self, result: Settle) -> None:
         """Keep a device's RESULT, in place of the one before."""
         ...
 
@@ -34,9 +34,9 @@ class NoJournal:
     def note(self, event: Event, now: float, clock: int) -> None:
         """Let it go."""
 
-    def settle(self, device: str, data: bytes) -> None:
+    def settle(self, result: Settle) -> None:
         """Keep a device's RESULT, in place of the one before."""
-        self._results[device] = data
+        self._results[result.device] = result.data
 
     def recall(self, device: str) -> bytes | None:
         """Return the RESULT that was kept for a device."""

@@ -118,7 +118,8 @@ class AggregatorService:
             self._wait(self._all_here, self._config.windows.gather)
             started, before = time.monotonic(), self.transport.traffic()
             self._notices.clear()
-            self.transport.step(Start(request=request, seed=SystemEntropy()(32)))
+            online = tuple(sorted(self.transport.coordinator.online))
+            self.transport.step(Start(request=request, online=online, seed=SystemEntropy()(32)))
             self._wait(lambda: self._ended() is not None, None)
             ended = self._ended()
             if ended is None:

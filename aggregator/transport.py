@@ -160,8 +160,8 @@ class Transport:
             match effect:
                 case Send() | Announce():
                     self._held.append(effect)
-                case Settle(device=device, data=data):
-                    self._journal.settle(device, data)
+                case Settle():
+                    self._journal.settle(effect)
                     self._held.append(effect)
                 case Recall(device=device):
                     kept = self._journal.recall(device)
@@ -186,7 +186,7 @@ class Transport:
                     self.link.publish(topics.down(self._tenant, device, "cmd"), data)
 
     def replay(self, noted: Iterable[tuple[Event, float, int]]) -> None:
-        """Take the events of a journal again, after a restart; only notices of an end are told, and nothing is sent.
+        """Take the events of a journal again, after a restart; how attempts ended is told, and nothing is sent.
 
         What was sent before the restart was sent; what was not, devices ask for by sending their last letter again.
         The opening alone is announced once more.
@@ -197,7 +197,7 @@ class Transport:
                 match effect:
                     case Announce(topic="round"):
                         opening = effect
-                    case Closed() | Aborted(final=True):
+                    case Closed() | Aborted():
                         self._told(effect)
                     case _:
                         pass

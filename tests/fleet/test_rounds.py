@@ -127,7 +127,7 @@ class World:
 
     def run(self, **changes: object) -> agg.Closed | None:
         before = len(self.log)
-        self.aggregator(agg.Start(request=self.request(**changes), seed=bytes(32)))
+        self.aggregator(agg.Start(request=self.request(**changes), online=(), seed=bytes(32)))
         while True:
             while self.queue:
                 to, data = self.queue.popleft()
@@ -223,7 +223,7 @@ def test_a_device_refuses_what_is_below_its_own_limits() -> None:
 
 def test_replays_foreign_letters_and_noise_change_nothing() -> None:
     world = World(4)
-    world.aggregator(agg.Start(request=world.request(), seed=bytes(32)))
+    world.aggregator(agg.Start(request=world.request(), online=(), seed=bytes(32)))
     letters = list(world.queue)
     seen: list[tuple[str, bytes]] = []
     while world.queue:

@@ -1,0 +1,102 @@
+"""What a job writes down between two rounds, in the same transaction as its journal: the port, and one in memory."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from aggregator.coordinator_values import Event, Settle
+from aggregator.job_state import JobState
+from aggregator.journal_port import Journal
+
+Noted = tuple[Event, float, int]
+"""An event, and the monotonic and wall time in seconds at which it was taken."""
+
+
+class Books(Journal, Protocol):
+    """One job's journal and what stays of it."""
+
+    def state(self) -> tuple[JobState, bytes] | None:
+        """Return where the job stood after its last round, and the model's snapshot; None if it never closed one."""
+        ...
+
+    def noted(self) -> Iterable[Noted]:
+        """Return the events of the round that was under way."""
+        ...
+
+    def close(self, state: JobState, params: bytes, record: Mapping[str, Any]) -> None:
+        """Note how a round ended, and forget its events: masked vectors and shares go with them."""
+        ...
+
+    def amend(self, record: Mapping[str, Any]) -> None:
+        """Write the record of the last round again, with the bytes that were measured since."""
+        ...
+
+
+@dataclass
+class _Contents:
+    """What books hold."""
+
+    events: list[Noted] = field(default_factory=list)
+    results: dict[str, bytes] = field(default_factory=dict)
+    state: tuple[JobState, bytes] | None = None
+    records: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def copied(self) -> "_Contents":
+        return _Contents(list(self.events), dict(self.results), self.state, list(self.records))
+
+
+class MemoryBooks:
+    """Books whose commits are durable for as long as the object lives: a stand-in for a disk in tests.
+
+    Args:
+        committing: called before each commit and after it; what it raises is a crash at that point.
+    """
+
+    def __init__(self, committing: Callable[[], None] = lambda: None) -> None:
+        self._committing = committing
+        self._durable = _Contents()
+        self._live = _Contents()
+
+    @property
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """What is durable of how rounds ended."""
+        return self._durable.records
+
+    def crash(self) -> None:
+        """Forget what was not committed."""
+        self._live = self._durable.copied()
+
+    def note(self, event: Event, now: float, clock: int) -> None:
+        """Add an event that the coordinator is about to take."""
+        self._live.events.append((event, now, clock))
+
+    def settle(self, result: Settle) -> None:
+        """Keep a device's RESULT, in place of the one before."""
+        self._live.results[result.device] = result.data
+
+    def recall(self, device: str) -> bytes | None:
+        """Return the RESULT that was kept for a device."""
+        return self._live.results.get(device)
+
+    def commit(self) -> None:
+        """Make all of it durable."""
+        self._committing()
+        self._durable = self._live.copied()
+        self._committing()
+
+    def state(self) -> tuple[JobState, bytes] | None:
+        """Return where the job stood after its last round, and the model's snapshot."""
+        return self._live.state
+
+    def noted(self) -> Iterable[Noted]:
+        """Return the events of the round that was under way."""
+        return tuple(self._live.events)
+
+    def close(self, state: JobState, params: bytes, record: Mapping[str, Any]) -> None:
+        """Note how a round ended, and forget its events."""
+        self._live.state, self._live.events = (state, params), []
+        self._live.records.append(record)
+
+    def amend(self, record: Mapping[str, Any]) -> None:
+        """Write the record of the last round again."""
+        self._live.records[-1] = record

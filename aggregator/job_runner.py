@@ -1,0 +1,231 @@
+"""One job from its first round to its last: begins rounds, takes what they give, and goes on after a restart.
+
+It owns the job's transport and books. Everything that a round changes is in the books before anything that follows from
+it is sent, so a process that is killed at any moment comes back into the same round.
+"""
+
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+from accord.entropy import Entropy
+from accord.errors import AccordError
+from accord.link import Link
+from accord.prg import digest
+from aggregator.books import Books
+from aggregator.coordinator import Coordinator
+from aggregator.coordinator_values import Aborted, Closed, Effect, Log, Model, Start, Tick
+from aggregator.job import Job
+from aggregator.transport import Notice, Transport
+
+Told = Callable[[Mapping[str, Any]], None]
+SETTLED = 0.2
+"""Seconds after a round in which heartbeats with its last bytes are waited for."""
+
+
+class JobRunner:
+    """One job over one link.
+
+    Args:
+        link: connected as the aggregator.
+        coordinator: fresh.
+        job: fresh.
+        books: what is kept; what they hold is gone on from.
+        objects: what devices may fetch, by digest; this job's model is put there.
+        entropy: each round's seed is drawn from it.
+        monotonic: seconds.
+        clock: wall time in whole seconds.
+        gather: seconds that a round waits for devices that are not online.
+        told: called with a JSON-ready record of each round, abort, refusal and figure.
+        held: whether the owner calls `transport.release` for many deliveries at once.
+
+    Raises:
+        CodecError: the books are another job's.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        coordinator: Coordinator,
+        job: Job,
+        books: Books,
+        objects: MutableMapping[bytes, bytes],
+        entropy: Entropy,
+        monotonic: Callable[[], float],
+        clock: Callable[[], int],
+        gather: float,
+        told: Told,
+        held: bool = True,
+    ) -> None:
+        self.job, self.coordinator, self.stopping = job, coordinator, False
+        self.failure = ""
+        """Why the job can't go on; empty while it can."""
+        self._books, self._objects, self._entropy, self._told = books, objects, entropy, told
+        self._monotonic, self._offset = monotonic, 0.0
+        self._gather = gather
+        self._opens: float | None = None
+        self._began = 0.0
+        self._before: Mapping[str, int] = {}
+        self._aborted: list[dict[str, Any]] = []
+        self._record: dict[str, Any] | None = None
+        self._measured = 0.0
+        self._replaying = False
+        self.transport = Transport(
+            link=link,
+            coordinator=coordinator,
+            objects=objects,
+            now=self.now,
+            clock=clock,
+            told=self._noticed,
+            journal=books,
+            held=held,
+        )
+
+    def now(self) -> float:
+        """Return monotonic seconds that go on where the process before stopped: time switched off counts for nobody."""
+        return self._monotonic() + self._offset
+
+    @property
+    def ended(self) -> bool:
+        """Whether no round will follow: the last one is over, one failed for good, or the job was told to stop."""
+        over = self.stopping or bool(self.failure) or self.job.purpose is None
+        return over and not self.coordinator.busy and self._record is None
+
+    def start(self) -> None:
+        """Listen to the devices, and come back to where the books end."""
+        found = self._books.state()
+        if found is None:
+            params = self.coordinator.model.params
+        else:
+            state, params = found
+            self.job.restore(state, params)
+            before = self.coordinator.model
+            model = Model(
+                version=state.version,
+                params=params,
+                digest=state.params,
+                bundle_digest=before.bundle_digest,
+                bundle_size=before.bundle_size,
+            )
+            self.coordinator.restore(number=state.round, transcript=state.transcript, model=model)
+        self._objects[digest(params)] = params
+        noted = tuple(self._books.noted())
+        if noted:
+            self._offset = max(0.0, noted[-1][1] - self._monotonic())
+            self._began = self.now()
+            self._replaying = True
+            self.transport.replay(noted)
+            self._replaying = False
+        self.transport.start()
+        self.transport.release()
+
+    def poll(self) -> None:
+        """Do what is due: let time pass, finish a round's record, begin the next round."""
+        now = self.now()
+        if self.coordinator.busy:
+            due = self.coordinator.next_time()
+            if due is not None and now >= due:
+                self.transport.step(Tick())
+        elif self._record is not None:
+            if now >= self._measured:
+                self._finish(self._record)
+        elif not self.ended:
+            self._await(now)
+
+    def _await(self, now: float) -> None:
+        """Begin the next round once everybody is here, or was waited for."""
+        request = self.job.request()
+        if request is None:
+            return
+        if self._opens is None:
+            self._opens = now + self._gather
+        if len(self.coordinator.online) >= self.job.settings.devices or now >= self._opens:
+            self._opens = None
+            self._began, self._before = now, self.transport.traffic()
+            online = tuple(sorted(self.coordinator.online))
+            self.transport.step(Start(request=request, online=online, seed=self._entropy(32)))
+
+    def _noticed(self, notice: Notice) -> None:
+        match notice:
+            case Log(device=device, reason=reason, detail=detail):
+                self._told({"event": "refused", "device": device, "reason": reason, "detail": detail})
+            case Aborted(final=final):
+                fact = {"attempt": notice.attempt, "reason": notice.reason, "detail": notice.detail}
+                self._aborted.append(fact)
+                if not self._replaying:
+                    self._told({"event": "aborted", "round": notice.round, **fact})
+                if final:
+                    self._gave_up(notice)
+            case Closed():
+                self._took(notice)
+
+    def _gave_up(self, aborted: Aborted) -> None:
+        """A round without a sum: training goes on with the model as it is; without statistics nothing can."""
+        purpose = self.job.purpose
+        if purpose == "train":
+            self.job.skip()
+        else:
+            self.failure = f"the {purpose} round could not be closed: {aborted.reason}, {aborted.detail}"
+        self._close(
+            {
+                "round": aborted.round,
+                "attempt": aborted.attempt,
+                "purpose": purpose,
+                "status": "aborted",
+                "reason": aborted.reason,
+                "included": [],
+                "dropped": [],
+                "recovered": [],
+            },
+        )
+
+    def _took(self, closed: Closed) -> None:
+        step = self.job.closed(closed)
+        release: tuple[Effect, ...] = ()
+        if step.snapshot is not None:
+            params = step.snapshot.encode()
+            self._objects.pop(self.coordinator.model.digest, None)
+            release = self.coordinator.release(params, closed.round)
+            self._objects[self.coordinator.model.digest] = params
+        figures = {name: values for name, values in step.figures.items() if len(values) == 1}
+        self._told({"event": "figures", "round": closed.round, "purpose": step.purpose, "figures": figures})
+        self._close(
+            {
+                "round": closed.round,
+                "attempt": closed.attempt,
+                "purpose": step.purpose,
+                "status": "closed",
+                "reason": "",
+                "cohorts": len(closed.totals),
+                "lost_cohorts": list(closed.lost_cohorts),
+                "included": list(closed.included),
+                "dropped": list(closed.dropped),
+                "recovered": list(closed.recovered),
+                "saturated": step.saturated,
+                "figures": figures,
+                "version": self.coordinator.model.version,
+            },
+        )
+        self.transport.carry_out(*release)
+
+    def _close(self, record: dict[str, Any]) -> None:
+        coordinator = self.coordinator
+        record |= {"aborted": self._aborted, "seconds": round(self.now() - self._began, 3)}
+        record |= {"devices": len(coordinator.online)}
+        self._aborted, self._record = [], record
+        self._measured = self.now() + SETTLED
+        state = self.job.state(
+            number=coordinator.round, transcript=coordinator.transcript, version=coordinator.model.version
+        )
+        self._books.close(state, coordinator.model.params, record)
+
+    def _finish(self, record: dict[str, Any]) -> None:
+        after = self.transport.traffic()
+        record["bytes"] = {name: after[name] - self._before.get(name, 0) for name in after}
+        self._record = None
+        self._books.amend(record)
+        self._told({"event": "round", **record})
+
+    def fail(self, error: AccordError) -> None:
+        """Stop for good, by name."""
+        self.failure = str(error)

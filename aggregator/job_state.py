@@ -1,0 +1,32 @@
+"""From what a job goes on after a restart: where it stands between two rounds. One record, and the model it names."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from accord.plan import Task
+from accord.records import Int, Many, Nested, Octets, Record, field
+
+COLUMNS = 1 << 20
+"""The most columns of inputs whose powers of two are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobState(Record):
+    """Where one job stands between two rounds.
+
+    `done` counts the job's rounds, `round` those of its coordinator, which are numbered on; `params` is the digest of
+    the model's snapshot, in `Blobs`. `form` tells a record of an older Accord apart.
+    """
+
+    LIMIT: ClassVar[int] = 1 << 23
+
+    form: int = field(Int(1, 1))
+    done: int = field(Int(0, 2**32))
+    exponents: tuple[int, ...] = field(Many(Int(-60, 60), 0, 4_096))
+    powers: tuple[int, ...] = field(Many(Int(-1_100, 1_100), 0, COLUMNS))
+    largest_weight: int = field(Int(1, 2**31))
+    task: Task = field(Nested(Task))
+    round: int = field(Int(0, 2**32))
+    transcript: bytes = field(Octets(32))
+    version: int = field(Int(0, 2**32))
+    params: bytes = field(Octets(32))
