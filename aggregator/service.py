@@ -8,7 +8,7 @@ from typing import Any
 from accord.bundle.archive import read_bundle
 from accord.entropy import SystemEntropy
 from accord.errors import AccordError
-from accord.files import make_folder, read_limited, write_atomic
+from accord.files import append, make_folder, read_limited, write_atomic
 from accord.ids import AGGREGATOR
 from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
@@ -208,6 +208,5 @@ class AggregatorService:
             }
         else:
             record |= {"status": "aborted", "reason": ended.reason, "included": [], "dropped": [], "recovered": []}
-        with (self._state / "rounds.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        append(self._state / "rounds.jsonl", json.dumps(record).encode() + b"\n")
         self._told(record)

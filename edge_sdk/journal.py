@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from accord.errors import CodecError
-from accord.files import FileError, make_folder, read_limited, read_private, write_atomic
+from accord.files import DISK, Disk, FileError
 from accord.records import Int, Octets, Record, RecordType, field
 from edge_sdk.saved import AnsweredOnce, Joined, MaskedOnce, Saved, Shared
 from edge_sdk.session_values import Ledger
@@ -33,10 +33,12 @@ class DiskRecords:
 
     Args:
         folder: made if missing, with mode 0700.
+        disk: where it lies.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = make_folder(folder)
+    def __init__(self, folder: Path, disk: Disk = DISK) -> None:
+        self._disk = disk
+        self._folder = disk.make_folder(folder)
         self._ledger = self._folder / "ledger"
         self._birth = self._folder / "birth"
 
@@ -46,19 +48,19 @@ class DiskRecords:
         Raises:
             FileError: the ledger is damaged: the device can't know what it has sent, and must be enrolled anew.
         """
-        if not self._ledger.exists():
+        if not self._disk.exists(self._ledger):
             return Ledger()
         try:
-            record = LedgerRecord.decode(read_limited(self._ledger, LedgerRecord.LIMIT))
+            record = LedgerRecord.decode(self._disk.read_limited(self._ledger, LedgerRecord.LIMIT))
         except CodecError as error:
             raise FileError(f"{self._ledger} is damaged ({error}): erase the device and enrol it anew") from error
         return Ledger(**{name: getattr(record, name) for name, _ in LedgerRecord.kinds()})
 
     def next_birth(self) -> int:
         """Count this start of the process and return its number."""
-        data = read_limited(self._birth, 32) if self._birth.exists() else b"0"
+        data = self._disk.read_limited(self._birth, 32) if self._disk.exists(self._birth) else b"0"
         number = (int(data) if data.isdigit() else 0) + 1
-        write_atomic(self._birth, str(number).encode())
+        self._disk.write_atomic(self._birth, str(number).encode())
         return number
 
     def saved(self) -> Saved:
@@ -76,23 +78,23 @@ class DiskRecords:
 
     def _found(self, name: str, record: type[RecordType]) -> RecordType | None:
         path = self._folder / name
-        if not path.exists():
+        if not self._disk.exists(path):
             return None
         try:
-            return record.decode(read_private(path, record.LIMIT))
+            return record.decode(self._disk.read_private(path, record.LIMIT))
         except CodecError as error:
             raise FileError(f"{path} is damaged ({error}): this attempt is left") from error
 
     def charge(self, ledger: Ledger) -> None:
         """Write the ledger."""
         record = LedgerRecord(**{name: getattr(ledger, name) for name, _ in LedgerRecord.kinds()})
-        write_atomic(self._ledger, record.encode())
+        self._disk.write_atomic(self._ledger, record.encode())
 
     def keep(self, name: str, data: bytes) -> None:
         """Write one of the attempt's files."""
-        write_atomic(self._folder / name, data)
+        self._disk.write_atomic(self._folder / name, data)
 
     def forget(self, names: tuple[str, ...]) -> None:
         """Delete files of the attempt, in this order."""
         for name in names:
-            (self._folder / name).unlink(missing_ok=True)
+            self._disk.remove(self._folder / name)
