@@ -1,0 +1,333 @@
+"""A fleet on the link in memory whose devices and aggregator can lose power at any write and at any send."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from accord import prg
+from accord.entropy import SeededEntropy
+from accord.files import Disk
+from accord.files.crash import Crash
+from accord.files.memory import MemoryFiles, PowerCut
+from accord.link.memory import MemoryBroker, MemoryLink
+from accord.link.port import Will
+from accord.plan import Plan, Task, Training
+from accord.signing import SigningKey
+from accord.tensors import Layout
+from accord.update.pipeline import Contribution
+from accord.update.snapshot import Snapshot, unscaled
+from accord.wire import topics
+from accord.wire.envelope import Envelope
+from accord.wire.messages import State
+from aggregator import coordinator_values as agg
+from aggregator.books import MemoryBooks
+from aggregator.coordinator import Coordinator
+from aggregator.enrolment import new_fleet
+from aggregator.job import Job, JobSettings
+from aggregator.job_runner import JobRunner
+from aggregator.round_values import Windows
+from aggregator.strategies.fedavg import FedAvg
+from edge_sdk import session_values as dev
+from edge_sdk.agent import Agent
+from edge_sdk.journal import DiskRecords
+from edge_sdk.patience import Patience
+from edge_sdk.session import Session
+
+TENANT, JOB = "t", "j"
+LAYOUT = Layout((("w", (3, 2)),))
+BUNDLE = b"bundle"
+CLOCK = 1_000
+FOLDER = Path("/state")
+WIGGLE = 3e-3
+"""Each time a device trains its change is a little larger: two masked vectors of one attempt would be seen."""
+
+
+class Fuse:
+    """Counts what may be a process's last act, and lets the power go at one of them."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at, self.count = at, 0
+
+    def burn(self) -> None:
+        if self.count == self.at:
+            self.count += 1
+            raise PowerCut
+        self.count += 1
+
+
+class FusedLink:
+    """A memory link that loses power before a send; it keeps what was sent in a log."""
+
+    def __init__(self, link: MemoryLink, fuse: Fuse, sent: list[tuple[str, bytes]]) -> None:
+        self._link, self._fuse, self._sent = link, fuse, sent
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        self._fuse.burn()
+        self._sent.append((topic, payload))
+        self._link.publish(topic, payload, qos=qos, retain=retain)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._link, name)
+
+
+class Worker:
+    def __init__(self, number: int) -> None:
+        self.number, self.count = number, 0
+
+    def work(self, plan: Plan, params: bytes) -> Contribution:
+        assert prg.digest(params) == plan.params_digest
+        self.count += 1
+        figures = {"count": 2, "loss": 1, "correct": 1}
+        if plan.purpose == "evaluate":
+            return Contribution(rows=10 + self.number, figures=figures)
+        delta = np.full(LAYOUT.size, 0.1 * self.number + WIGGLE * self.count, np.float32)
+        return Contribution(rows=10 + self.number, delta=delta, figures=figures)
+
+
+class Device:
+    """One device: its disk and its power."""
+
+    def __init__(self, world: "World", name: str, identity: dev.Identity) -> None:
+        self.world, self.name, self.identity = world, name, identity
+        self.files, self.fuse = MemoryFiles(), Fuse()
+        self.worker = Worker(int(name[-2:]))
+        self.boots = 0
+        self.finished: list[dev.Finished] = []
+        self.refused: list[dev.Refused] = []
+        self.ledgers: list[dev.Ledger] = []
+        self.boot()
+
+    def boot(self) -> None:
+        self.boots += 1
+        records = DiskRecords(FOLDER, Disk(self.files))
+        birth = records.next_birth()
+        topic = topics.up(TENANT, self.name, "state")
+        will = Will(topic=topic, payload=State(online=False, birth=birth).encode())
+        self.link = self.world.broker.connect(self.name, will)
+        ledger = records.ledger()
+        if self.ledgers:
+            before = self.ledgers[-1]
+            assert (ledger.round, ledger.attempt, ledger.participations) >= (
+                before.round,
+                before.attempt,
+                before.participations,
+            ), "the ledger went back"
+        self.ledgers.append(ledger)
+        session = Session(
+            identity=self.identity,
+            limits=dev.Limits(smallest_cohort=3, allow_unmasked=True, max_attempts=9),
+            layout=LAYOUT,
+            bundle_digest=prg.digest(BUNDLE),
+            entropy=SeededEntropy(self.boots).child(self.name),
+            ledger=ledger,
+            now=CLOCK,
+        )
+        self.agent = Agent(
+            link=FusedLink(self.link, self.fuse, self.world.sent[self.name]),
+            session=session,
+            worker=self.worker,
+            records=records,
+            job=JOB,
+            told=self._told,
+        )
+        self.patience = Patience(self.world.broker.now)
+        self.agent.start(birth)
+        self.agent.resume(records.saved())
+        self.agent.wake()
+
+    def _told(self, effect: dev.Finished | dev.Refused) -> None:
+        (self.finished if isinstance(effect, dev.Finished) else self.refused).append(effect)
+
+    def pump(self) -> bool:
+        busy = False
+        while (delivery := self.link.receive(0)) is not None:
+            busy = True
+            self.agent.handle(delivery)
+            self.patience.heard(self.world.broker.now)
+        return busy
+
+
+class World:
+    """Devices, an aggregator and its books; `run` goes on through every crash."""
+
+    def __init__(self, devices: int = 4, *, rounds: int = 1, profile: str = "standard") -> None:
+        self.broker = MemoryBroker(TENANT, SeededEntropy(7))
+        self.sent: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
+        self.told: list[dict[str, object]] = []
+        self.rounds, self.profile, self.count = rounds, profile, devices
+        self.fleet = new_fleet(TENANT, SeededEntropy(1), CLOCK + 10_000)
+        self.fuse, self.starts = Fuse(), 0
+        self.books = MemoryBooks(self.fuse.burn)
+        self.crashes = 0
+        self.runner: JobRunner | None = None
+        self.devices: dict[str, Device] = {}
+        self.how = Crash(names="lost", data="lost")
+        for number in range(devices):
+            name = f"dev-{number:02d}"
+            key = SigningKey(SeededEntropy(100 + number)(32))
+            identity = dev.Identity(
+                device=name,
+                tenant=TENANT,
+                key=key,
+                certificate=self.fleet.certificate(name, key.public, number),
+                root=self.fleet.root.public,
+                roles=self.fleet.roles(),
+            )
+            self.devices[name] = Device(self, name, identity)
+
+    def _job(self) -> Job:
+        snapshot = Snapshot(params=np.zeros(LAYOUT.size, np.float32), scaling=unscaled(3))
+        return Job(
+            settings=JobSettings(
+                rounds=self.rounds,
+                devices=self.count,
+                devices_per_round=self.count,
+                cohorts=1,
+                floor=3,
+                training=Training(epochs=1, batch_size=8, learning_rate=1, momentum=0, proximal=0),
+                task=Task(kind="classification", outputs=2, target_exponent=0, transform="none"),
+                profile=self.profile,
+            ),
+            layout=LAYOUT,
+            exponents=(0,),
+            snapshot=snapshot,
+            columns=3,
+            strategy=FedAvg(),
+            statistics=False,
+            largest_weight=100,
+        )
+
+    def start_aggregator(self) -> None:
+        """Start the process: nothing but the books is left of the one before."""
+        self.starts += 1
+        job = self._job()
+        params = job.snapshot.encode()
+        office = agg.Office(
+            tenant=TENANT,
+            key=self.fleet.aggregator,
+            roles=self.fleet.roles(),
+            roles_version=1,
+            enrolment=self.fleet.enrolment.public,
+            revocations=self.fleet.revocations(),
+            checkpoint=self.fleet.checkpoint(),
+        )
+        model = agg.Model(
+            version=0,
+            params=params,
+            digest=prg.digest(params),
+            bundle_digest=prg.digest(BUNDLE),
+            bundle_size=len(BUNDLE),
+        )
+        windows = Windows(join=30, share=30, collect=60, unmask=30, grace=10)
+        coordinator = Coordinator(
+            office=office,
+            settings=agg.Settings(job=JOB, windows=windows, max_attempts=5),
+            model=model,
+            layout=LAYOUT,
+            clock=CLOCK,
+        )
+        self.link = self.broker.connect("aggregator")
+        self.runner = JobRunner(
+            link=FusedLink(self.link, self.fuse, self.sent["aggregator"]),
+            coordinator=coordinator,
+            job=job,
+            books=self.books,
+            objects={},
+            entropy=SeededEntropy(50 + self.starts),
+            monotonic=lambda: self.broker.now,
+            clock=lambda: CLOCK,
+            gather=30.0,
+            told=lambda fact: self.told.append(dict(fact)),
+            held=True,
+        )
+        self.runner.start()
+
+    def run(self) -> None:
+        """Run the job to its end; whoever loses power is switched on again."""
+        for _ in range(3_000):
+            if self._aggregator(self._served):
+                return
+            busy = [self._device(device) for device in self.devices.values()]
+            if not any(busy) and not self.link.connected:
+                continue
+            if not any(busy) and not self.link._queue:
+                self.broker.advance(1.0)
+                for device in self.devices.values():
+                    self._powered(device, lambda d=device: d.patience.over(self.broker.now) and d.agent.ask_again())
+        raise AssertionError("the job does not end")
+
+    def _aggregator(self, act: Callable[[], bool]) -> bool:
+        try:
+            if self.runner is None:
+                self.start_aggregator()
+            return act()
+        except PowerCut:
+            self.crashes += 1
+            self.link.die()
+            self.books.crash()
+            self.runner = None
+            return False
+
+    def _served(self) -> bool:
+        runner = self.runner
+        assert runner is not None
+        while (delivery := self.link.receive(0)) is not None:
+            runner.transport.handle(delivery)
+        runner.transport.flush()
+        runner.poll()
+        runner.transport.release()
+        return runner.ended
+
+    def _device(self, device: Device) -> bool:
+        busy = False
+
+        def pump() -> None:
+            nonlocal busy
+            busy = device.pump()
+
+        self._powered(device, pump)
+        return busy
+
+    def _powered(self, device: Device, act: Callable[[], object]) -> None:
+        while True:
+            try:
+                act()
+            except PowerCut:
+                self.crashes += 1
+                device.link.die()
+                device.files.crash(self.how)
+                act = device.boot  # power is back; it may go again while the device starts
+            else:
+                return
+
+    def letters(self, name: str, tag: str) -> list[Envelope]:
+        """Every letter of one kind that a device sent."""
+        request = topics.up(TENANT, name, "req")
+        found = [Envelope.decode(payload) for topic, payload in self.sent[name] if topic == request]
+        return [letter for letter in found if letter.tag == tag]
+
+    def check(self) -> None:
+        """Assert that every sum was right, and that nothing was masked, answered or counted twice."""
+        expected = np.zeros(LAYOUT.size)
+        for record in self.books.records:
+            if record["status"] == "closed" and record["purpose"] == "train":
+                inside = [self.devices[name] for name in record["included"]]
+                assert len(inside) >= 3
+                numbers = [d.worker.number for d in inside]
+                expected += np.average([0.1 * n for n in numbers], weights=[10 + n for n in numbers])
+        runner = self.runner
+        assert runner is not None
+        slack = 1e-3 + WIGGLE * max(d.worker.count for d in self.devices.values()) * self.rounds
+        assert np.allclose(runner.job.snapshot.params, expected, atol=slack), "a wrong sum"
+        purposes = [(r["round"], r["purpose"]) for r in self.books.records]
+        assert len(purposes) == self.rounds + 1, purposes
+        assert len(set(purposes)) == len(purposes), "a round was counted twice"
+        for name in self.devices:
+            for tag in ("join/1", "share/1", "masked/1", "unmask/1"):
+                by_context: dict[bytes, set[bytes]] = defaultdict(set)
+                for letter in self.letters(name, tag):
+                    by_context[letter.context].add(letter.encode())
+                for letters in by_context.values():
+                    assert len(letters) == 1, f"{name} sent two different {tag} in one attempt"

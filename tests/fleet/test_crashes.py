@@ -1,0 +1,80 @@
+"""Power is lost at every durable write and at every send of a round, one after another: nothing is lost, none counted twice."""
+
+import os
+
+import pytest
+
+from accord.files.crash import CRASHES, Crash
+from crash_world import World
+
+FULL = bool(os.environ.get("ACCORD_SOAK"))
+WORST = Crash(names="lost", data="torn")
+
+
+def run(world: World) -> World:
+    world.run()
+    world.check()
+    return world
+
+
+@pytest.mark.parametrize("profile", ["standard", "off"])
+def test_without_a_crash(profile: str) -> None:
+    world = run(World(rounds=2, profile=profile))
+    assert world.crashes == 0
+    assert [r["status"] for r in world.books.records] == ["closed"] * 3
+    assert [len(r["included"]) for r in world.books.records] == [4] * 3
+    assert not any(device.refused for device in world.devices.values())
+    assert all(len(device.finished) == 3 for device in world.devices.values())
+
+
+@pytest.mark.parametrize("profile", ["standard", "off"])
+def test_a_device_dies_at_every_change_to_its_disk(profile: str) -> None:
+    calm = run(World(rounds=1, profile=profile))
+    changes = len(calm.devices["dev-01"].files.operations)
+    assert changes > 50
+    for how in CRASHES if FULL else (WORST,):
+        for at in range(10, changes):  # the first ten make the folder and the birth, before the world stands
+            world = World(rounds=1, profile=profile)
+            world.how = how
+            world.devices["dev-01"].files.cut_at = at
+            run(world)
+            assert world.crashes == 1, (how, at)
+            assert [r["status"] for r in world.books.records] == ["closed"] * 2, (how, at)
+
+
+@pytest.mark.parametrize("profile", ["standard", "off"])
+def test_a_device_dies_before_every_send(profile: str) -> None:
+    calm = run(World(rounds=1, profile=profile))
+    sends = calm.devices["dev-01"].fuse.count
+    assert sends >= 10
+    for at in range(1, sends):
+        world = World(rounds=1, profile=profile)
+        world.devices["dev-01"].fuse.at = at
+        run(world)
+        assert world.crashes == 1, at
+        assert [len(r["included"]) for r in world.books.records] == [4] * 2, at
+
+
+@pytest.mark.parametrize("profile", ["standard", "off"])
+def test_the_aggregator_dies_around_every_commit_and_before_every_send(profile: str) -> None:
+    calm = run(World(rounds=1, profile=profile))
+    points = calm.fuse.count
+    assert points > 60
+    for at in range(points - 1):
+        world = World(rounds=1, profile=profile)
+        world.fuse.at = at
+        run(world)
+        assert world.crashes == 1, at
+        assert [r["status"] for r in world.books.records] == ["closed"] * 2, at
+        assert [len(r["included"]) for r in world.books.records] == [4] * 2, at
+
+
+def test_everybody_dies_again_and_again() -> None:
+    world = World(rounds=2)
+    world.how = WORST
+    for number, device in enumerate(world.devices.values()):
+        device.files.cut_at = 40 + 13 * number
+        device.fuse.at = 6 + number
+    world.fuse.at = 25
+    run(world)
+    assert world.crashes >= 5
