@@ -253,11 +253,11 @@ class Session:
             raise Refusal("NotForUs", f"{letter.tag} is for {letter.recipient}")
 
     def _opening(self, opening: Opening, data: bytes) -> tuple[Effect, ...]:
-        if (opening.round, opening.attempt) <= (self.ledger.round, self.ledger.attempt):
+        current, last = self._attempt, (self.ledger.round, self.ledger.attempt)
+        if (opening.round, opening.attempt) == last or (current is not None and current.opening == opening):
+            return ()  # brokers hand the last announcement to everybody who comes back
+        if (opening.round, opening.attempt) < last:
             raise Refusal("OldRound", f"round {opening.round}, attempt {opening.attempt} is not after the last one")
-        current = self._attempt
-        if current is not None and current.opening == opening:
-            return ()
         if opening.bundle_digest != self._bundle:
             raise Refusal("ForeignBundle", "the opening names a bundle that this device does not hold")
         self._move("opening")

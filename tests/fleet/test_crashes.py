@@ -1,11 +1,11 @@
-"""Power is lost at every durable write and at every send of a round, one after another: nothing is lost, none counted twice."""
+"""Power is lost at every durable write and every send of a round, one after another; nothing is counted twice."""
 
 import os
 
 import pytest
+from crash_world import World
 
 from accord.files.crash import CRASHES, Crash
-from crash_world import World
 
 FULL = bool(os.environ.get("ACCORD_SOAK"))
 WORST = Crash(names="lost", data="torn")
@@ -39,6 +39,7 @@ def test_a_device_dies_at_every_change_to_its_disk(profile: str) -> None:
             world.devices["dev-01"].files.cut_at = at
             run(world)
             assert world.crashes == 1, (how, at)
+            assert not world.devices["dev-01"].refused, (how, at, world.devices["dev-01"].refused)
             assert [r["status"] for r in world.books.records] == ["closed"] * 2, (how, at)
 
 
@@ -52,6 +53,7 @@ def test_a_device_dies_before_every_send(profile: str) -> None:
         world.devices["dev-01"].fuse.at = at
         run(world)
         assert world.crashes == 1, at
+        assert not any(device.refused for device in world.devices.values()), at
         assert [len(r["included"]) for r in world.books.records] == [4] * 2, at
 
 
