@@ -32,6 +32,9 @@ class Blobs:
     def __init__(self, folder: Path) -> None:
         self._folder = make_folder(folder)
 
+    def __contains__(self, name: bytes) -> bool:
+        return self._path(name).exists()
+
     def put(self, data: bytes) -> bytes:
         """Keep `data` and return its 32-byte digest; what is there already, and whole, is not written again.
 

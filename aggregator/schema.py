@@ -20,6 +20,9 @@ from sqlalchemy import (
     Text,
 )
 
+REVISION = "0001"
+"""The newest step of `aggregator.migrations`, known without loading Alembic."""
+
 NAMES = String(64)
 DIGESTS = String(64)
 WORDS = String(64)

@@ -9,17 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError
 
 from accord.errors import AccordError, UsageError
+from aggregator.schema import REVISION
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 FILE = "accord.db"
 BUSY = 30
 """Seconds that one process waits for another's transaction on the same SQLite file."""
@@ -134,29 +130,30 @@ class Store:
             ) from error
 
     def _upgrade(self) -> None:
-        script = ScriptDirectory(str(MIGRATIONS))
         with self.read() as connection:
-            if self._revision(connection, script) == script.get_current_head():
+            if _revision(connection) == REVISION:
                 return
+        from aggregator.migrations import running  # noqa: PLC0415 - loaded only where there is something to do
+
         with self.begin() as connection:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            if self._revision(connection, script) == script.get_current_head():
+            found = _revision(connection)
+            if found == REVISION:
                 return  # another process was quicker
-            config = Config(attributes={"connection": connection})
-            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-            command.upgrade(config, "head")
+            if found is not None and found not in running.known():
+                raise NewerStoreError(
+                    f"the database {self.name} has schema {found}, and this Accord knows up to {REVISION}: start the "
+                    "version that wrote it, or a newer one"
+                )
+            running.upgrade(connection)
 
-    def _revision(self, connection: Connection, script: ScriptDirectory) -> str | None:
-        found = MigrationContext.configure(connection).get_current_heads()
-        known = {revision.revision for revision in script.walk_revisions()}
-        unknown = [name for name in found if name not in known]
-        if unknown:
-            raise NewerStoreError(
-                f"the database {self.name} has schema {unknown[0]}, and this Accord knows up to "
-                f"{script.get_current_head()}: start the version that wrote it, or a newer one"
-            )
-        return found[0] if found else None
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    return found
 
 
 def _engine(url: str) -> Engine:

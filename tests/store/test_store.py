@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, select, text
@@ -18,11 +16,12 @@ from sqlalchemy.exc import IntegrityError
 from accord.errors import UsageError
 from aggregator import journal
 from aggregator.journal import Entry
-from aggregator.schema import JOBS, METADATA
-from aggregator.store import FILE, MIGRATIONS, NewerStoreError, Store, StoreError, database_of
+from aggregator.migrations import running
+from aggregator.schema import JOBS, METADATA, REVISION
+from aggregator.store import FILE, NewerStoreError, Store, StoreError, database_of
 from aggregator.tables import jobs, lines
 
-SCRIPT = ScriptDirectory(str(MIGRATIONS))
+SCRIPT = ScriptDirectory(str(running.FOLDER))
 REVISIONS = [revision.revision for revision in SCRIPT.walk_revisions()]
 
 
@@ -35,9 +34,7 @@ def at_revision(url: str, revision: str) -> None:
     """Make a database as an older program left it."""
     engine = create_engine(url)
     with engine.begin() as connection:
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(MIGRATIONS))
-        command.upgrade(config, revision)
+        running.upgrade(connection, revision)
     engine.dispose()
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).chmod(0o600)
@@ -60,7 +57,7 @@ def test_every_earlier_database_is_brought_up_to_date(url: str, before: str | No
 
 
 def test_revisions_form_one_line() -> None:
-    assert len(SCRIPT.get_heads()) == 1
+    assert SCRIPT.get_heads() == [REVISION]
     assert len(SCRIPT.get_bases()) == 1
 
 
