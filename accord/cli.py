@@ -60,6 +60,12 @@ COMMANDS: tuple[Command, ...] = (
         sentence="Run the coordinator: rounds over a broker.",
     ),
     Command(
+        name="model",
+        module="aggregator.model_cli",
+        extra="aggregator",
+        sentence="Show, check, promote, roll back and export versions of the model.",
+    ),
+    Command(
         name="device",
         module="edge_sdk.cli",
         extra="onnx",

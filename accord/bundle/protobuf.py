@@ -50,7 +50,8 @@ def read_fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
         at += size
 
 
-def _varint(value: int) -> bytes:
+def write_varint(value: int) -> bytes:
+    """Return the encoding of a number from 0, the content of a `VARINT` field."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -61,5 +62,5 @@ def _varint(value: int) -> bytes:
 
 def write_field(number: int, kind: int, content: bytes | memoryview) -> bytes:
     """Return the encoding of one field that `read_fields` would yield."""
-    head = _varint(number << 3 | kind)
-    return head + (_varint(len(content)) if kind == BYTES else b"") + bytes(content)
+    head = write_varint(number << 3 | kind)
+    return head + (write_varint(len(content)) if kind == BYTES else b"") + bytes(content)

@@ -11,6 +11,7 @@ from accord.errors import CodecError
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, RecordType, Text, field
 from accord.wire.chunks import Get, Have, Manifest
 from accord.wire.envelope import Envelope
+from accord.wire.versions import Measurement, Promotion, Version
 
 KEY = Octets(32)
 DIGEST = Octets(32)
@@ -278,6 +279,9 @@ TAGS: dict[str, type[Record]] = {
     "manifest/1": Manifest,
     "get/1": Get,
     "have/1": Have,
+    "version/1": Version,
+    "promotion/1": Promotion,
+    "measurement/1": Measurement,
 }
 TAG_OF: dict[type[Record], str] = {record: tag for tag, record in TAGS.items()}
 

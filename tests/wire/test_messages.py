@@ -14,6 +14,7 @@ from accord.wire import chunks
 from accord.wire.chunks import Manifest
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, TAGS, Join, Revocations, Survivors, opened
+from accord.wire.versions import CohortRoot, Version
 
 KEY = SigningKey(b"k" * 32)
 
@@ -48,7 +49,23 @@ def of_record(record: type[Record]) -> st.SearchStrategy[Record]:
         return st.builds(Revocations, version=st.integers(0, 9), serials=serials)
     if record is Manifest:
         return st.binary(max_size=100).map(chunks.manifest)
+    if record is Version:
+        return versions()
     return st.builds(record, **{name: of_kind(kind) for name, kind in record.kinds()})
+
+
+@st.composite
+def versions(draw: st.DrawFn) -> Version:
+    """A version whose fields agree on its origin."""
+    fields = {name: draw(of_kind(kind)) for name, kind in Version.kinds()}
+    made, back = fields["origin"] == "round", fields["origin"] == "rollback"
+    whole = st.binary(min_size=32, max_size=32)
+    fields["parent"] = draw(whole)
+    fields["plan"] = draw(whole) if made else b""
+    fields["restored"] = draw(whole) if back else b""
+    cohort = of_record(CohortRoot)
+    fields["cohorts"] = tuple(draw(st.lists(cohort, min_size=1, max_size=2))) if made else ()
+    return Version(**fields)
 
 
 @pytest.mark.parametrize("tag", TAGS)

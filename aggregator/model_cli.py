@@ -1,0 +1,277 @@
+"""`accord model`: the registry as a command. It opens the aggregator's database beside it, running or not."""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from accord import __version__
+from accord.errors import UsageError
+from accord.files import read_limited, read_secret, write_atomic
+from accord.signing import SigningKey
+from accord.wire.envelope import seal
+from accord.wire.messages import TAG_OF
+from accord.wire.versions import Promotion
+from aggregator.blobs import Blobs
+from aggregator.desk import Desk
+from aggregator.fleet_folder import LARGEST, PUBLIC, FleetFolder
+from aggregator.lineage import lineage_of, tree
+from aggregator.lineage_drawing import drawing
+from aggregator.model_export import exported
+from aggregator.registry import Registry
+from aggregator.registry_values import Registered, RegistryError, differences
+from aggregator.store import FILE, Store, database_of
+from aggregator.verification import Fault, verify
+
+BLOBS = "blobs"
+"""The folder of blobs inside the state folder."""
+
+Printed = tuple[dict[str, Any], list[str], int]
+"""What an action gives: JSON, lines for people, and the exit code."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add one subcommand per action."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def add(name: str, sentence: str, example: str, *, version: bool = True) -> argparse.ArgumentParser:
+        action = actions.add_parser(
+            name, help=sentence, description=sentence, epilog=f"example: accord model {example}"
+        )
+        if version:
+            action.add_argument("version", type=int, help="the version's number")
+        action.add_argument("--state", type=Path, required=True, metavar="DIR", help="the aggregator's state folder")
+        action.add_argument(
+            "--database", metavar="URL", help="postgresql+psycopg://..., if it is not in the state folder"
+        )
+        action.add_argument("--job", help="whose versions; not needed if there is one job")
+        action.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object instead of text"
+        )
+        return action
+
+    add("list", "List the versions, their stages and what made them.", "list --state aggregator-state", version=False)
+    show = add(
+        "show", "Show a version: what made it, its stage, its figures.", "show 7 --state aggregator-state --against 3"
+    )
+    show.add_argument("--against", type=int, metavar="VERSION", help="show how the figures differ from this version's")
+    line = add(
+        "lineage", "Show what made a version and what came from it.", "lineage 7 --state aggregator-state --svg 7.svg"
+    )
+    line.add_argument("--svg", type=Path, metavar="FILE", help="draw it, too")
+    check = add(
+        "verify",
+        "Check every signature, digest and link of the chain.",
+        "verify --state aggregator-state --root fleet/root.pub",
+        version=False,
+    )
+    check.add_argument("--root", type=Path, metavar="FILE", help="the fleet root's public key, from a place you trust")
+    out = add(
+        "export",
+        "Write a version as an ONNX model that an app can run.",
+        "export 7 --state aggregator-state --out m.onnx",
+    )
+    out.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write it")
+    up = add(
+        "promote",
+        "Sign a version with the publisher's key and move it to a stage. Run it where that key lies.",
+        "promote 7 --state aggregator-state --publisher /media/key/publisher",
+    )
+    up.add_argument("--publisher", type=Path, required=True, metavar="KEYFILE", help="the publisher's key, mode 0600")
+    up.add_argument(
+        "--stage", choices=("staging", "production", "archived"), default="production", help="(default %(default)s)"
+    )
+    up.add_argument("--root", type=Path, metavar="FILE", help="the fleet root's public key, to check before signing")
+    back = add(
+        "rollback",
+        "Make a new version with the parameters of an old one.",
+        "rollback 5 --state aggregator-state --fleet fleet",
+    )
+    back.add_argument("--fleet", type=Path, required=True, metavar="DIR", help="the folder with the aggregator's key")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do one action and return its exit code."""
+    with _opened(arguments) as (connection, registry):
+        found, lines, code = _ACTIONS[arguments.action](arguments, connection, registry)
+    print(json.dumps(found) if arguments.json else "\n".join(lines))
+    return code
+
+
+@contextmanager
+def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Connection, Registry]]:
+    folder: Path = arguments.state
+    if arguments.database is None and not (folder / FILE).exists():
+        raise UsageError(
+            f"{folder} holds no {FILE}: is it the aggregator's state folder? With PostgreSQL add --database"
+        )
+    store = Store(arguments.database or database_of(folder))
+    writes = arguments.action in ("promote", "rollback")
+    try:
+        with store.begin() if writes else store.read() as connection:
+            yield connection, Registry(Blobs(folder / BLOBS))
+    finally:
+        store.close()
+
+
+def _job(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> str:
+    if arguments.job is not None:
+        return str(arguments.job)
+    found = registry.jobs(connection)
+    if len(found) != 1:
+        raise UsageError(f"say --job: there are versions of {', '.join(found) or 'no job'}")
+    return found[0]
+
+
+def _entry(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Registered:
+    return registry.get(connection, _job(arguments, connection, registry), arguments.version)
+
+
+def _list(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
+    entries = registry.every(connection, arguments.job)
+    lines = [f"{'job':<20} {'version':>7}  {'stage':<10}  {'made by':<14}  {'at':<16}  digest"]
+    for entry in entries:
+        version = entry.version
+        made = f"round {version.round}" if version.origin == "round" else version.origin
+        name = f"{version.job:<20} {version.version:>7}"
+        lines.append(f"{name}  {entry.stage:<10}  {made:<14}  {_when(version.time)}  {entry.digest.hex()[:16]}")
+    return {"versions": [_facts(entry) for entry in entries]}, lines if entries else ["no versions yet"], 0
+
+
+def _show(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
+    entry = _entry(arguments, connection, registry)
+    job = entry.version.job
+    figures = _figures(connection, registry, job, arguments.version)
+    promotions = [p for p in registry.promotions(connection, job) if p.version == arguments.version]
+    found = _facts(entry) | {
+        "cohorts": [
+            {"name": cohort.name, "root": cohort.root.hex(), "survivors": cohort.survivors.hex()}
+            for cohort in entry.version.cohorts
+        ],
+        "promotions": [{"number": p.number, "stage": p.stage, "time": p.time} for p in promotions],
+        "figures": figures,
+    }
+    lines = [f"{name:<16} {value}" for name, value in _facts(entry).items() if value not in ("", None)]
+    lines += [f"cohort           {c['name']} root {c['root'][:16]}" for c in found["cohorts"]]
+    lines += [
+        f"promotion        {p.number}: to {p.stage} at {_when(p.time)}, signed by the publisher" for p in promotions
+    ]
+    lines += [f"figure           {name} {value:g}" for name, value in figures.items()]
+    if arguments.against is not None:
+        registry.get(connection, job, arguments.against)
+        changes = differences(_figures(connection, registry, job, arguments.against), figures)
+        found["against"] = {"version": arguments.against, "changes": changes}
+        lines += [
+            f"change           {name} {old:g} -> {new:g} ({step:+g})" for name, (old, new, step) in changes.items()
+        ]
+    return found, lines, 0
+
+
+def _lineage(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
+    lineage = lineage_of(_entry(arguments, connection, registry), registry.every(connection))
+    if arguments.svg is not None:
+        write_atomic(arguments.svg, drawing(lineage).encode(), PUBLIC)
+    found = {
+        "version": _facts(lineage.entry),
+        "ancestors": [_facts(entry) for entry in lineage.ancestors],
+        "descendants": [_facts(entry) for entry in lineage.descendants],
+        "rounds": [{"job": job, "round": number} for job, number in lineage.rounds],
+    }
+    return found, tree(lineage), 0
+
+
+def _verify(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
+    root = _root(arguments)
+    names = [arguments.job] if arguments.job else registry.jobs(connection)
+    faults = [fault for name in names for fault in verify(connection, registry, name, root)]
+    found = {"root_checked": root is not None, "jobs": names, "faults": [vars(fault) for fault in faults]}
+    lines = [_sentence(fault) for fault in faults]
+    lines += [] if faults else [f"every version of {', '.join(names) or 'no job'} holds"]
+    if root is None:
+        lines.append("the roles documents were not checked: pass --root with the fleet root's public key")
+    return found, lines, 1 if faults else 0
+
+
+def _export(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
+    entry = _entry(arguments, connection, registry)
+    _believed(connection, registry, entry, None)
+    data = exported(registry, entry)
+    write_atomic(arguments.out, data, PUBLIC)
+    return _facts(entry) | {"path": str(arguments.out), "bytes": len(data)}, [f"{arguments.out}: {len(data)} bytes"], 0
+
+
+def _promote(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
+    entry = _entry(arguments, connection, registry)
+    _believed(connection, registry, entry, _root(arguments))
+    statement = registry.statement(connection, entry, arguments.stage, int(time.time()))
+    key, roles = SigningKey(read_secret(arguments.publisher, 32)), registry.roles(connection)
+    if roles is None or roles.publisher != key.public:
+        raise UsageError(f"{arguments.publisher} is not the key of the publisher whom the fleet's root has named")
+    tag = TAG_OF[Promotion]
+    letter = seal(tag, statement.encode(), key=key, sender="publisher", recipient=statement.job)
+    registry.promote(connection, letter.encode())
+    after = registry.get(connection, statement.job, statement.version)
+    return _facts(after), [f"version {statement.version} of job {statement.job} is in {after.stage}"], 0
+
+
+def _rollback(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
+    office = FleetFolder(path=arguments.fleet).office()
+    entry = _entry(arguments, connection, registry)
+    made = registry.rollback(connection, Desk(office.key), entry, office.roles, __version__, int(time.time()))
+    line = f"version {made.version.version} of job {made.version.job} has the parameters of version {arguments.version}"
+    return _facts(made), [line], 0
+
+
+_ACTIONS: Mapping[str, Callable[[argparse.Namespace, Connection, Registry], Printed]] = {
+    "list": _list,
+    "show": _show,
+    "lineage": _lineage,
+    "verify": _verify,
+    "export": _export,
+    "promote": _promote,
+    "rollback": _rollback,
+}
+
+
+def _believed(connection: Connection, registry: Registry, entry: Registered, root: bytes | None) -> None:
+    """Refuse to sign or to hand out what does not hold."""
+    faults = verify(connection, registry, entry.version.job, root)
+    wrong = [fault for fault in faults if fault.version is None or fault.version <= entry.version.version]
+    if wrong:
+        raise RegistryError(f"{_sentence(wrong[0])}; `accord model verify` tells all that does not hold")
+
+
+def _root(arguments: argparse.Namespace) -> bytes | None:
+    if arguments.root is None:
+        return None
+    try:
+        return bytes.fromhex(read_limited(arguments.root, LARGEST).decode().strip())
+    except ValueError as error:
+        raise UsageError(f"{arguments.root} is not a public key in hexadecimal: use the fleet's root.pub") from error
+
+
+def _figures(connection: Connection, registry: Registry, job: str, version: int) -> dict[str, float]:
+    return {k: v for found in registry.measured(connection, job, version) for k, v in found.values.items()}
+
+
+def _sentence(fault: Fault) -> str:
+    where = f"job {fault.job}" if fault.version is None else f"version {fault.version} of job {fault.job}"
+    return f"{where}: {fault.rule}: {fault.detail}"
+
+
+def _when(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+
+
+def _facts(entry: Registered) -> dict[str, Any]:
+    version = entry.version
+    names = ("job", "version", "origin", "round", "attempt", "code", "roles_version", "time")
+    digests = ("parent", "restored", "plan", "transcript", "bundle", "params")
+    found: dict[str, Any] = {name: getattr(version, name) for name in names}
+    found |= {name: getattr(version, name).hex() for name in digests}
+    return found | {"stage": entry.stage, "digest": entry.digest.hex(), "data_schema": version.data.digest.hex()}

@@ -1,0 +1,70 @@
+"""Enrolment requests: what devices ask for, and what a person or an invitation answers."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from accord.errors import UsageError
+from aggregator.schema import REQUESTS
+
+ANSWERS = ("approved", "refused")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request; `answer` is what the device gets, None while it waits. `time` is wall time in seconds."""
+
+    id: int
+    device: str
+    time: float
+    kind: str
+    data: bytes = field(repr=False)
+    status: str
+    answer: bytes | None = field(repr=False)
+
+
+def ask(connection: Connection, device: str, kind: str, data: bytes, time: float) -> int:
+    """Keep a request and return its number; the same bytes asked again are the same request."""
+    same = (REQUESTS.c.device == device, REQUESTS.c.kind == kind, REQUESTS.c.data == data)
+    known: int | None = connection.execute(select(REQUESTS.c.id).where(*same)).scalars().first()
+    if known is not None:
+        return known
+    row = {"device": device, "time": time, "kind": kind, "data": data, "status": "waiting", "answer": None}
+    number: int = connection.execute(insert(REQUESTS).values(**row).returning(REQUESTS.c.id)).scalar_one()
+    return number
+
+
+def waiting(connection: Connection) -> tuple[Asked, ...]:
+    """Return what nobody has answered, oldest first."""
+    query = select(REQUESTS).where(REQUESTS.c.status == "waiting").order_by(REQUESTS.c.id)
+    return tuple(_asked(row) for row in connection.execute(query))
+
+
+def get(connection: Connection, number: int) -> Asked:
+    """Return one request.
+
+    Raises:
+        UsageError: there is none of that number.
+    """
+    row = connection.execute(select(REQUESTS).where(REQUESTS.c.id == number)).one_or_none()
+    if row is None:
+        raise UsageError(f"there is no request {number}: `accord fleet list` shows those that wait")
+    return _asked(row)
+
+
+def answer(connection: Connection, number: int, status: str, data: bytes) -> None:
+    """Answer a request once: `approved` or `refused`, with the bytes that the device gets.
+
+    Raises:
+        UsageError: it was answered before, there is none of that number, or the status is unknown.
+    """
+    if status not in ANSWERS:
+        raise UsageError(f"a request is {' or '.join(ANSWERS)}, not {status!r}")
+    at = (REQUESTS.c.id == number, REQUESTS.c.status == "waiting")
+    if not connection.execute(update(REQUESTS).where(*at).values(status=status, answer=data)).rowcount:
+        raise UsageError(f"request {number} was {get(connection, number).status} before")
+
+
+def _asked(row: Row[Any]) -> Asked:
+    return Asked(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name

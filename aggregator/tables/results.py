@@ -1,0 +1,38 @@
+"""RESULT letters as they were sent: a device that was away asks for its own, and gets the same bytes."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, delete, select
+
+from aggregator.schema import RESULTS
+from aggregator.tables.upsert import upsert
+
+
+def put(
+    connection: Connection, job: str, number: int, attempt: int, *, letters: Mapping[str, bytes], time: int
+) -> None:
+    """Keep the letters of one attempt.
+
+    Args:
+        connection: in a transaction.
+        job: its name.
+        number: the round.
+        attempt: of the round.
+        letters: by device.
+        time: wall time in seconds, from which `forget` counts.
+    """
+    for device, data in letters.items():
+        row = {"job": job, "round": number, "attempt": attempt, "device": device, "data": data, "time": time}
+        upsert(connection, RESULTS, row, changes=["data", "time"])
+
+
+def get(connection: Connection, job: str, number: int, attempt: int, device: str) -> bytes | None:
+    """Return a device's letter, or None: it took no part, or the letter is too old."""
+    at = (RESULTS.c.job == job, RESULTS.c.round == number, RESULTS.c.attempt == attempt, RESULTS.c.device == device)
+    found: bytes | None = connection.execute(select(RESULTS.c.data).where(*at)).scalar_one_or_none()
+    return found
+
+
+def forget(connection: Connection, before: int) -> int:
+    """Delete letters older than `before` (wall time in seconds) and return how many."""
+    return connection.execute(delete(RESULTS).where(RESULTS.c.time < before)).rowcount

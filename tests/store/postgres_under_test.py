@@ -1,0 +1,68 @@
+"""Debian's PostgreSQL as a subprocess on a free port, in a temporary folder, as a user that is not root."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+
+def _programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+PROGRAMS = _programs()
+
+
+class Postgres:
+    """One server; each test makes a database of its own in it."""
+
+    def __init__(self) -> None:
+        assert PROGRAMS is not None
+        self._folder = Path(tempfile.mkdtemp(prefix="accord-postgres-", dir="/tmp"))
+        self._as: list[str] = []
+        if os.geteuid() == 0:  # postgres refuses to run as root
+            user = pwd.getpwnam("postgres")
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
+            self._as = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        data = self._folder / "data"
+        words = [
+            PROGRAMS / "initdb",
+            "-D",
+            data,
+            "-U",
+            "accord",
+            "--auth=trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
+        subprocess.run([*self._as, *words], check=True, cwd=self._folder, stdout=subprocess.DEVNULL)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        options = (
+            f"-p {self._port} -c fsync=off -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
+        )
+        self._control = [*self._as, PROGRAMS / "pg_ctl", "-D", data, "-s", "-w"]
+        log = ["-l", self._folder / "log", "-o", options, "start"]
+        subprocess.run([*self._control, *log], check=True, cwd=self._folder, timeout=60)
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://accord@127.0.0.1:{self._port}/{database}"
+
+    def new(self, database: str) -> str:
+        """Make an empty database and return its URL."""
+        address = f"host=127.0.0.1 port={self._port} user=accord dbname=postgres"
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{database}"'.encode())
+        return self.url(database)
+
+    def stop(self) -> None:
+        subprocess.run([*self._control, "-m", "fast", "stop"], check=True, cwd="/", timeout=60)
+        shutil.rmtree(self._folder)
