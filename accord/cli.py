@@ -34,6 +34,14 @@ class Command:
     sentence: str
 
 
+DEVICE_LIST = Command(
+    name="device list",
+    module="aggregator.device_cli",
+    extra="aggregator",
+    sentence="List the devices as the aggregator knows them: online, last seen, rounds, bytes.",
+)
+"""The one action of `accord device` that belongs to the aggregator: a device has none of what it needs."""
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="demo",
@@ -64,6 +72,24 @@ COMMANDS: tuple[Command, ...] = (
         module="aggregator.model_cli",
         extra="aggregator",
         sentence="Show, check, promote, roll back and export versions of the model.",
+    ),
+    Command(
+        name="up",
+        module="aggregator.up_cli",
+        extra="aggregator",
+        sentence="Start the broker and the aggregator with one configuration.",
+    ),
+    Command(
+        name="job",
+        module="aggregator.job_cli",
+        extra="aggregator",
+        sentence="Start, list, follow, stop and resume an aggregator's jobs.",
+    ),
+    Command(
+        name="round",
+        module="aggregator.round_cli",
+        extra="aggregator",
+        sentence="Show a job's rounds as they ended.",
     ),
     Command(
         name="device",
@@ -119,9 +145,30 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def _run_alone(command: Command, words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog=f"accord {command.name}", description=command.sentence)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    try:
+        module = _load(command)
+        module.configure(parser)
+        return module.run(parser.parse_args(words))
+    except AccordError as error:
+        return _failed(error, as_json="--json" in words)
+
+
+def _failed(error: AccordError, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"error": str(error)}))
+    else:
+        print(f"accord: {error}", file=sys.stderr)
+    return 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `accord` with `argv` (default: the process's arguments) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:2] == DEVICE_LIST.name.split():
+        return _run_alone(DEVICE_LIST, words[2:])
     names = {command.name: command for command in COMMANDS}
     chosen = next((word for word in words if word in names), None)
     as_json = "--json" in words
@@ -129,8 +176,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser(chosen).parse_args(words)
         return _load(names[arguments.command]).run(arguments)
     except AccordError as error:
-        if as_json:
-            print(json.dumps({"error": str(error)}))
-        else:
-            print(f"accord: {error}", file=sys.stderr)
-        return 1
+        return _failed(error, as_json=as_json)

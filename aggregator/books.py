@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from aggregator.coordinator_values import Event, Settle
+from aggregator.coordinator_values import Closed, Event, Settle
 from aggregator.job_state import JobState
 from aggregator.journal_port import Journal
 
@@ -23,8 +23,15 @@ class Books(Journal, Protocol):
         """Return the events of the round that was under way."""
         ...
 
-    def close(self, state: JobState, params: bytes, record: Mapping[str, Any]) -> None:
-        """Note how a round ended, and forget its events: masked vectors and shares go with them."""
+    def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:
+        """Note how a round ended, and forget its events: masked vectors and shares go with them.
+
+        Args:
+            state: from where the job goes on.
+            params: the model's snapshot, new if `state.version` is.
+            record: of the round, JSON-ready.
+            closed: what made the model, or None after a round without a sum.
+        """
         ...
 
     def amend(self, record: Mapping[str, Any]) -> None:
@@ -92,7 +99,7 @@ class MemoryBooks:
         """Return the events of the round that was under way."""
         return tuple(self._live.events)
 
-    def close(self, state: JobState, params: bytes, record: Mapping[str, Any]) -> None:
+    def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:  # noqa: ARG002
         """Note how a round ended, and forget its events."""
         self._live.state, self._live.events = (state, params), []
         self._live.records.append(record)

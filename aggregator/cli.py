@@ -4,6 +4,7 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the job; SIGTERM and SIGINT leave in an orderly way."""
 
-    def told(fact: dict[str, Any]) -> None:
-        print(json.dumps(fact) if arguments.json else _text(fact), flush=True)
+    def told(fact: Mapping[str, Any]) -> None:
+        print(json.dumps(fact) if arguments.json else text_of(fact), flush=True)
 
     service = AggregatorService(load(arguments.config), told)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -37,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _text(fact: dict[str, Any]) -> str:
+def text_of(fact: Mapping[str, Any]) -> str:
+    """Return a record of `AggregatorService` as a line for people."""
     match fact["event"]:
         case "round":
             counts = ", ".join(f"{len(fact[name])} {name}" for name in ("included", "dropped", "recovered"))
@@ -50,5 +52,9 @@ def _text(fact: dict[str, Any]) -> str:
             return f"round {fact['round']} ({fact['purpose']}) sums: {shown}"
         case "aborted":
             return f"round {fact['round']} attempt {fact['attempt']} aborted: {fact['reason']}, {fact['detail']}"
+        case "failed":
+            return f"job {fact['job']} can't go on: {fact['reason']}"
+        case "ended":
+            return f"job {fact['job']} is {fact['status']}"
         case _:
             return f"refused {fact['device']}: {fact['reason']}, {fact['detail']}"

@@ -119,6 +119,10 @@ class Coordinator:
         """Whether a round is under way."""
         return self._attempt is not None
 
+    def knows(self, device: str) -> bool:
+        """Return whether a device was offered the attempt under way."""
+        return self._attempt is not None and device in self._attempt.offered
+
     @property
     def profile(self) -> str:
         """The profile of the round under way or of the last one."""
@@ -265,13 +269,18 @@ class Coordinator:
     def _close(self, attempt: Attempt) -> list[Effect]:
         """Answer every member and tell the sums."""
         plan = attempt.plan
-        names = [[held.state.name, held.root, held.state.survivors] for held in attempt.opened]
-        self.transcript = prg.digest(cbor.encode(["accord/1/transcript", self.transcript, self._plan_digest, names]))
+        cohorts = tuple((held.state.name, held.root, held.state.survivors) for held in attempt.opened)
+        names, previous = [list(cohort) for cohort in cohorts], self.transcript
+        self.transcript = prg.digest(cbor.encode(["accord/1/transcript", previous, self._plan_digest, names]))
         ends = [held.ended for held in attempt.opened if isinstance(held.ended, Opened)]
         included = {device for end in ends for device in end.included}
         closed = Closed(
             round=plan.round,
             attempt=plan.attempt,
+            plan_digest=self._plan_digest,
+            previous=previous,
+            transcript=self.transcript,
+            cohorts=cohorts,
             totals=tuple(held.total for held in attempt.opened if held.total is not None),
             included=tuple(sorted(included)),
             dropped=tuple(sorted(set(attempt.offered) - included)),

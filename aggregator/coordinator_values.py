@@ -150,10 +150,18 @@ class Aborted:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """A round ended with the sums of its cohorts; the caller answers with `Coordinator.release` or the next `Start`."""
+    """A round ended with the sums of its cohorts; the caller answers with `Coordinator.release` or the next `Start`.
+
+    `transcript` follows from `previous`, the digest of the plan, and `cohorts`: the name, roster root and survivors'
+    bitmap of each that closed.
+    """
 
     round: int
     attempt: int
+    plan_digest: bytes
+    previous: bytes
+    transcript: bytes
+    cohorts: tuple[tuple[str, bytes, bytes], ...]
     totals: tuple[Total, ...]
     included: tuple[str, ...]
     dropped: tuple[str, ...]

@@ -11,6 +11,7 @@ from accord.entropy import Entropy
 from accord.errors import AccordError
 from accord.link import Link
 from accord.prg import digest
+from aggregator.attendance import Attendance
 from aggregator.books import Books
 from aggregator.coordinator import Coordinator
 from aggregator.coordinator_values import Aborted, Closed, Effect, Log, Model, Start, Tick
@@ -18,8 +19,8 @@ from aggregator.job import Job
 from aggregator.transport import Notice, Transport
 
 Told = Callable[[Mapping[str, Any]], None]
-SETTLED = 0.2
-"""Seconds after a round in which heartbeats with its last bytes are waited for."""
+SETTLED = 2.0
+"""Seconds after a round in which its devices' heartbeats, with their last bytes, are waited for."""
 
 
 class JobRunner:
@@ -36,6 +37,7 @@ class JobRunner:
         clock: wall time in whole seconds.
         gather: seconds that a round waits for devices that are not online.
         told: called with a JSON-ready record of each round, abort, refusal and figure.
+        attendance: who is there and what they have carried, shared with other jobs.
         held: whether the owner calls `transport.release` for many deliveries at once.
 
     Raises:
@@ -55,6 +57,7 @@ class JobRunner:
         clock: Callable[[], int],
         gather: float,
         told: Told,
+        attendance: Attendance | None = None,
         held: bool = True,
     ) -> None:
         self.job, self.coordinator, self.stopping = job, coordinator, False
@@ -69,6 +72,7 @@ class JobRunner:
         self._aborted: list[dict[str, Any]] = []
         self._record: dict[str, Any] | None = None
         self._measured = 0.0
+        self._awaited: dict[str, int] = {}
         self._replaying = False
         self.transport = Transport(
             link=link,
@@ -78,6 +82,7 @@ class JobRunner:
             clock=clock,
             told=self._noticed,
             journal=books,
+            attendance=attendance,
             held=held,
         )
 
@@ -127,7 +132,8 @@ class JobRunner:
             if due is not None and now >= due:
                 self.transport.step(Tick())
         elif self._record is not None:
-            if now >= self._measured:
+            beats = self.transport.attendance.beats
+            if now >= self._measured or all(beats(name) > count for name, count in self._awaited.items()):
                 self._finish(self._record)
         elif not self.ended:
             self._await(now)
@@ -141,7 +147,7 @@ class JobRunner:
             self._opens = now + self._gather
         if len(self.coordinator.online) >= self.job.settings.devices or now >= self._opens:
             self._opens = None
-            self._began, self._before = now, self.transport.traffic()
+            self._began, self._before = now, self.transport.attendance.traffic()
             online = tuple(sorted(self.coordinator.online))
             self.transport.step(Start(request=request, online=online, seed=self._entropy(32)))
 
@@ -177,6 +183,7 @@ class JobRunner:
                 "dropped": [],
                 "recovered": [],
             },
+            None,
         )
 
     def _took(self, closed: Closed) -> None:
@@ -188,7 +195,6 @@ class JobRunner:
             release = self.coordinator.release(params, closed.round)
             self._objects[self.coordinator.model.digest] = params
         figures = {name: values for name, values in step.figures.items() if len(values) == 1}
-        self._told({"event": "figures", "round": closed.round, "purpose": step.purpose, "figures": figures})
         self._close(
             {
                 "round": closed.round,
@@ -205,26 +211,31 @@ class JobRunner:
                 "figures": figures,
                 "version": self.coordinator.model.version,
             },
+            closed,
         )
         self.transport.carry_out(*release)
 
-    def _close(self, record: dict[str, Any]) -> None:
+    def _close(self, record: dict[str, Any], closed: Closed | None) -> None:
         coordinator = self.coordinator
         record |= {"aborted": self._aborted, "seconds": round(self.now() - self._began, 3)}
         record |= {"devices": len(coordinator.online)}
         self._aborted, self._record = [], record
         self._measured = self.now() + SETTLED
+        self._awaited = {name: self.transport.attendance.beats(name) for name in record["included"]}
         state = self.job.state(
             number=coordinator.round, transcript=coordinator.transcript, version=coordinator.model.version
         )
-        self._books.close(state, coordinator.model.params, record)
+        self._books.close(state, coordinator.model.params, record, closed)
 
     def _finish(self, record: dict[str, Any]) -> None:
-        after = self.transport.traffic()
+        after = self.transport.attendance.traffic()
         record["bytes"] = {name: after[name] - self._before.get(name, 0) for name in after}
         self._record = None
-        self._books.amend(record)
+        self._books.amend(dict(record))
+        figures = record.pop("figures", None)
         self._told({"event": "round", **record})
+        if figures is not None:
+            self._told({"event": "figures", "round": record["round"], "purpose": record["purpose"], "figures": figures})
 
     def fail(self, error: AccordError) -> None:
         """Stop for good, by name."""

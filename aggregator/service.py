@@ -1,212 +1,282 @@
-"""The aggregator as a process: one job's rounds over MQTT, each written down as it closes."""
+"""The aggregator as a process: the jobs of a store over MQTT, each of which goes on where it was after a restart.
 
-import json
+The only file that knows every part. One thread: deliveries are taken in batches, what follows from a batch is committed
+once, and then sent.
+"""
+
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from accord.bundle.archive import read_bundle
+from accord.bundle.archive import Bundle, read_bundle
 from accord.entropy import SystemEntropy
 from accord.errors import AccordError
-from accord.files import append, make_folder, read_limited, write_atomic
+from accord.files import make_folder, read_limited
 from accord.ids import AGGREGATOR
 from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
 from accord.link.port import Will
-from accord.plan import Task
 from accord.prg import digest
 from accord.update.snapshot import Snapshot, columns_of, unscaled
 from accord.wire import topics
 from accord.wire.messages import State
+from accord.wire.versions import DataSchema
+from aggregator import job_config
+from aggregator.attendance import Attendance
+from aggregator.blobs import Blobs
 from aggregator.config import AggregatorConfig
 from aggregator.coordinator import Coordinator
-from aggregator.coordinator_values import Aborted, Closed, Log, Model, Settings, Start, Tick
+from aggregator.coordinator_values import Model, Settings
 from aggregator.fleet_folder import FleetFolder
-from aggregator.job import Job, JobSettings
+from aggregator.job import Job
+from aggregator.job_books import JobBooks
+from aggregator.job_config import JobConfig
+from aggregator.job_runner import JobRunner
+from aggregator.registry import Registry
+from aggregator.store import Store, database_of
 from aggregator.strategies.fedavg import FedAvg
-from aggregator.transport import Notice, Transport
+from aggregator.switchboard import Switchboard
+from aggregator.tables import devices, jobs
+from aggregator.unit_of_work import UnitOfWork
 
 LARGEST_BUNDLE = 1 << 28  # bytes
 SETTLED = 0.02  # seconds without a delivery after which pieces that were asked for go out
-Told = Callable[[dict[str, Any]], None]
+BATCH = 64  # deliveries that one commit covers
+LOOK = 0.5  # seconds between two looks at what people asked of the jobs
+BLOBS = "blobs"
+LOG = logging.getLogger("accord.aggregator")
+Told = Callable[[Mapping[str, Any]], None]
+
+
+def add_job(store: Store, blobs: Blobs, config: JobConfig) -> None:
+    """Put a job into the store, in status `waiting`; its bundle goes among the blobs.
+
+    Raises:
+        UsageError: there is a job of that name.
+        CodecError: the bundle is none.
+        FileError: it can't be read.
+    """
+    data = read_limited(Path(config.bundle), LARGEST_BUNDLE)
+    bundle = read_bundle(data, limit=LARGEST_BUNDLE, publisher=None)
+    config.settings(bundle.manifest.outputs)
+    name = blobs.put(data)
+    with store.begin() as connection:
+        jobs.add(connection, config.name, config.to_json(name.hex()), time.time())
 
 
 class AggregatorService:
-    """One job over one broker.
+    """The jobs of one store over one broker.
 
     Args:
         config: where everything lies.
-        told: called with a JSON-ready record of each round, abort and refusal.
+        told: called with a JSON-ready record of each round, abort and refusal, which names its job.
 
     Raises:
         FileError: a file is missing, damaged or readable by others.
+        StoreError: the database can't be opened.
         LinkError: the broker can't be reached or refuses us.
     """
 
     def __init__(self, config: AggregatorConfig, told: Told) -> None:
-        self._config, self._told = config, told
-        self._state = make_folder(config.state)
+        self._told, self._only = told, None if config.job is None else config.job.name
+        state = make_folder(config.state)
         folder = FleetFolder(path=config.fleet)
-        office = folder.office()
-        entropy = SystemEntropy()
-        data = read_limited(config.bundle, LARGEST_BUNDLE)
-        bundle = read_bundle(data, limit=LARGEST_BUNDLE, publisher=None)
-        columns = columns_of(bundle.manifest.input_shape)
-        snapshot = Snapshot(params=bundle.params.copy(), scaling=unscaled(columns))
-        self.job = Job(
-            settings=JobSettings(
-                rounds=config.rounds,
-                devices=config.devices,
-                devices_per_round=config.devices,
-                cohorts=config.cohorts,
-                floor=config.floor,
-                training=config.training,
-                task=Task(kind=config.task, outputs=bundle.manifest.outputs, target_exponent=0, transform="none"),
-                profile="standard" if config.secure_aggregation else "off",
-            ),
-            layout=bundle.manifest.layout,
-            exponents=bundle.manifest.exponents,
-            snapshot=snapshot,
-            columns=columns,
-            strategy=FedAvg(),
-        )
-        params = snapshot.encode()
-        self._objects = {digest(params): params}
-        coordinator = Coordinator(
-            office=office,
-            settings=Settings(job=config.job, windows=config.windows, max_attempts=config.max_attempts),
-            model=Model(
-                version=0, params=params, digest=digest(params), bundle_digest=bundle.digest, bundle_size=len(data)
-            ),
-            layout=bundle.manifest.layout,
-            clock=int(time.time()),
-        )
-        self._tenant = office.tenant
-        birth = time.time_ns()
-        state = topics.aggregator_state(office.tenant)
+        self._office = folder.office()
+        self._tenant = self._office.tenant
+        self._store = Store(config.database or database_of(state))
+        self._work = UnitOfWork(self._store)
+        self._blobs = Blobs(state / BLOBS)
+        self._registry = Registry(self._blobs)
+        if config.job is not None:
+            with self._store.read() as connection:
+                known = any(row.name == config.job.name for row in jobs.every(connection))
+            if not known:
+                add_job(self._store, self._blobs, config.job)
+        self._runners: dict[str, JobRunner] = {}
+        self._books: dict[str, JobBooks] = {}
+        self._objects: dict[bytes, bytes] = {}
+        self._attendance = Attendance()
+        self._switchboard = Switchboard(self._runners, self._attendance)
+        self._stopping = False
+        self._birth = time.time_ns()
+        topic = topics.aggregator_state(self._tenant)
         password = read_limited(config.fleet / "passwords" / AGGREGATOR, 256).decode()
         self._link: Link = MqttLink(
             Address(host=config.host, port=config.port, client_id=AGGREGATOR, password=password),
-            entropy=entropy,
-            will=Will(topic=state, payload=State(online=False, birth=birth).encode()),
+            entropy=SystemEntropy(),
+            will=Will(topic=topic, payload=State(online=False, birth=self._birth).encode()),
         )
-        self._birth = State(online=True, birth=birth).encode()
-        self._notices: list[Notice] = []
-        self.transport = Transport(
-            link=self._link,
-            coordinator=coordinator,
-            objects=self._objects,
-            now=time.monotonic,
-            clock=lambda: int(time.time()),
-            told=self._noticed,
-        )
-        self._stopping = False
 
     def stop(self) -> None:
         """Make `run` return soon; safe to call from a signal handler."""
         self._stopping = True
 
     def close(self) -> None:
-        """Leave the broker in an orderly way."""
+        """Leave the broker in an orderly way; rounds under way stay in the journal."""
         self._link.close()
+        self._work.abandon()
+        self._store.close()
 
     def run(self) -> None:
-        """Wait for the devices, then run the job's rounds to the end, or until `stop` is called."""
-        self.transport.start()
-        self._link.publish(topics.aggregator_state(self._tenant), self._birth, retain=True)
-        while not self._stopping and (request := self.job.request()) is not None:
-            self._wait(self._all_here, self._config.windows.gather)
-            started, before = time.monotonic(), self.transport.traffic()
-            self._notices.clear()
-            online = tuple(sorted(self.transport.coordinator.online))
-            self.transport.step(Start(request=request, online=online, seed=SystemEntropy()(32)))
-            self._wait(lambda: self._ended() is not None, None)
-            ended = self._ended()
-            if ended is None:
-                return
-            self._record(ended, request.purpose, time.monotonic() - started, before)
-            if isinstance(ended, Closed):
-                self._took(ended)
-            elif request.purpose == "train":
-                self.job.skip()
-            else:
-                raise AccordError(f"the {request.purpose} round could not be closed: {ended.reason}, {ended.detail}")
+        """Run every job that is to run, until `stop` is called or the one that the configuration names is over."""
+        devices.nobody_online(self._work.writing())
+        self._work.commit()
+        connections, look = 0, 0.0
+        while not self._stopping:
+            if self._link.connections != connections:
+                connections = self._link.connections
+                state = State(online=True, birth=self._birth).encode()
+                self._link.publish(topics.aggregator_state(self._tenant), state, retain=True)
+            if time.monotonic() >= look:
+                look = time.monotonic() + LOOK
+                if self._look():
+                    return
+            self._serve()
 
-    def _all_here(self) -> bool:
-        return len(self.transport.coordinator.online) >= self._config.devices
+    def _serve(self) -> None:
+        """Take what has come, do what is due, commit, send."""
+        delivery = self._link.receive(SETTLED)
+        quiet, count = delivery is None, 0
+        while delivery is not None:
+            dropped = self._switchboard.handle(delivery)
+            if dropped:
+                LOG.debug("dropped: %s", dropped)
+            count += 1
+            delivery = self._link.receive(0) if count < BATCH else None
+        for name, runner in tuple(self._runners.items()):
+            runner.poll()
+            if runner.ended:
+                self._over(name, runner)
+            runner.transport.release()
+            if runner.ended:
+                del self._runners[name], self._books[name]
+            elif quiet:
+                runner.transport.flush()
 
-    def _took(self, closed: Closed) -> None:
-        step = self.job.closed(closed)
-        figures = {name: values for name, values in step.figures.items() if len(values) == 1}
-        self._told({"event": "figures", "round": closed.round, "purpose": step.purpose, "figures": figures})
-        if step.snapshot is None:
+    def _look(self) -> bool:
+        """Start and stop what people asked for, note who was seen; return whether there is nothing left to wait for."""
+        with self._work.reading() as connection:
+            rows = jobs.every(connection)
+        for row in rows:
+            runner = self._runners.get(row.name)
+            if runner is not None:
+                runner.stopping = row.status == "stopped"
+            elif row.status in ("waiting", "running"):
+                self._start(row)
+        self._note_devices()
+        if self._only is None or self._only in self._runners:
+            return False
+        mine = next((row for row in rows if row.name == self._only), None)
+        if mine is not None and mine.status == "failed":
+            raise AccordError(mine.error)
+        return mine is not None and mine.status in ("done", "stopped")
+
+    def _start(self, row: jobs.JobRow) -> None:
+        """Build one job and let it go on from its books."""
+        try:
+            runner, books = self._built(row)
+            self._runners[row.name], self._books[row.name] = runner, books
+            runner.start()
+            self._switchboard.joined(runner)
+            jobs.set_status(self._work.writing(), row.name, "running")
+            runner.transport.release()
+        except AccordError as error:
+            self._runners.pop(row.name, None)
+            self._books.pop(row.name, None)
+            self._work.abandon()
+            jobs.set_status(self._work.writing(), row.name, "failed", str(error))
+            self._work.commit()
+            self._told({"event": "failed", "job": row.name, "reason": str(error)})
+
+    def _built(self, row: jobs.JobRow) -> tuple[JobRunner, JobBooks]:
+        config = job_config.from_tables(row.config, f"job {row.name}")
+        data = self._blobs.get(bytes.fromhex(config.bundle))
+        bundle = read_bundle(data, limit=LARGEST_BUNDLE, publisher=None)
+        job = _job(config, bundle)
+        params = job.snapshot.encode()
+        office = self._office
+        model = Model(
+            version=0, params=params, digest=digest(params), bundle_digest=bundle.digest, bundle_size=len(data)
+        )
+        coordinator = Coordinator(
+            office=office,
+            settings=Settings(job=config.name, windows=config.windows, max_attempts=config.max_attempts),
+            model=model,
+            layout=bundle.manifest.layout,
+            clock=_clock(),
+        )
+        books = JobBooks(
+            work=self._work,
+            registry=self._registry,
+            office=office,
+            name=config.name,
+            bundle=digest(data),
+            input_shape=bundle.manifest.input_shape,
+            request=job.request,
+            clock=_clock,
+        )
+        schema = DataSchema(input_shape=bundle.manifest.input_shape, columns=(), task=job.task)
+        books.begin(0, params, schema)
+        books.commit()
+
+        def told(fact: Mapping[str, Any]) -> None:
+            if fact["event"] != "refused":
+                books.line(fact)
+            if fact["event"] == "round":
+                for device in fact["included"]:
+                    devices.carried(self._work.writing(), device, rounds=1)
+            self._told({"job": config.name, **fact})
+
+        runner = JobRunner(
+            link=self._link,
+            coordinator=coordinator,
+            job=job,
+            books=books,
+            objects=self._objects,
+            entropy=SystemEntropy(),
+            monotonic=time.monotonic,
+            clock=_clock,
+            gather=config.windows.gather,
+            told=told,
+            attendance=self._attendance,
+        )
+        return runner, books
+
+    def _over(self, name: str, runner: JobRunner) -> None:
+        status = "failed" if runner.failure else "done" if runner.job.purpose is None else "stopped"
+        self._books[name].ended(status, runner.failure)
+        self._told({"event": "ended", "job": name, "status": status, "reason": runner.failure})
+
+    def _note_devices(self) -> None:
+        changed = sorted(self._attendance.changed)
+        self._attendance.changed.clear()
+        if not changed:
             return
-        params = step.snapshot.encode()
-        write_atomic(self._state / "model.params", params)
-        self.transport.carry_out(*self.transport.coordinator.release(params, closed.round))
-        self._objects.clear()
-        self._objects[digest(params)] = params
+        now = time.time()
+        connection = self._work.writing()
+        for name in changed:
+            seen = self._attendance.devices[name]
+            if devices.get(connection, name) is None:
+                devices.enrolled(connection, name, tenant=self._tenant, serial=0, time=now)
+            devices.seen(connection, name, online=seen.online, birth=seen.birth, time=now)
+            up, down = seen.not_noted()
+            devices.carried(connection, name, up=up, down=down)
+        self._work.commit()
 
-    def _wait(self, done: Callable[[], bool], limit: float | None) -> None:
-        """Handle deliveries until `done`, for `limit` seconds at most."""
-        until = None if limit is None else time.monotonic() + limit
-        connections = self._link.connections
-        while not self._stopping and not done() and (until is None or time.monotonic() < until):
-            delivery = self._link.receive(SETTLED)
-            if delivery is not None:
-                self.transport.handle(delivery)
-            else:
-                self.transport.flush()
-                if self._link.connections != connections:
-                    connections = self._link.connections
-                    self._link.publish(topics.aggregator_state(self._tenant), self._birth, retain=True)
-            due = self.transport.coordinator.next_time()
-            if due is not None and time.monotonic() >= due:
-                self.transport.step(Tick())
 
-    def _noticed(self, notice: Notice) -> None:
-        self._notices.append(notice)
-        if isinstance(notice, Log):
-            self._told({"event": "refused", "device": notice.device, "reason": notice.reason, "detail": notice.detail})
-        elif isinstance(notice, Aborted):
-            self._told(
-                {
-                    "event": "aborted",
-                    "round": notice.round,
-                    "attempt": notice.attempt,
-                    "reason": notice.reason,
-                    "detail": notice.detail,
-                }
-            )
+def _job(config: JobConfig, bundle: Bundle) -> Job:
+    columns = columns_of(bundle.manifest.input_shape)
+    return Job(
+        settings=config.settings(bundle.manifest.outputs),
+        layout=bundle.manifest.layout,
+        exponents=bundle.manifest.exponents,
+        snapshot=Snapshot(params=bundle.params.copy(), scaling=unscaled(columns)),
+        columns=columns,
+        strategy=FedAvg(),
+    )
 
-    def _ended(self) -> Closed | Aborted | None:
-        for notice in self._notices:
-            if isinstance(notice, Closed) or (isinstance(notice, Aborted) and notice.final):
-                return notice
-        return None
 
-    def _record(self, ended: Closed | Aborted, purpose: str, seconds: float, before: dict[str, int]) -> None:
-        # Beats of the last letters may still be on their way: give them one settled moment.
-        self._wait(lambda: False, 10 * SETTLED)
-        after = self.transport.traffic()
-        record: dict[str, Any] = {
-            "event": "round",
-            "round": ended.round,
-            "attempt": ended.attempt,
-            "purpose": purpose,
-            "seconds": round(seconds, 3),
-            "devices": len(self.transport.coordinator.online),
-            "bytes": {name: after[name] - before.get(name, 0) for name in after},
-        }
-        if isinstance(ended, Closed):
-            record |= {
-                "status": "closed",
-                "cohorts": len(ended.totals),
-                "included": list(ended.included),
-                "dropped": list(ended.dropped),
-                "recovered": list(ended.recovered),
-            }
-        else:
-            record |= {"status": "aborted", "reason": ended.reason, "included": [], "dropped": [], "recovered": []}
-        append(self._state / "rounds.jsonl", json.dumps(record).encode() + b"\n")
-        self._told(record)
+def _clock() -> int:
+    return int(time.time())

@@ -11,6 +11,7 @@ from accord.link import Delivery, Link
 from accord.wire import chunks, topics
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Beat, State, opened
+from aggregator.attendance import Attendance
 from aggregator.coordinator import Coordinator
 from aggregator.coordinator_values import (
     Aborted,
@@ -28,7 +29,6 @@ from aggregator.coordinator_values import (
 from aggregator.journal_port import Journal, NoJournal
 
 Notice = Aborted | Closed | Log
-_FIGURES = ("bytes_up", "bytes_down", "payload_up", "payload_down")
 
 
 class Transport:
@@ -42,6 +42,7 @@ class Transport:
         clock: wall time in whole seconds.
         told: called with every closed round, aborted attempt and refusal, before what they cause is sent.
         journal: written before anything leaves.
+        attendance: who is there and what they have carried, shared with other jobs.
         held: whether `release` is called by the owner, for many deliveries at once, and not after each.
     """
 
@@ -55,6 +56,7 @@ class Transport:
         clock: Callable[[], int],
         told: Callable[[Notice], None],
         journal: Journal | None = None,
+        attendance: Attendance | None = None,
         held: bool = False,
     ) -> None:
         self.link, self.coordinator = link, coordinator
@@ -64,9 +66,7 @@ class Transport:
         self._holds, self._held = held, list[Send | Settle | Announce]()
         self._asked: dict[bytes, set[int]] = {}
         self._uploads: dict[str, chunks.Assembler] = {}
-        self._births: dict[str, int] = {}
-        self._beats: dict[str, Beat] = {}
-        self._past = dict.fromkeys(_FIGURES, 0)
+        self.attendance = Attendance() if attendance is None else attendance
 
     def start(self) -> None:
         """Subscribe to what every device writes."""
@@ -81,9 +81,11 @@ class Transport:
             device = found.device
             match found.kind:
                 case "state":
-                    self._state(device, State.decode(delivery.payload))
+                    state = State.decode(delivery.payload)
+                    if self.attendance.state(device, state):
+                        self.step(Presence(device=device, online=state.online))
                 case "beat":
-                    self._beats[device] = Beat.decode(delivery.payload)
+                    self.attendance.beat(device, Beat.decode(delivery.payload))
                 case "s":
                     self._piece(device, chunks.Piece.decode(delivery.payload))
                 case _:
@@ -138,15 +140,6 @@ class Transport:
     def _reply(self, device: str, message: chunks.Have | chunks.Manifest) -> None:
         data = self.coordinator.desk.sealed(message, device)
         self.link.publish(topics.down(self._tenant, device, "rsp"), data)
-
-    def _state(self, device: str, state: State) -> None:
-        """A will that is older than the last birth is stale: the device has come back meanwhile."""
-        if state.online or state.birth >= self._births.get(device, 0):
-            if state.birth > self._births.get(device, 0) and device in self._beats:
-                last = self._beats.pop(device)  # its counters start anew
-                self._past = {name: self._past[name] + getattr(last, name) for name in _FIGURES}
-            self._births[device] = max(state.birth, self._births.get(device, 0))
-            self.step(Presence(device=device, online=state.online))
 
     def step(self, event: Event) -> None:
         """Give the coordinator one event and carry out what it returns."""
@@ -213,10 +206,6 @@ class Transport:
                 topic = topics.piece(self._tenant, name.hex())
                 for index in sorted(indices):
                     self.link.publish(topic, chunks.piece(data, name, index).encode(), qos=0)
-
-    def traffic(self) -> dict[str, int]:
-        """Return the bytes that all devices together have carried so far, as their heartbeats say."""
-        return {name: self._past[name] + sum(getattr(b, name) for b in self._beats.values()) for name in _FIGURES}
 
     @property
     def waiting(self) -> bool:

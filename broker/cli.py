@@ -34,9 +34,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="let a client log in",
         description="Let a client log in, or change its password. A running broker takes note at the next login.",
     )
-    add_parser.add_argument("--client", required=True, metavar="ID", help="a device id, or `aggregator`")
+    add_parser.add_argument("--client", metavar="ID", help="a device id, or `aggregator`")
     add_parser.add_argument(
-        "--password", type=Path, required=True, metavar="FILE", help="the file that holds its password, for nobody else"
+        "--password", type=Path, metavar="FILE", help="the file that holds its password, for nobody else"
+    )
+    add_parser.add_argument(
+        "--fleet", type=Path, metavar="DIR", help="instead of one client, all those of a fleet's folder"
     )
     for sub in (run_parser, add_parser):
         sub.add_argument("--state", type=Path, required=True, metavar="DIR", help="the broker's folder")
@@ -55,14 +58,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> None:
-    password = read_private(arguments.password, LARGEST_PASSWORD).decode(errors="replace").strip()
-    if not password:
-        raise UsageError(f"{arguments.password} is empty: write the password into it")
-    credentials.add(make_folder(arguments.state) / CLIENTS, arguments.client, password, SystemEntropy())
-    if arguments.json:
-        print(json.dumps({"client": arguments.client}))
+    if (arguments.fleet is None) == (arguments.client is None or arguments.password is None):
+        raise UsageError("give --client ID and --password FILE, or --fleet DIR for all clients of a fleet")
+    if arguments.fleet is None:
+        files = {arguments.client: arguments.password}
     else:
-        print(f"{arguments.client} may log in")
+        files = {path.parent.name: path for path in sorted((arguments.fleet / "devices").glob("*/password"))}
+        files["aggregator"] = arguments.fleet / "passwords" / "aggregator"
+    passwords = {client: _password(file) for client, file in files.items()}
+    credentials.add(make_folder(arguments.state) / CLIENTS, passwords, SystemEntropy())
+    if arguments.json:
+        print(json.dumps({"clients": list(passwords)}))
+    else:
+        print(f"{', '.join(passwords) if len(passwords) < 5 else f'{len(passwords)} clients'} may log in")
+
+
+def _password(file: Path) -> str:
+    password = read_private(file, LARGEST_PASSWORD).decode(errors="replace").strip()
+    if not password:
+        raise UsageError(f"{file} is empty: write the password into it")
+    return password
 
 
 async def _run(config: BrokerConfig, *, as_json: bool) -> None:

@@ -52,11 +52,11 @@ def write(path: Path, passwords: Mapping[str, str], entropy: Entropy) -> None:
     write_atomic(path, "".join(_line(*one, entropy) for one in sorted(passwords.items())).encode())
 
 
-def add(path: Path, client: str, password: str, entropy: Entropy) -> None:
-    """Let a client log in, or change its password; one process at a time may do so.
+def add(path: Path, passwords: Mapping[str, str], entropy: Entropy) -> None:
+    """Let clients log in, or change their passwords; one process at a time may do so.
 
     Raises:
-        CodecError: the client id is no name.
+        CodecError: a client id is no name.
         UsageError: a line of the file is not one of ours.
         FileError: the file can't be read or written.
     """
@@ -64,8 +64,9 @@ def add(path: Path, client: str, password: str, entropy: Entropy) -> None:
     if path.exists():
         lines = _lines(path)
         read(path)  # what is damaged is not written again
-        kept = [f"{line}\n" for line in lines if line.split(" ")[0] != client]
-    write_atomic(path, "".join(sorted([*kept, _line(client, password, entropy)])).encode())
+        kept = [f"{line}\n" for line in lines if line.split(" ")[0] not in passwords]
+    added = [_line(client, password, entropy) for client, password in passwords.items()]
+    write_atomic(path, "".join(sorted([*kept, *added])).encode())
 
 
 def _lines(path: Path) -> list[str]:

@@ -36,3 +36,11 @@ def get(connection: Connection, job: str, number: int, attempt: int, device: str
 def forget(connection: Connection, before: int) -> int:
     """Delete letters older than `before` (wall time in seconds) and return how many."""
     return connection.execute(delete(RESULTS).where(RESULTS.c.time < before)).rowcount
+
+
+def latest(connection: Connection, job: str, device: str) -> bytes | None:
+    """Return a device's newest letter in a job, or None."""
+    query = select(RESULTS.c.data).where(RESULTS.c.job == job, RESULTS.c.device == device)
+    newest = query.order_by(RESULTS.c.round.desc(), RESULTS.c.attempt.desc()).limit(1)
+    found: bytes | None = connection.execute(newest).scalar_one_or_none()
+    return found

@@ -18,11 +18,15 @@ from accord.prg import digest
 from accord.runtimes import open_runtime
 from accord.secagg.graph import standard
 from accord.update.snapshot import decode
+from aggregator.blobs import Blobs
+from aggregator.registry import Registry
+from aggregator.service import BLOBS
+from aggregator.store import Store, database_of
 from simulation import baselines, chaos, datasets, evaluation
 from simulation.history import Abort, DeviceRow, History, RoundRow
 from simulation.metrics import Evaluation, evaluate
 from simulation.partition import Partition, deal, parse_scheme
-from simulation.rig import Rig, RigSettings, records
+from simulation.rig import JOB, Rig, RigSettings, records
 
 FLOOR = 3
 STATISTICS = 2
@@ -263,7 +267,7 @@ class Demo:
     ) -> History:
         opened = read_bundle(bundle, limit=len(bundle), publisher=None)
         runtime = open_runtime(opened)
-        data = (rig.state / "model.params").read_bytes()
+        data = _newest(rig)
         snapshot = decode(data, runtime.layout, self._shape[0])
         x = np.concatenate([d.x_test for d in self.partition.devices])
         y = np.concatenate([d.y_test for d in self.partition.devices])
@@ -280,3 +284,15 @@ class Demo:
             fedavg=fedavg,
             centralized=centralized,
         )
+
+
+def _newest(rig: Rig) -> bytes:
+    """Return the newest version's snapshot from the aggregator's registry."""
+    store = Store(database_of(rig.state))
+    registry = Registry(Blobs(rig.state / BLOBS))
+    with store.read() as connection:
+        head = registry.head(connection, JOB)
+    store.close()
+    if head is None:
+        raise AccordError(f"the aggregator registered no model: look at {rig.folder / 'aggregator.log'}")
+    return registry.blobs.get(head.version.params)

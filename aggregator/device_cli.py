@@ -1,0 +1,39 @@
+"""`accord device list`: the devices as the aggregator knows them."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from accord.errors import UsageError
+from aggregator.store import FILE, Store, database_of
+from aggregator.tables import devices
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.epilog = "example: accord device list --state aggregator-state"
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="the aggregator's state folder")
+    parser.add_argument("--database", metavar="URL", help="postgresql+psycopg://..., if it is not in the state folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the devices and return 0."""
+    if not arguments.database and not (arguments.state / FILE).exists():
+        raise UsageError(f"{arguments.state} holds no aggregator's store: is it the state folder of `accord up`?")
+    store = Store(arguments.database or database_of(arguments.state))
+    try:
+        with store.read() as connection:
+            found = devices.every(connection)
+    finally:
+        store.close()
+    if arguments.json:
+        print(json.dumps([vars(row) for row in found]))
+        return 0
+    print(f"{'device':24}  {'status':9}  {'here':4}  {'last seen':19}  {'rounds':>6}  {'kB up':>10}  {'kB down':>10}")
+    for row in found:
+        seen = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.last_seen)) if row.last_seen else "never"
+        here = "yes" if row.online else "no"
+        carried = f"{row.bytes_up / 1000:10.1f}  {row.bytes_down / 1000:10.1f}"
+        print(f"{row.name:24}  {row.status:9}  {here:4}  {seen:19}  {row.rounds:6}  {carried}")
+    return 0

@@ -1,0 +1,190 @@
+"""A job's books in the store: its journal, results, rounds, log lines, versions, and where it stands.
+
+All of it is written in the owner's unit of work: what was taken and what follows from it become durable together.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from accord import __version__
+from accord.wire.versions import CohortRoot, DataSchema, Version
+from aggregator import journal, noted
+from aggregator.books import Noted
+from aggregator.coordinator_values import Closed, Event, Office, Request, Settle
+from aggregator.desk import Desk
+from aggregator.job_state import JobState
+from aggregator.registry import Registry
+from aggregator.tables import jobs, lines, results, rounds
+from aggregator.unit_of_work import UnitOfWork
+
+KEPT = 30 * 86_400
+"""Seconds for which results and log lines are kept."""
+
+
+class JobBooks:
+    """One job's.
+
+    Args:
+        work: the transaction.
+        registry: over the store's blobs.
+        office: signs versions.
+        name: the job's; it is in the store.
+        bundle: digest of its bundle, which is among the blobs.
+        input_shape: of one row.
+        request: what the job asks for in its next round.
+        clock: wall time in whole seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        work: UnitOfWork,
+        registry: Registry,
+        office: Office,
+        name: str,
+        bundle: bytes,
+        input_shape: tuple[int, ...],
+        request: Callable[[], Request | None],
+        clock: Callable[[], int],
+    ) -> None:
+        self._work, self._registry, self._office, self._name = work, registry, office, name
+        self._desk = Desk(office.key)
+        self._bundle, self._shape, self._request, self._clock = bundle, input_shape, request, clock
+        self._last: dict[str, Any] = {}
+
+    def note(self, event: Event, now: float, clock: int) -> None:
+        """Add an event that the coordinator is about to take."""
+        journal.append(self._work.writing(), self._name, noted.entry(event, now, clock))
+
+    def settle(self, result: Settle) -> None:
+        """Keep a device's RESULT."""
+        results.put(
+            self._work.writing(),
+            self._name,
+            result.round,
+            result.attempt,
+            letters={result.device: result.data},
+            time=self._clock(),
+        )
+
+    def recall(self, device: str) -> bytes | None:
+        """Return the last RESULT that was kept for a device."""
+        with self._work.reading() as connection:
+            return results.latest(connection, self._name, device)
+
+    def line(self, record: Mapping[str, Any]) -> None:
+        """Write a log line."""
+        lines.append(self._work.writing(), self._name, float(self._clock()), record)
+
+    def commit(self) -> None:
+        """Make it durable, with whatever else is in the unit of work."""
+        self._work.commit()
+
+    def state(self) -> tuple[JobState, bytes] | None:
+        """Return where the job stood, with the newest version's snapshot: a rollback made meanwhile counts.
+
+        Raises:
+            CodecError: an older Accord wrote it.
+            MissingBlobError: the snapshot is gone.
+            DamagedBlobError: it is damaged.
+        """
+        with self._work.reading() as connection:
+            row = jobs.get(connection, self._name)
+            head = self._registry.head(connection, self._name)
+        if row.state is None:
+            return None
+        state = JobState.decode(row.state)
+        if head is not None and head.version.version > state.version:
+            state = JobState(
+                **{name: getattr(state, name) for name, _ in JobState.kinds()}
+                | {"version": head.version.version, "params": head.version.params},
+            )
+        return state, self._registry.blobs.get(state.params)
+
+    def noted(self) -> tuple[Noted, ...]:
+        """Return the events of the round that was under way."""
+        with self._work.reading() as connection:
+            rows = tuple(journal.replay(connection, self._name))
+        return tuple((noted.event(row, self._request), row.now, row.clock) for row in rows)
+
+    def begin(self, version: int, params: bytes, data: DataSchema) -> None:
+        """Register the version that the bundle starts, unless it is there."""
+        if self._registry.head(self._work.writing(), self._name) is None:
+            self._register(version, params, data, None)
+
+    def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:
+        """Note how a round ended, and forget its events."""
+        connection = self._work.writing()
+        head = self._registry.head(connection, self._name)
+        figures = _means(record.get("figures", {}))
+        if head is not None and figures:  # what devices measured is the version that they had
+            self._registry.measure(connection, self._desk, head, record["round"], figures, self._office.roles_version)
+        if closed is not None and (head is None or state.version > head.version.version):
+            self._register(
+                state.version, params, DataSchema(input_shape=self._shape, columns=(), task=state.task), closed
+            )
+        self._last = {"started": float(self._clock()) - record["seconds"]}
+        self._round(connection, record)
+        jobs.checkpoint(connection, self._name, state=state.encode(), closed=state.round)
+        journal.clear(connection, self._name)
+        results.forget(connection, self._clock() - KEPT)
+        lines.forget(connection, float(self._clock() - KEPT))
+        self._work.deleted_secrets()
+
+    def amend(self, record: Mapping[str, Any]) -> None:
+        """Write the record of the last round again."""
+        self._round(self._work.writing(), record)
+
+    def ended(self, status: str, error: str = "") -> None:
+        """Note that the job goes on no more for now."""
+        jobs.set_status(self._work.writing(), self._name, status, error)
+
+    def _round(self, connection: Connection, record: Mapping[str, Any]) -> None:
+        names = ("round", "attempt", "purpose", "status", "reason", "seconds")
+        row = rounds.RoundRow(
+            job=self._name, started=self._last["started"], record=record, **{name: record[name] for name in names}
+        )
+        rounds.put(connection, row)
+
+    def _register(self, version: int, params: bytes, data: DataSchema, closed: Closed | None) -> None:
+        connection, office = self._work.writing(), self._office
+        head = self._registry.head(connection, self._name)
+        blank = bytes(32)
+        self._registry.register(
+            connection,
+            self._desk,
+            Version(
+                tenant=office.tenant,
+                job=self._name,
+                version=version,
+                origin="bundle" if closed is None else "round",
+                parent=b"" if head is None else head.digest,
+                restored=b"",
+                round=0 if closed is None else closed.round,
+                attempt=0 if closed is None else closed.attempt,
+                plan=b"" if closed is None else closed.plan_digest,
+                previous=blank if closed is None else closed.previous,
+                cohorts=()
+                if closed is None
+                else tuple(CohortRoot(name=name, root=root, survivors=alive) for name, root, alive in closed.cohorts),
+                transcript=blank if closed is None else closed.transcript,
+                bundle=self._bundle,
+                params=self._registry.blobs.put(params),
+                params_size=len(params),
+                code=__version__,
+                data=data,
+                roles_version=office.roles_version,
+                time=self._clock(),
+            ),
+            params=params,
+            roles=office.roles,
+        )
+
+
+def _means(figures: Mapping[str, list[float]]) -> dict[str, float]:
+    """Return figures per row from the sums of a round's tails."""
+    rows = figures.get("count", [0.0])[0]
+    names = {"loss": "loss", "correct": "accuracy", "absolute": "mae"}
+    return {shown: figures[name][0] / rows for name, shown in names.items() if rows and name in figures}

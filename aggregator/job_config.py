@@ -1,0 +1,148 @@
+"""What a person asks of a job, in the tables of a TOML file and as the JSON object that the store keeps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accord.errors import UsageError
+from accord.ids import checked_name
+from accord.plan import MICRO, Task, Training
+from aggregator.job import JobSettings
+from aggregator.round_values import Windows
+
+WINDOWS = ("gather", "join", "share", "collect", "unmask", "grace")
+Shape = Mapping[str, Mapping[str, tuple[type, Any]]]
+
+SHAPE: Shape = {
+    "job": {
+        "name": (str, "job"),
+        "bundle": (str, None),
+        "task": (str, "classification"),
+        "rounds": (int, 10),
+        "devices": (int, None),
+        "devices_per_round": (int, 0),
+        "cohorts": (int, 1),
+        "floor": (int, 20),
+        "secure_aggregation": (bool, True),
+        "max_attempts": (int, 3),
+    },
+    "training": {
+        "epochs": (int, 1),
+        "batch_size": (int, 32),
+        "learning_rate": (float, 0.05),
+        "momentum": (float, 0.0),
+        "proximal_mu": (float, 0.0),
+    },
+    "windows": {name: (float, getattr(Windows(), name)) for name in WINDOWS},
+}
+"""Each key with its type and its default; None means that it has to be given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig:
+    """One job; `bundle` is a path, or the hexadecimal digest of a blob once the store keeps the job.
+
+    Raises:
+        UsageError: a value is out of its range.
+        CodecError: a value can't be carried by a plan.
+    """
+
+    name: str
+    bundle: str
+    task: str
+    rounds: int
+    devices: int
+    devices_per_round: int
+    cohorts: int
+    floor: int
+    secure_aggregation: bool
+    max_attempts: int
+    training: Training
+    windows: Windows
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, "job")
+        if not 1 <= self.max_attempts <= 1_000:
+            raise UsageError(f"[job] max_attempts {self.max_attempts} is not from 1 to 1000")
+        if any(getattr(self.windows, name) < 0 for name in WINDOWS):
+            raise UsageError("[windows] are 0 or more seconds")
+        self.settings(outputs=1)
+
+    def settings(self, outputs: int) -> JobSettings:
+        """Return the engine's settings for a model with so many outputs."""
+        return JobSettings(
+            rounds=self.rounds,
+            devices=self.devices,
+            devices_per_round=self.devices_per_round or self.devices,
+            cohorts=self.cohorts,
+            floor=self.floor,
+            training=self.training,
+            task=Task(kind=self.task, outputs=outputs, target_exponent=0, transform="none"),
+            profile="standard" if self.secure_aggregation else "off",
+        )
+
+    def to_json(self, bundle: str) -> dict[str, Any]:
+        """Return the tables with the bundle's digest in place of its path."""
+        job = {name: getattr(self, name) for name in SHAPE["job"]} | {"bundle": bundle}
+        rates = {
+            "epochs": self.training.epochs,
+            "batch_size": self.training.batch_size,
+            "learning_rate": self.training.learning_rate / MICRO,
+            "momentum": self.training.momentum / MICRO,
+            "proximal_mu": self.training.proximal / MICRO,
+        }
+        return {"job": job, "training": rates, "windows": {name: getattr(self.windows, name) for name in WINDOWS}}
+
+
+def from_tables(found: Mapping[str, Any], where: str) -> JobConfig:
+    """Return the job in the tables `job`, `training` and `windows`.
+
+    Args:
+        found: other tables in it are not looked at.
+        where: the file's name, for errors.
+
+    Raises:
+        UsageError: a key is unknown, missing or of another type; the message names it.
+    """
+    values = tables(found, SHAPE, where)
+    job, rates = values["job"], values["training"]
+    return JobConfig(
+        **job,
+        training=Training(
+            epochs=rates["epochs"],
+            batch_size=rates["batch_size"],
+            learning_rate=round(rates["learning_rate"] * MICRO),
+            momentum=round(rates["momentum"] * MICRO),
+            proximal=round(rates["proximal_mu"] * MICRO),
+        ),
+        windows=Windows(**values["windows"]),
+    )
+
+
+def tables(found: Mapping[str, Any], shape: Shape, where: str) -> dict[str, dict[str, Any]]:
+    """Return the values of every key of `shape`, with defaults filled in.
+
+    Raises:
+        UsageError: a key is unknown, missing or of another type; the message names it.
+    """
+    for table in shape:
+        held = found.get(table, {})
+        if not isinstance(held, Mapping):
+            raise UsageError(f"{where}: [{table}] is a table")
+        for key in held:
+            if key not in shape[table]:
+                raise UsageError(f"{where}: [{table}] {key} is unknown; use {', '.join(shape[table])}")
+    return {
+        table: {key: _value(found, where, table, key, kind) for key, kind in keys.items()}
+        for table, keys in shape.items()
+    }
+
+
+def _value(found: Mapping[str, Any], where: str, table: str, key: str, kind: tuple[type, Any]) -> Any:
+    wanted, default = kind
+    item = found.get(table, {}).get(key, default)
+    if wanted is float and type(item) is int:
+        item = float(item)
+    if type(item) is not wanted:
+        raise UsageError(f"{where}: [{table}] {key} is missing or not a {wanted.__name__}")
+    return item

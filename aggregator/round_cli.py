@@ -1,0 +1,70 @@
+"""`accord round`: the rounds of a job as they ended."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from accord.errors import UsageError
+from aggregator.store import FILE, Store, database_of
+from aggregator.tables import jobs, rounds
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add `list` and `show`."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, sentence, example in (
+        ("list", "List a job's rounds.", "list digits --state aggregator-state"),
+        (
+            "show",
+            "Show one round: who was in it, what it cost, what it gave.",
+            "show digits 7 --state aggregator-state",
+        ),
+    ):
+        action = actions.add_parser(
+            name, help=sentence, description=sentence, epilog=f"example: accord round {example}"
+        )
+        action.add_argument("job", help="the job's name")
+        if name == "show":
+            action.add_argument("round", type=int, help="its number")
+        action.add_argument("--state", type=Path, required=True, metavar="DIR", help="the aggregator's state folder")
+        action.add_argument(
+            "--database", metavar="URL", help="postgresql+psycopg://..., if it is not in the state folder"
+        )
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON instead of text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the rounds and return 0."""
+    if not arguments.database and not (arguments.state / FILE).exists():
+        raise UsageError(f"{arguments.state} holds no aggregator's store: is it the state folder of `accord up`?")
+    store = Store(arguments.database or database_of(arguments.state))
+    try:
+        with store.read() as connection:
+            jobs.get(connection, arguments.job)
+            found = (
+                rounds.of_job(connection, arguments.job)
+                if arguments.action == "list"
+                else (rounds.get(connection, arguments.job, arguments.round),)
+            )
+    finally:
+        store.close()
+    as_json = bool(getattr(arguments, "json", False))
+    if arguments.action == "show":
+        print(json.dumps({"started": found[0].started, **found[0].record}, indent=None if as_json else 2))
+        return 0
+    if as_json:
+        print(json.dumps([{"started": row.started, **row.record} for row in found]))
+        return 0
+    print(
+        f"{'round':>5}  {'attempt':>7}  {'purpose':9}  {'status':7}  {'in':>3} {'out':>3} {'recovered':>9}  seconds  at"
+    )
+    for row in found:
+        record = row.record
+        counts = [len(record[name]) for name in ("included", "dropped", "recovered")]
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started))
+        print(
+            f"{row.round:5}  {row.attempt:7}  {row.purpose:9}  {row.status:7}  {counts[0]:3} {counts[1]:3} "
+            f"{counts[2]:9}  {row.seconds:7.1f}  {when}" + (f"  {row.reason}" if row.reason else "")
+        )
+    return 0

@@ -1,0 +1,73 @@
+"""One link for several jobs: presence goes to all of them, a letter to the one that its device takes part in."""
+
+from collections.abc import Mapping
+
+from accord.errors import CodecError
+from accord.link import Delivery
+from accord.wire import topics
+from accord.wire.envelope import Envelope
+from accord.wire.messages import TAG_OF, Beat, CheckIn, State, opened
+from aggregator.attendance import Attendance
+from aggregator.coordinator_values import Presence
+from aggregator.job_runner import JobRunner
+
+LARGEST_CHECK_IN = 4_096
+"""Bytes: a larger letter is no check-in, and is not looked into."""
+
+
+class Switchboard:
+    """Hands deliveries on.
+
+    Args:
+        runners: the jobs that are running, by name; looked at for each delivery.
+        attendance: shared by them.
+    """
+
+    def __init__(self, runners: Mapping[str, JobRunner], attendance: Attendance) -> None:
+        self._runners, self._attendance = runners, attendance
+        self._job_of: dict[str, str] = {}
+
+    def handle(self, delivery: Delivery) -> str:
+        """Take one delivery, and return why it was dropped; empty if it was not."""
+        try:
+            found = topics.parse(delivery.topic)
+            match found.kind:
+                case "state":
+                    self._presence(found.device, State.decode(delivery.payload))
+                case "beat":
+                    self._attendance.beat(found.device, Beat.decode(delivery.payload))
+                case "s":  # pieces of an upload: whoever waits for them knows them by their hash
+                    for runner in self._runners.values():
+                        runner.transport.handle(delivery)
+                case _:
+                    self._letter(found.device, delivery)
+        except CodecError as error:
+            return f"{delivery.topic[:120]}: {error}"
+        return ""
+
+    def joined(self, runner: JobRunner) -> None:
+        """Tell a job that has just begun who is there."""
+        for device, seen in sorted(self._attendance.devices.items()):
+            if seen.online:
+                runner.transport.step(Presence(device=device, online=True))
+
+    def _presence(self, device: str, state: State) -> None:
+        if self._attendance.state(device, state):
+            for runner in self._runners.values():
+                runner.transport.step(Presence(device=device, online=state.online))
+
+    def _letter(self, device: str, delivery: Delivery) -> None:
+        if len(delivery.payload) <= LARGEST_CHECK_IN:
+            letter = Envelope.decode(delivery.payload)
+            if letter.tag == TAG_OF[CheckIn]:
+                self._job_of[device] = opened(letter, CheckIn).job
+        runner = self._runners.get(self._job_of.get(device, "")) or self._remembered(device)
+        if runner is not None:
+            runner.transport.handle(delivery)
+
+    def _remembered(self, device: str) -> JobRunner | None:
+        """Return the job that knows a device from before a restart, or any: it refuses by name."""
+        for runner in self._runners.values():
+            if runner.coordinator.knows(device):
+                return runner
+        return next(iter(self._runners.values()), None)
