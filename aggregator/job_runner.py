@@ -68,7 +68,7 @@ class JobRunner:
         self._gather = gather
         self._opens: float | None = None
         self._began = 0.0
-        self._before: Mapping[str, int] = {}
+        self._before: Mapping[str, int] | None = None
         self._aborted: list[dict[str, Any]] = []
         self._record: dict[str, Any] | None = None
         self._measured = 0.0
@@ -117,7 +117,7 @@ class JobRunner:
         noted = tuple(self._books.noted())
         if noted:
             self._offset = max(0.0, noted[-1][1] - self._monotonic())
-            self._began = self.now()
+            self._began = next((at for event, at, _ in noted if isinstance(event, Start)), self.now())
             self._replaying = True
             self.transport.replay(noted)
             self._replaying = False
@@ -229,7 +229,9 @@ class JobRunner:
 
     def _finish(self, record: dict[str, Any]) -> None:
         after = self.transport.attendance.traffic()
-        record["bytes"] = {name: after[name] - self._before.get(name, 0) for name in after}
+        # A round that began before a restart has no measurement from its beginning.
+        before = self._before
+        record["bytes"] = None if before is None else {name: after[name] - before[name] for name in after}
         self._record = None
         self._books.amend(dict(record))
         figures = record.pop("figures", None)

@@ -125,14 +125,14 @@ class AggregatorService:
         self._work.commit()
         connections, look = 0, 0.0
         while not self._stopping:
-            if self._link.connections != connections:
-                connections = self._link.connections
-                state = State(online=True, birth=self._birth).encode()
-                self._link.publish(topics.aggregator_state(self._tenant), state, retain=True)
             if time.monotonic() >= look:
                 look = time.monotonic() + LOOK
                 if self._look():
                     return
+            if self._link.connections != connections:  # devices send again what they lack an answer to: jobs listen now
+                connections = self._link.connections
+                state = State(online=True, birth=self._birth).encode()
+                self._link.publish(topics.aggregator_state(self._tenant), state, retain=True)
             self._serve()
 
     def _serve(self) -> None:

@@ -108,6 +108,8 @@ class Agent:
         self._object: tuple[bytes, bytes] = (b"", b"")
         self._wanted: Fetch | None = None
         self._assembler: chunks.Assembler | None = None
+        self._aggregator = topics.aggregator_state(tenant)
+        self._aggregator_birth: int | None = None
         self._upload = b""
         self._pending: Work | None = None
 
@@ -117,7 +119,7 @@ class Agent:
         Args:
             birth: a number that grows with each connection; the link's last will carries the same one.
         """
-        for topic in sorted(self._mail):
+        for topic in (*sorted(self._mail), self._aggregator):
             self.link.subscribe(topic)
         state = topics.up(self._tenant, self._device, "state")
         self.link.publish(state, State(online=True, birth=birth).encode(), retain=True)
@@ -135,6 +137,8 @@ class Agent:
         try:
             if delivery.topic in self._mail or delivery.topic == self._opening:
                 self._mailed(delivery.payload)
+            elif delivery.topic == self._aggregator:
+                self._restarted(State.decode(delivery.payload))
             else:
                 self._piece(delivery.payload)
         except Refusal as refusal:
@@ -161,6 +165,12 @@ class Agent:
                 self._send(chunks.manifest(self._upload))
             else:
                 self.link.publish(self._request, self.session.last)
+
+    def _restarted(self, state: State) -> None:
+        """Ask again once the aggregator has come back: what was on its way to it may be lost."""
+        known, self._aggregator_birth = self._aggregator_birth, state.birth
+        if state.online and known not in (None, state.birth):
+            self.ask_again()
 
     def _mailed(self, data: bytes) -> None:
         letter = Envelope.decode(data)

@@ -12,6 +12,9 @@ from accord.errors import AccordError
 from edge_sdk.journal import DiskRecords
 
 STEPS = ("share", "training", "masked", "unmask", "join")
+SERVER = 5
+"""The training round, after the first, in which the aggregator is killed and comes back."""
+_SENT = 0.1  # seconds after a masked vector was written: it has left
 _POLL = 0.003  # seconds between looks at a journal
 _TRAINING = 0.05  # seconds after SHARE: the device is at work on its rows
 
@@ -26,10 +29,15 @@ class Blow:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The blows of each round, by the protocol's round number, and the round that must abort."""
+    """The blows of each round, by the protocol's round number, and the round that must abort.
+
+    `server` is the round in which the aggregator and a device that has just sent its masked vector are killed together;
+    both come back into it.
+    """
 
     blows: Mapping[int, tuple[Blow, ...]] = field(default_factory=dict)
     abort: int | None = None
+    server: tuple[int, Blow] | None = None
 
 
 def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> Schedule:
@@ -56,7 +64,12 @@ def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> 
     if rounds >= 7 and needed > 3:
         abort = first + 6
         blows[abort] = tuple(Blow(device=name, step="share") for name in devices[: carried + 1])
-    return Schedule(blows=blows, abort=abort)
+    server = None
+    if rounds > SERVER:
+        spared = {blow.device for blow in blows[first + SERVER]}
+        victim = next(device for device in devices if device not in spared)
+        server = (first + SERVER, Blow(device=victim, step="masked"))
+    return Schedule(blows=blows, abort=abort, server=server)
 
 
 _FILES = {"share": "shared", "training": "shared", "masked": "masked", "unmask": "answered"}
@@ -70,10 +83,21 @@ class Watcher:
         planned: the schedule.
         journals: the state folder of each device.
         kill: ends a device's process at once.
+        revive: starts it again.
+        kill_server: ends the aggregator's process at once.
     """
 
-    def __init__(self, planned: Schedule, journals: Mapping[str, Path], kill: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        planned: Schedule,
+        journals: Mapping[str, Path],
+        kill: Callable[[str], None],
+        revive: Callable[[str], None],
+        kill_server: Callable[[], None],
+    ) -> None:
         self._planned, self._journals, self._kill = planned, journals, kill
+        self._revive, self._kill_server = revive, kill_server
+        self._server = planned.server
         self._stop = threading.Event()
         self._done: set[tuple[int, str]] = set()
         self._thread = threading.Thread(target=self._run, name="chaos", daemon=True)
@@ -98,6 +122,13 @@ class Watcher:
                     if (number, blow.device) not in self._done and self._reached(number, blow):
                         self._done.add((number, blow.device))
                         self._kill(blow.device)
+            if self._server is not None and self._reached(*self._server):
+                _, blow = self._server
+                self._server = None
+                self._stop.wait(_SENT)
+                self._kill_server()
+                self._kill(blow.device)
+                self._revive(blow.device)
 
     def _reached(self, number: int, blow: Blow) -> bool:
         folder = self._journals[blow.device]

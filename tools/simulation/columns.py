@@ -1,5 +1,6 @@
 """The columns of the table of rounds, as people read it on the terminal and in the report."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,7 +51,9 @@ def shown(metric: str, value: float | None) -> str:
 
 
 def kilobytes(count: float) -> str:
-    """Return bytes as kB of 1,000 bytes."""
+    """Return bytes as kB of 1,000 bytes; a dash where nobody measured them."""
+    if math.isnan(count):
+        return NONE
     return f"{count / 1000:,.1f}"
 
 

@@ -4,6 +4,7 @@ Plain FedAvg and the centralized baseline run first, in this process and timed a
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from accord.prg import digest
 from accord.runtimes import open_runtime
 from accord.secagg.graph import standard
 from accord.update.snapshot import decode
+from aggregator.attendance import FIGURES
 from aggregator.blobs import Blobs
 from aggregator.registry import Registry
 from aggregator.service import BLOBS
@@ -26,7 +28,7 @@ from simulation import baselines, chaos, datasets, evaluation
 from simulation.history import Abort, DeviceRow, History, RoundRow
 from simulation.metrics import Evaluation, evaluate
 from simulation.partition import Partition, deal, parse_scheme
-from simulation.rig import JOB, Rig, RigSettings, records
+from simulation.rig import JOB, Rig, RigSettings
 
 FLOOR = 3
 STATISTICS = 2
@@ -96,6 +98,8 @@ class Demo:
         audience.say(self.partition.scheme)
         self._shape = data.row_shape
         self._neighbours, self._threshold = standard(settings.devices)
+        self.exact = 0
+        """Rounds whose masked count of rows equals the rows of the devices in the sum."""
 
     def run(self) -> History:
         """Run the baselines and the fleet, and return the history."""
@@ -133,6 +137,7 @@ class Demo:
                 f"{self._threshold} must answer; the devices' own floor is {FLOOR}; broker {settings.broker}"
             )
             rows = self._fleet(rig)
+            self._audience.say(f"sums: {self.exact} of {self.exact} exact, by the rows counted inside the masks")
             return self._history(rig, bundle, rows, fedavg, centralized)
         finally:
             rig.close()
@@ -187,14 +192,13 @@ class Demo:
         if settings.chaos:
             needed = max(FLOOR, self._threshold)
             planned = chaos.schedule(rig.names, STATISTICS + 1, settings.rounds, needed)
-        watcher = chaos.Watcher(planned, rig.journals, rig.kill_device)
+        watcher = chaos.Watcher(planned, rig.journals, rig.kill_device, rig.start_device, rig.kill_aggregator)
         for name in rig.names:
             if name != late:
                 rig.start_device(name)
-        process = rig.start_aggregator()
         watcher.start()
         try:
-            return self._rows(rig, records(process), late, planned)
+            return self._rows(rig, rig.facts(), late, planned)
         finally:
             watcher.stop()
 
@@ -202,6 +206,7 @@ class Demo:
         """Turn what the aggregator prints into rows: the tails of a round measure the model of the round before."""
         rows: list[RoundRow] = []
         aborted: list[Abort] = []
+        included: list[str] = []
         waiting: list[RoundRow] = []  # rows whose model was not measured yet: the last one is this round's
 
         def add(row: RoundRow, figures: Evaluation) -> None:
@@ -212,11 +217,14 @@ class Demo:
             if fact["event"] == "aborted":
                 aborted.append(Abort(attempt=fact["attempt"], reason=fact["reason"], detail=fact["detail"]))
             elif fact["event"] == "figures" and fact["purpose"] in ("train", "evaluate"):
+                self._exact(fact, included)
                 last = waiting.pop() if fact["purpose"] == "train" else None
                 for row in waiting:
                     add(row, evaluation.of_sums(self.task.kind, fact["figures"]))
                 waiting = [] if last is None else [last]
             elif fact["event"] == "round":
+                included = fact["included"]
+                self._came_back(fact["round"], planned, included)
                 if fact["purpose"] == "train":
                     waiting.append(self._row(fact, tuple(aborted)))
                 aborted = []
@@ -228,6 +236,25 @@ class Demo:
         if len(rows) < self.settings.rounds:
             raise AccordError(f"the aggregator ended after {len(rows)} rounds: look at {rig.folder / 'aggregator.log'}")
         return rows
+
+    def _exact(self, fact: dict[str, Any], included: list[str]) -> None:
+        """Compare the test rows that were counted inside the masked vectors with those of the devices in the sum.
+
+        Raises:
+            AccordError: the sum is wrong: a mask was left in it.
+        """
+        held = {device.device: len(device.y_test) for device in self.partition.devices}
+        counted, there = round(fact["figures"]["count"][0]), sum(held[name] for name in included)
+        if counted != there:
+            raise AccordError(f"round {fact['round']}: {counted} rows were counted where {there} are: a wrong sum")
+        self.exact += 1
+
+    def _came_back(self, number: int, planned: chaos.Schedule, included: list[str]) -> None:
+        if planned.server is None or planned.server[0] != number:
+            return
+        device = planned.server[1].device
+        back = f", and {device} between masked and unmask" if device in included else ""
+        self._audience.say(f"killed: the aggregator in the middle of a round{back}; back in the same round")
 
     def _revive(self, rig: Rig, number: int, planned: chaos.Schedule) -> None:
         dead = rig.dead()
@@ -241,7 +268,9 @@ class Demo:
 
     def _row(self, fact: dict[str, Any], aborted: tuple[Abort, ...]) -> RoundRow:
         devices = max(1, fact["devices"])
-        carried = {name: max(0, value) / devices for name, value in fact["bytes"].items()}
+        # A round through which the aggregator was restarted has no measurement from its beginning.
+        measured = fact["bytes"] or dict.fromkeys(FIGURES, math.nan)
+        carried = {name: value if math.isnan(value) else max(0, value) / devices for name, value in measured.items()}
         return RoundRow(
             round=fact["round"] - STATISTICS,
             attempt=fact["attempt"],
@@ -251,8 +280,8 @@ class Demo:
             recovered=len(fact["recovered"]),
             payload_bytes_up=carried["payload_up"],
             payload_bytes_down=carried["payload_down"],
-            control_bytes_up=max(0.0, carried["bytes_up"] - carried["payload_up"]),
-            control_bytes_down=max(0.0, carried["bytes_down"] - carried["payload_down"]),
+            control_bytes_up=_rest(carried["bytes_up"], carried["payload_up"]),
+            control_bytes_down=_rest(carried["bytes_down"], carried["payload_down"]),
             seconds=fact["seconds"],
             aborted=aborted,
         )
@@ -284,6 +313,10 @@ class Demo:
             fedavg=fedavg,
             centralized=centralized,
         )
+
+
+def _rest(everything: float, payload: float) -> float:
+    return everything if math.isnan(everything) else max(0.0, everything - payload)
 
 
 def _newest(rig: Rig) -> bytes:

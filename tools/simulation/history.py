@@ -51,7 +51,7 @@ class RoundRow:
         payload_bytes_up: update bytes that a device sent, mean over devices, this attempt.
         payload_bytes_down: model bytes that a device fetched, the same.
         control_bytes_up: all other bytes that a device sent over the link, the same.
-        control_bytes_down: all other bytes that a device received, the same.
+        control_bytes_down: all other bytes that a device received, the same. NaN where nobody measured them.
         seconds: from the first announcement of the round to its end, with attempts that were aborted.
         cohorts: secure sums that the round was made of.
         aborted: attempts that ended without a sum, in order.
@@ -77,11 +77,11 @@ class RoundRow:
     def __post_init__(self) -> None:
         if self.round < 1 or self.attempt < 1:
             raise UsageError(f"round {self.round}, attempt {self.attempt}: both are counted from 1")
-        numbers = (
-            self.participants, self.dropouts, self.recovered, self.cohorts, self.seconds,
+        numbers = (self.participants, self.dropouts, self.recovered, self.cohorts, self.seconds)
+        carried = (
             self.payload_bytes_up, self.payload_bytes_down, self.control_bytes_up, self.control_bytes_down,
         )  # fmt: skip
-        if not all(math.isfinite(n) and n >= 0 for n in numbers):
+        if not all(math.isfinite(n) and n >= 0 for n in numbers) or any(n < 0 or math.isinf(n) for n in carried):
             raise UsageError(f"round {self.round}: counts, bytes and seconds are 0 or more, not {numbers}")
         if self.recovered > self.dropouts:
             raise UsageError(f"round {self.round}: {self.recovered} of {self.dropouts} dropouts can't be recovered")
@@ -236,6 +236,8 @@ class History:
         }
 
 
-def _bytes(mean: float) -> int | float:
-    """Return a mean number of bytes, to the tenth where it is no whole number."""
+def _bytes(mean: float) -> int | float | None:
+    """Return a mean number of bytes, to the tenth where it is no whole number; None where nobody measured it."""
+    if math.isnan(mean):
+        return None
     return int(mean) if mean == int(mean) else round(mean, 1)

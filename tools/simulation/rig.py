@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -76,6 +76,7 @@ class Rig:
         self._devices: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._restarts = 0
         threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
         self._environment = os.environ | threads | {"PYTHONUNBUFFERED": "1"}
 
@@ -154,7 +155,7 @@ momentum = {settings.momentum}
 [windows]
 """ + "".join(f"{name} = {seconds}\n" for name, seconds in settings.windows.items())
         write_atomic(self.folder / "aggregator.toml", text.encode())
-        log = (self.folder / "aggregator.log").open("wb")
+        log = (self.folder / "aggregator.log").open("ab")
         self._aggregator = subprocess.Popen(  # noqa: S603 - our own program
             [
                 sys.executable,
@@ -173,6 +174,27 @@ momentum = {settings.momentum}
         )
         log.close()
         return self._aggregator
+
+    def kill_aggregator(self) -> None:
+        """Kill the aggregator's process with SIGKILL; `facts` starts it again."""
+        with self._lock:
+            if self._aggregator is not None and not self._closed:
+                self._restarts += 1
+                self._aggregator.kill()
+
+    def facts(self) -> Iterator[dict[str, Any]]:
+        """Yield each JSON line that the aggregator prints, until it ends by itself; killed, it is started again.
+
+        Raises:
+            AccordError: a line is not JSON.
+        """
+        killed = 0
+        while True:
+            yield from records(self.start_aggregator())
+            with self._lock:
+                if self._closed or self._restarts == killed:
+                    return
+                killed = self._restarts
 
     def start_device(self, name: str) -> None:
         """Start one device's process."""
@@ -262,4 +284,6 @@ def records(process: subprocess.Popen[bytes]) -> Any:
         try:
             yield json.loads(line)
         except ValueError as error:
+            if process.poll() is not None and not line.endswith(b"\n"):
+                return  # killed in the middle of a line
             raise AccordError(f"the aggregator printed {line[:200]!r}") from error
