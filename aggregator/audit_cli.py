@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections import deque
@@ -113,23 +114,20 @@ def _tail(arguments: argparse.Namespace) -> int:
     if arguments.n < 0:
         raise UsageError("-n is 0 or more")
     files = AuditFiles(arguments.state)
-    end, index = 0, 0
-    last: deque[Frame] = deque(maxlen=arguments.n)
-    for frame in files.entries():
-        end, index = frame.end, frame.index + 1
-        last.append(frame)
+    frames = list(deque(files.settled(), maxlen=max(1, arguments.n)))
+    end, index = (frames[-1].end, frames[-1].index + 1) if frames else (0, 0)
     try:
-        for frame in last:
+        for frame in frames if arguments.n else ():
             _print_entry(frame, as_json=arguments.json)
         while arguments.f:
-            for frame in files.entries(start=end, index=index):
+            for frame in files.settled(start=end, index=index):
                 end, index = frame.end, frame.index + 1
                 _print_entry(frame, as_json=arguments.json)
             time.sleep(POLL)
     except KeyboardInterrupt:
         pass  # how one leaves -f
     except BrokenPipeError:
-        sys.stdout = None  # the reader has had enough; nothing is left to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has had enough
     return 0
 
 

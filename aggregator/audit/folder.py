@@ -50,6 +50,10 @@ class AuditFiles:
         """Read the entries from an offset on (see `record_file.frames`)."""
         return frames(self.entries_path, start=start, index=index)
 
+    def settled(self, *, start: int = 0, index: int = 0) -> Iterator[Frame]:
+        """Read the same, without a record at the end that is being written just now."""
+        return (frame for frame in self.entries(start=start, index=index) if frame.whole)
+
     def roles(self) -> list[bytes]:
         """Return the roles documents that were kept, newest first."""
         folder = self.path / "roles"

@@ -26,19 +26,23 @@ LARGEST = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One record as it lies there: `end` is the offset behind it, `fits` whether its hash is that of its bytes."""
+    """One record as it lies there.
+
+    `end` is the offset behind it, `fits` whether its hash is that of its bytes, `whole` whether it is all there.
+    """
 
     index: int
     end: int
     leaf: bytes
     fits: bool
+    whole: bool = True
     data: bytes = field(repr=False)
 
 
 def frames(path: Path, *, start: int = 0, index: int = 0) -> Iterator[Frame]:
     """Read the records of a file, which another process may be appending to.
 
-    Ends before a record that is not whole; gives one that is damaged as such, and ends there if its size is damaged.
+    A record that is damaged is given as such. The reading ends behind one that is not whole, or whose size is damaged.
 
     Args:
         path: the file.
@@ -60,13 +64,21 @@ def _framed(file: BinaryIO, at: int, index: int) -> Iterator[Frame]:
     while len(header := file.read(HEADER)) == HEADER:
         size, leaf = int.from_bytes(header[:4], "big"), header[4:]
         data = file.read(size) if size <= LARGEST else b""
-        if size <= LARGEST and len(data) < size:
-            return
         at += HEADER + len(data)
-        yield Frame(index=index, end=at, leaf=leaf, fits=merkle.leaf_hash(data) == leaf, data=data)
-        if size > LARGEST:
+        whole = len(data) == size or size > LARGEST
+        yield Frame(
+            index=index,
+            end=at,
+            leaf=leaf,
+            fits=len(data) == size and merkle.leaf_hash(data) == leaf,
+            whole=whole,
+            data=data,
+        )
+        if len(data) < size:
             return
         index += 1
+    if header:
+        yield Frame(index=index, end=at + len(header), leaf=b"", fits=False, whole=False, data=header)
 
 
 def flush_folder(path: Path) -> None:

@@ -145,10 +145,16 @@ class _Recomputing:
             progress(frame.end)
             left = self._compared(left)
         if left:
-            size, here = left[0].size, self.tree.size
-            raise _WrongError(
-                here, f"entry {here} is missing or cut short: {left[0].where} is of {size} entries, and {here} are here"
-            )
+            self._short(left[0])
+
+    def _short(self, signed: _Signed) -> None:
+        """Raise for a log that ends before a checkpoint: what lies behind the last one that fits is in question."""
+        here, which = self.tree.size, _which(self.good, self.tree.size)
+        doubt = f"{which} is not what was signed, or " if here > self.good else ""
+        raise _WrongError(
+            self.good,
+            f"{doubt}entry {here} is missing: {signed.where} is of {signed.size} entries, and {here} are here",
+        )
 
     def _compared(self, left: Sequence[_Signed]) -> Sequence[_Signed]:
         """Compare the tree with the checkpoints of its size and return those that are larger."""
@@ -161,9 +167,13 @@ class _Recomputing:
 
 def _span(first: int, end: int, where: str) -> str:
     """Return the sentence for a root that differs: the entries since the last one that did not are in question."""
-    which = f"entry {first}" if end == first + 1 else f"one of the entries {first} to {end - 1}"
-    if end == 0:
-        which = "the empty log"
     return (
-        f"{which} is not what was signed: {where} of {end} entries has another root (edited, moved, left out or added)"
+        f"{_which(first, end)} is not what was signed: {where} of {end} entries has another root "
+        "(edited, moved, left out or added)"
     )
+
+
+def _which(first: int, end: int) -> str:
+    if end <= first:
+        return "the empty log"
+    return f"entry {first}" if end == first + 1 else f"one of the entries {first} to {end - 1}"
