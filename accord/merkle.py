@@ -2,7 +2,7 @@
 
 A tree knows the hash of every complete subtree, so that a leaf is added without hashing the others again. What a device
 needs is the two functions `check_inclusion` and `check_consistency`, which need no tree. Holds no log.
-See docs/protocol.md, section 13.
+See docs/protocol.md, section 16.
 """
 
 import hashlib

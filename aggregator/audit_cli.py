@@ -280,7 +280,7 @@ def _root(path: Path) -> bytes:
 @contextmanager
 def _bar(what: str, files: AuditFiles, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Show how far a long log has been read, on a terminal's standard error."""
-    size = files.entries_path.stat().st_size
+    size = files.size
     console = Console(stderr=True)
     if quiet or size < LONG or not console.is_terminal:
         yield lambda _offset: None

@@ -1,7 +1,7 @@
 """What one line of the audit log says: that something happened, when, and the digest of what it is about.
 
 An entry holds no document and names nobody who took part in a round: a participation is a salted commitment.
-See docs/protocol.md, section 13.
+See docs/protocol.md, section 16.
 """
 
 import dataclasses

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from accord.errors import CodecError
-from accord.files import FileError, make_folder, read_limited, write_atomic
+from accord.files import DISK, Disk, FileError, SystemFiles
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Checkpoint, Roles, opened
+from aggregator.audit.folder_lock import FolderLock
 from aggregator.audit.log import AuditError
 from aggregator.audit.record_file import Frame, RecordFile, frames
 
@@ -26,29 +27,34 @@ class AuditFiles:
 
     Args:
         state: the aggregator's state folder.
+        disk: where it lies.
 
     Raises:
         AuditError: there is no log in it.
     """
 
-    def __init__(self, state: Path) -> None:
-        self.path = state / FOLDER
-        if not self.entries_path.is_file():
+    def __init__(self, state: Path, disk: Disk = DISK) -> None:
+        self.path, self._disk = state / FOLDER, disk
+        if not disk.exists(self._entries):
             raise AuditError(f"{self.path} holds no audit log: give the aggregator's state folder with --state")
 
     @property
-    def entries_path(self) -> Path:
-        """The file of entries."""
+    def _entries(self) -> Path:
         return self.path / "entries"
+
+    @property
+    def size(self) -> int:
+        """The bytes of the entries."""
+        return self._disk.size(self._entries)
 
     def checkpoints(self) -> list[Frame]:
         """Return the signed checkpoints as they lie there."""
         path = self.path / "checkpoints"
-        return list(frames(path)) if path.is_file() else []
+        return list(frames(path, disk=self._disk)) if self._disk.exists(path) else []
 
     def entries(self, *, start: int = 0, index: int = 0) -> Iterator[Frame]:
         """Read the entries from an offset on (see `record_file.frames`)."""
-        return frames(self.entries_path, start=start, index=index)
+        return frames(self._entries, start=start, index=index, disk=self._disk)
 
     def settled(self, *, start: int = 0, index: int = 0) -> Iterator[Frame]:
         """Read the same, without a record at the end that is being written just now."""
@@ -57,8 +63,8 @@ class AuditFiles:
     def roles(self) -> list[bytes]:
         """Return the roles documents that were kept, newest first."""
         folder = self.path / "roles"
-        found = [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
-        return [read_limited(path, LARGEST) for path in sorted(found, key=lambda path: -int(path.name))]
+        versions = sorted((int(name) for name in self._disk.names(folder) if name.isdigit()), reverse=True)
+        return [self._disk.read_limited(folder / str(version), LARGEST) for version in versions]
 
 
 class AuditFolder:
@@ -66,23 +72,26 @@ class AuditFolder:
 
     Args:
         state: the aggregator's state folder.
+        disk: where it lies.
 
     Raises:
         FileError: another process writes it, or an entry that was signed is damaged or missing.
     """
 
-    def __init__(self, state: Path) -> None:
-        self.path = make_folder(state / FOLDER)
-        self._checkpoints = RecordFile(self.path / "checkpoints")
+    def __init__(self, state: Path, disk: Disk = DISK) -> None:
+        self.path, self._disk = disk.make_folder(state / FOLDER), disk
+        # A disk in memory has one process.
+        self._lock = FolderLock(self.path) if isinstance(disk.system, SystemFiles) else None
         try:
-            signed = [frame.data for frame in self._checkpoints.read(0, len(self._checkpoints))]
-            try:
-                kept = opened(Envelope.decode(signed[-1]), Checkpoint).size if signed else 0
-            except CodecError as error:
-                raise FileError(f"{self._checkpoints.path} ends with no checkpoint: bring back a copy") from error
-            self._entries = RecordFile(self.path / "entries", kept)
+            self._checkpoints = RecordFile(self.path / "checkpoints", disk=disk)
+            signed = list(self.checkpoints())
+            kept = opened(Envelope.decode(signed[-1]), Checkpoint).size if signed else 0
+            self._entries = RecordFile(self.path / "entries", kept, disk)
+        except CodecError as error:
+            self.close()
+            raise FileError(f"{self.path / 'checkpoints'} ends with no checkpoint: bring back a copy") from error
         except FileError:
-            self._checkpoints.close()
+            self.close()
             raise
         self.cut = self._entries.cut + self._checkpoints.cut
         """Bytes of a torn end that were cut off; no entry among them was ever signed."""
@@ -95,7 +104,7 @@ class AuditFolder:
         """Read the entries `start` to `end` (not included)."""
         for frame in self._entries.read(start, len(self._entries) if end is None else end):
             if not frame.fits:
-                raise FileError(f"{self._entries.path}: entry {frame.index} has been damaged: bring back a copy")
+                raise FileError(f"{self.path / 'entries'}: entry {frame.index} has been damaged: bring back a copy")
             yield frame.data
 
     def keep(self, _size: int, checkpoint: bytes) -> None:
@@ -109,11 +118,11 @@ class AuditFolder:
     def keep_roles(self, roles: bytes) -> None:
         """Keep a signed roles document beside the log: proofs carry it, and `accord audit verify` looks at it."""
         version = opened(Envelope.decode(roles), Roles).version
-        path = make_folder(self.path / "roles") / str(version)
-        if not path.exists():
-            write_atomic(path, roles)
+        path = self._disk.make_folder(self.path / "roles") / str(version)
+        if not self._disk.exists(path):
+            self._disk.write_atomic(path, roles)
 
     def close(self) -> None:
-        """Let go of the files."""
-        self._entries.close()
-        self._checkpoints.close()
+        """Let another process write."""
+        if self._lock is not None:
+            self._lock.close()

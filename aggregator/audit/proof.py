@@ -1,6 +1,6 @@
 """A proof that stands alone: entries, why they are in the log, who signed it, and who says whose signature counts.
 
-Whoever holds the fleet root's public key checks it without the log. See docs/protocol.md, section 13.
+Whoever holds the fleet root's public key checks it without the log. See docs/protocol.md, section 16.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Recomputes a whole audit log and says whether it is the one that was signed; names the first entry that is not.
 
-Needs no key but those that the roles documents name. See docs/protocol.md, section 13.
+Needs no key but those that the roles documents name. See docs/protocol.md, section 16.
 """
 
 from collections import Counter

@@ -61,8 +61,7 @@ class Audited:
         self.close()
         plain = self.state / "audit" / "plain"
         plain.unlink(missing_ok=True)
-        with RecordFile(plain) as file:
-            file.append(leaves)
+        RecordFile(plain).append(leaves)
         data = bytearray(plain.read_bytes())
         at = 0
         for number, leaf in enumerate(leaves):

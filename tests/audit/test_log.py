@@ -8,16 +8,19 @@ from audited_state import Audited, entry
 from accord import merkle, prg
 from accord.entropy import SeededEntropy
 from accord.errors import CodecError, LocalProtocolError, Refusal
-from accord.files import FileError
+from accord.files import Disk, FileError
+from accord.files.crash_points import crash_points
 from accord.plan import Fixed, Plan, Task, Training
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, Checkpoint, Release, opened
+from accord.wire.messages import TAG_OF, Checkpoint, Release, Roles, opened
 from aggregator.audit import entries
 from aggregator.audit.entries import AuditEntry
 from aggregator.audit.folder import AuditFiles, AuditFolder
 from aggregator.audit.log import AuditError, AuditLog
 from aggregator.audit.salts import Salts
+from aggregator.audit.verification import verify
+from aggregator.enrolment import new_fleet
 
 
 def head(checkpoint: bytes, key: bytes) -> Checkpoint:
@@ -99,6 +102,38 @@ def test_a_power_cut_at_any_byte_never_loses_what_was_signed(audited: Audited) -
     audited.entries_path.write_bytes(whole[: ends[3] - 1])
     with pytest.raises(FileError, match="record 3 of 4 is damaged or missing: bring back a newer copy"):
         audited.log()
+
+
+def test_wherever_the_power_goes_the_log_continues_every_checkpoint_that_it_gave_out() -> None:
+    fleet, state = new_fleet("t", SeededEntropy(1), 5_000), Path("/state")
+    given_out: list[bytes] = []
+
+    def run(disk: Disk) -> None:
+        given_out.clear()
+        folder = AuditFolder(state, disk)
+        folder.keep_roles(fleet.roles())
+        log = AuditLog(folder, key=fleet.aggregator, tenant="t")
+        for number in range(3):
+            given_out.append(log.checkpoint())
+            log.append(entry(3 * number), entry(3 * number + 1))
+            log.append(entry(3 * number + 2))
+        given_out.append(log.checkpoint())
+
+    points = 0
+    for point, how, disk in crash_points(run, lambda disk: disk.make_folder(state)):
+        points = point
+        log = AuditLog(AuditFolder(state, disk), key=fleet.aggregator, tenant="t")
+        for data in given_out:
+            old = head(data, fleet.aggregator.public)
+            new = head(log.checkpoint(), fleet.aggregator.public)
+            merkle.check_consistency(old.size, old.root, new.size, new.root, log.consistency(old.size, new.size))
+        assert log.read(0, 99) == [entry(number) for number in range(log.size)], (point, how)
+        log.append(entry(log.size))
+        log.checkpoint()
+        files = AuditFiles(state, disk)
+        roles = [opened(Envelope.decode(fleet.roles()), Roles)]
+        assert verify(files.entries(), files.checkpoints(), roles).finding is None
+    assert points > 30
 
 
 def test_a_checkpoint_that_was_being_written_is_written_again(audited: Audited) -> None:
