@@ -171,7 +171,7 @@ def _told(report: Report, *, as_json: bool, rooted: bool) -> int:
         print("  " + (", ".join(f"{count} {kind}" for kind, count in report.kinds.items()) or "empty"))
         print(f"  root {report.root.hex()}")
         if report.signed < report.entries:
-            print(f"  the last {report.entries - report.signed} are not signed yet")
+            print(f"  not signed yet: {report.entries - report.signed}")
         if not rooted:
             print("  the roles documents were taken on trust: give the fleet root's public key with --root")
     return 0 if finding is None else 1
