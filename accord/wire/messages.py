@@ -14,9 +14,7 @@ from accord.wire.chunks import Get, Have, Manifest
 from accord.wire.envelope import Envelope
 from accord.wire.versions import Measurement, Promotion, Version
 
-KEY = Octets(32)
-DIGEST = Octets(32)
-SIGNATURE = Octets(64)
+KEY = DIGEST = Octets(32)
 BITMAP = Octets(1, 32)
 """One bit per roster position, least significant bit first; bits behind the last position are zero."""
 VERSION = Int(0, 2**32)
@@ -162,7 +160,7 @@ class Member(Record):
 
     device: str = field(Name())
     join: bytes = field(Octets(1, 1_024))
-    signature: bytes = field(SIGNATURE)
+    signature: bytes = field(Octets(64))
 
 
 @dataclass(frozen=True, kw_only=True)
