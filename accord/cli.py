@@ -92,6 +92,12 @@ COMMANDS: tuple[Command, ...] = (
         sentence="Show a job's rounds as they ended.",
     ),
     Command(
+        name="audit",
+        module="aggregator.audit_cli",
+        extra="aggregator",
+        sentence="Read, verify and prove the audit log.",
+    ),
+    Command(
         name="device",
         module="edge_sdk.cli",
         extra="onnx",

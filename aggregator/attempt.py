@@ -115,7 +115,7 @@ class Attempt:
         """Offer the plan to a device that holds the right version, or ask it to wait.
 
         Raises:
-            Refusal: its certificate does not hold.
+            Refusal: its certificate does not hold, or `LogBehind`, it saw a longer audit log than the plan's.
             CodecError: the letter is not a check-in.
             SignatureError: it is not the device's.
         """
@@ -129,10 +129,13 @@ class Attempt:
         full = len(self.offered) >= self._invitation.devices and device not in self.offered
         if not self._joining or full:
             return self._later(device, message.nonce, "this attempt is full")
+        invitation = self._invitation
+        proof = invitation.prove(message.log_size)
+        offer = Offer(
+            nonce=message.nonce, now=clock, plan=invitation.data, revocations=invitation.revocations, consistency=proof
+        )
         self.offered[device] = certificate
         self._gone.pop(device, None)
-        invitation = self._invitation
-        offer = Offer(nonce=message.nonce, now=clock, plan=invitation.data, revocations=invitation.revocations)
         return (Send(device=device, data=self._desk.sealed(offer, device)),)
 
     def letter(self, letter: Envelope, online: set[str], now: float) -> tuple[Effect, ...]:

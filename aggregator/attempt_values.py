@@ -1,11 +1,24 @@
 """What an attempt is made of, and what it keeps of each of its cohorts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from accord.errors import Refusal
 from accord.plan import Plan
 from accord.update.pipeline import Total
 from aggregator import round as engine
 from aggregator.round_values import Failed, Opened
+
+
+def from_empty(old_size: int) -> tuple[bytes, ...]:
+    """Return the proof that the audit log of no entries begins with the one that a device saw last.
+
+    Raises:
+        Refusal: `LogBehind`, the device saw entries.
+    """
+    if old_size:
+        raise Refusal("LogBehind", f"a log of {old_size} entries has been seen; this one has 0")
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +31,7 @@ class Invitation:
     devices: int  # at most
     cohorts: int
     barred: frozenset[str]  # devices that dealt wrong shares in an attempt before
+    prove: Callable[[int], tuple[bytes, ...]] = from_empty  # size seen -> proof up to the plan's checkpoint, or Refusal
 
 
 @dataclass

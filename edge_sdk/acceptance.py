@@ -1,6 +1,8 @@
 """Which plans a device accepts: the rules that need no keys of the attempt. Each refusal has a name."""
 
-from accord import prg
+from collections.abc import Sequence
+
+from accord import merkle, prg
 from accord.errors import Refusal
 from accord.plan import Plan
 from accord.secagg import unmasked
@@ -19,7 +21,7 @@ def check(  # noqa: C901 - one rule after another
     limits: Limits,
     ledger: Ledger,
     roles: Roles,
-    known_checkpoint: bytes,
+    consistency: Sequence[bytes],
 ) -> None:
     """Refuse a plan that is not the opening's, is too late, or is below this device's own limits.
 
@@ -31,10 +33,10 @@ def check(  # noqa: C901 - one rule after another
         limits: what we refuse whatever a plan says.
         ledger: how far we have gone.
         roles: the verified roles document.
-        known_checkpoint: the signed checkpoint that was verified last, or nothing.
+        consistency: the proof that the plan's audit checkpoint continues the ledger's.
 
     Raises:
-        Refusal: named after the rule.
+        Refusal: named after the rule; `LogForked` and `NoConsistencyProof` are about the audit log.
         SignatureError: the audit checkpoint in the plan is not the aggregator's.
     """
     theirs = (plan.tenant, plan.job, plan.round, plan.attempt, plan.base_version)
@@ -58,10 +60,26 @@ def check(  # noqa: C901 - one rule after another
         raise Refusal("TooManyAttempts", f"attempt {plan.attempt} is more than {limits.max_attempts}")
     if plan.training.epochs > limits.max_epochs:
         raise Refusal("TooMuchWork", f"{plan.training.epochs} epochs are more than {limits.max_epochs}")
-    if plan.checkpoint != known_checkpoint:
-        checkpoint = Envelope.decode(plan.checkpoint)
-        checkpoint.check(roles.aggregator)
-        opened(checkpoint, Checkpoint)
+    if plan.checkpoint != ledger.checkpoint:
+        _continued(plan.checkpoint, ledger.checkpoint, consistency, identity.tenant, roles)
+
+
+def log_head(checkpoint: bytes) -> Checkpoint:
+    """Return the head of the audit log that a ledger holds; that of the empty log, which begins every log, if none."""
+    if not checkpoint:
+        return Checkpoint(size=0, root=merkle.EMPTY_ROOT)
+    return opened(Envelope.decode(checkpoint), Checkpoint)
+
+
+def _continued(shown: bytes, seen: bytes, proof: Sequence[bytes], tenant: str, roles: Roles) -> None:
+    """Refuse a checkpoint that is not the tenant's, or whose log does not begin with the one that was seen."""
+    letter = Envelope.decode(shown)
+    letter.check(roles.aggregator)
+    if letter.recipient != tenant:
+        raise Refusal("ForeignPlan", f"the plan's audit checkpoint is of {letter.recipient}, not {tenant}")
+    new, old = opened(letter, Checkpoint), log_head(seen)
+    grown = proof if old.size < new.size else ()
+    merkle.check_consistency(old.size, old.root, new.size, new.root, grown)
 
 
 def authority(plan: Plan, offer: Offer, roles: Roles, ledger: Ledger, known: Authority | None) -> Authority:

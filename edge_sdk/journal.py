@@ -17,7 +17,7 @@ _COUNT = Int(0, 2**32)
 class LedgerRecord(Record):
     """The ledger's form on disk."""
 
-    LIMIT: ClassVar[int] = 256
+    LIMIT: ClassVar[int] = 8_192
 
     round: int = field(_COUNT)
     attempt: int = field(_COUNT)
@@ -26,6 +26,7 @@ class LedgerRecord(Record):
     revocations_version: int = field(_COUNT)
     closed_round: int = field(_COUNT)
     transcript: bytes = field(Octets(32))
+    checkpoint: bytes = field(Octets(0, 4_096))
 
 
 class DiskRecords:

@@ -96,7 +96,6 @@ class Session:
         self._roles = trusted_roles(identity.roles, identity.root, identity.tenant, now=now, seen=ledger.roles_version)
         self._attempt: Attempt | None = None
         self._authority: Authority | None = None
-        self._checkpoint = b""
 
     def check_aggregator(self, letter: Envelope) -> None:
         """Check that `letter` is the aggregator's and meant for this device.
@@ -294,6 +293,7 @@ class Session:
             params_digest=opening.params_digest,
             roles_version=self._roles.version,
             certificate=self.identity.certificate,
+            log_size=acceptance.log_head(self.ledger.checkpoint).size,
         )
         return self._sealed(message, NO_CONTEXT)
 
@@ -323,9 +323,8 @@ class Session:
             limits=self.limits,
             ledger=self.ledger,
             roles=self._roles,
-            known_checkpoint=self._checkpoint,
+            consistency=offer.consistency,
         )
-        self._checkpoint = plan.checkpoint
         Form(plan, self._layout)
         authority = acceptance.authority(plan, offer, self._roles, self.ledger, self._authority)
         self._authority = authority
@@ -346,6 +345,7 @@ class Session:
             participations=self.ledger.participations + 1,
             roles_version=self._roles.version,
             revocations_version=authority.revocations.version,
+            checkpoint=plan.checkpoint,
         )
         joined = Joined(seed=attempt.seed, opening=attempt.opening_letter, offer=letter.encode())
         return (

@@ -92,6 +92,7 @@ class Ledger:
     revocations_version: int = 0
     closed_round: int = 0
     transcript: bytes = bytes(32)
+    checkpoint: bytes = b""  # the signed head of the audit log that this device acted on last
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from accord.files.port import FileSystem, Space
 PRIVATE = 0o600
 """Permission bits of a file that is ours alone."""
 _TEMPORARY = ".tmp"
+_PIECE = 1 << 20  # bytes that a stream reads at once
 _ADVICE = {
     errno.ENOSPC: ("DiskFull", "free some space (`df -h` shows where) and start again"),
     errno.EDQUOT: ("DiskFull", "the quota is used up: free some space or ask for more"),
@@ -105,6 +106,16 @@ class Disk:
                     self._cut(path, before)
                 raise
 
+    def cut(self, path: Path, size: int) -> None:
+        """Shorten a file to its first `size` bytes. These and the file's name are durable then, whoever wrote them.
+
+        Raises:
+            FileError: it is missing, or the disk is read-only or not ours.
+        """
+        with _named(path, "written"):
+            self._cut(path, size)
+            self._sync_folder(path.parent)
+
     def remove(self, path: Path) -> bool:
         """Take a file away for good; return whether it was there.
 
@@ -180,6 +191,21 @@ class Disk:
         if len(data) != size:
             raise FileError(f"{path} holds {len(data)} bytes, not {size}")
         return data
+
+    def stream(self, path: Path, start: int = 0) -> Iterator[bytes]:
+        """Yield the bytes of a file of any size from offset `start` on, in pieces of at most 1 MiB.
+
+        Raises:
+            FileError: it is missing or not ours to read.
+        """
+        with _named(path, "read"):
+            handle = self.system.open(path, os.O_RDONLY, 0)
+            try:
+                self.system.seek(handle, start)
+                while piece := self.system.read(handle, _PIECE):
+                    yield piece
+            finally:
+                self.system.close(handle)
 
     def exists(self, path: Path) -> bool:
         """Return whether a file or folder is there."""

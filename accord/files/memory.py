@@ -137,6 +137,11 @@ class MemoryFiles:
         opened.at += len(data)
         return data
 
+    def seek(self, handle: int, offset: int) -> None:
+        """Seek."""
+        self._alive()
+        self._handles[handle].at = offset
+
     def write(self, handle: int, data: memoryview) -> int:
         """Write what fits: short writes happen, as on a real disk."""
         self._change("write")

@@ -41,6 +41,10 @@ class FileSystem(Protocol):
         """Return up to `size` bytes from where the handle stands; none at the end."""
         ...
 
+    def seek(self, handle: int, offset: int) -> None:
+        """Let the next read of an open file begin at `offset` bytes."""
+        ...
+
     def write(self, handle: int, data: memoryview) -> int:
         """Write a part of `data`, at least a byte, and return how many."""
         ...

@@ -31,6 +31,10 @@ class SystemFiles:
         """Read."""
         return os.read(handle, size)
 
+    def seek(self, handle: int, offset: int) -> None:
+        """Seek."""
+        os.lseek(handle, offset, os.SEEK_SET)
+
     def write(self, handle: int, data: memoryview) -> int:
         """Write, and count."""
         count = os.write(handle, data)

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from accord.errors import CodecError
+from accord.merkle import LARGEST_PROOF
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, RecordType, Text, field
 from accord.wire.chunks import Get, Have, Manifest
 from accord.wire.envelope import Envelope
 from accord.wire.versions import Measurement, Promotion, Version
 
-KEY = Octets(32)
-DIGEST = Octets(32)
-SIGNATURE = Octets(64)
+KEY = DIGEST = Octets(32)
 BITMAP = Octets(1, 32)
 """One bit per roster position, least significant bit first; bits behind the last position are zero."""
 VERSION = Int(0, 2**32)
 SECONDS = Int(0, 2**48)
 SIZE = Int(0, 2**31)
 MEMBERS = 255
+LOG_SIZE = Int(0, 2**53)
 SEALED_SHARES = 64 + 16
 SHARE_HASHES = 32
 
@@ -69,7 +69,7 @@ class Revocations(Record):
 class Checkpoint(Record):
     """Signed by the aggregator: the head of its audit log (RFC 6962, section 2.1)."""
 
-    size: int = field(Int(0, 2**53))
+    size: int = field(LOG_SIZE)
     root: bytes = field(DIGEST)
 
 
@@ -119,6 +119,7 @@ class CheckIn(Record):
     params_digest: bytes = field(DIGEST)
     roles_version: int = field(VERSION)
     certificate: bytes = field(Octets(1, 512))
+    log_size: int = field(LOG_SIZE)  # of the audit checkpoint that this device acted on last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +138,7 @@ class Offer(Record):
     now: int = field(SECONDS)
     plan: bytes = field(Octets(1, 60_000))
     revocations: bytes = field(Octets(1, 1 << 20))
+    consistency: tuple[bytes, ...] = field(Many(DIGEST, 0, LARGEST_PROOF))  # from `log_size` to the plan's checkpoint
 
     LIMIT: ClassVar[int] = 1 << 21
 
@@ -158,7 +160,7 @@ class Member(Record):
 
     device: str = field(Name())
     join: bytes = field(Octets(1, 1_024))
-    signature: bytes = field(SIGNATURE)
+    signature: bytes = field(Octets(64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,9 +265,9 @@ TAGS: dict[str, type[Record]] = {
     "state/1": State,
     "beat/1": Beat,
     "opening/1": Opening,
-    "check-in/1": CheckIn,
+    "check-in/2": CheckIn,
     "later/1": Later,
-    "plan/1": Offer,
+    "plan/2": Offer,
     "join/1": Join,
     "roster/1": Roster,
     "share/1": Share,

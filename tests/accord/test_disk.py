@@ -50,6 +50,24 @@ def test_what_is_written_is_read(disk: Disk, folder: Path) -> None:
     assert disk.make_folder(folder) == folder
 
 
+def test_a_long_file_is_read_in_pieces_and_shortened(disk: Disk, folder: Path) -> None:
+    path, data = folder / "log", bytes(range(256)) * 10_000
+    disk.append(path, data)
+    pieces = list(disk.stream(path))
+    assert len(pieces) > 2
+    assert b"".join(pieces) == data
+    assert b"".join(disk.stream(path, 1_000_000)) == data[1_000_000:]
+    assert list(disk.stream(path, len(data))) == []
+    disk.cut(path, 1_000)
+    assert disk.read_limited(path, 1_000) == data[:1_000]
+    disk.append(path, b"!")
+    assert disk.read_limited(path, 1_001) == data[:1_000] + b"!"
+    with pytest.raises(FileError, match="missing can't be written"):
+        disk.cut(folder / "missing", 0)
+    with pytest.raises(FileError, match="missing can't be read"):
+        list(disk.stream(folder / "missing"))
+
+
 def test_modes_are_kept_and_private_files_demanded(disk: Disk, folder: Path) -> None:
     old = os.umask(0o077)
     try:

@@ -1,0 +1,35 @@
+"""The lock that keeps a second process from writing a folder; it goes with the process that holds it."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from accord.files import FileError
+
+
+class FolderLock:
+    """Held from when it is made until `close`.
+
+    Args:
+        path: the folder; nothing is written into it.
+
+    Raises:
+        FileError: another process holds it, or the folder can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise FileError(f"{path} can't be opened: {error.strerror}; look at its permissions") from error
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            raise FileError(f"{path} is being written by another process: stop that one first") from error
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
