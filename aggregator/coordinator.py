@@ -4,6 +4,8 @@ Sans-IO: `step(event, now, clock)` returns effects in order; `now` is monotonic 
 seconds and goes only into signed documents.
 """
 
+from collections.abc import Callable
+
 from accord import cbor, prg
 from accord.entropy import Entropy, SeededEntropy
 from accord.errors import CodecError, LocalProtocolError, Refusal, SignatureError
@@ -16,7 +18,7 @@ from accord.update.pipeline import Form
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, CheckIn, Join, Opening, Outcome, Release, Revocations, Roles, opened
 from aggregator.attempt import ROUND_MESSAGES, Attempt
-from aggregator.attempt_values import Invitation
+from aggregator.attempt_values import Invitation, from_empty
 from aggregator.coordinator_values import (
     Aborted,
     Announce,
@@ -27,6 +29,7 @@ from aggregator.coordinator_values import (
     Log,
     Model,
     Office,
+    Planned,
     Presence,
     Recall,
     Request,
@@ -52,17 +55,29 @@ class Coordinator:
         model: the version to start from.
         layout: the model's trainable tensors.
         clock: wall time in seconds, for the certificates.
+        prove: gives, for a signed checkpoint and the size of the log that a device saw last, the proof that the one
+            begins with the other, or raises Refusal; None where the log is empty.
 
     `online` holds the devices whose birth stands: an attempt does not wait for others.
     """
 
-    def __init__(self, *, office: Office, settings: Settings, model: Model, layout: Layout, clock: int) -> None:
+    def __init__(
+        self,
+        *,
+        office: Office,
+        settings: Settings,
+        model: Model,
+        layout: Layout,
+        clock: int,
+        prove: Callable[[bytes, int], tuple[bytes, ...]] | None = None,
+    ) -> None:
         self.office, self.settings, self.model = office, settings, model
         self.desk = Desk(office.key)
         self.round = 0
         self.transcript = bytes(32)
         self.online: set[str] = set()
-        self._layout = layout
+        self._layout, self._prove = layout, prove
+        self._checkpoint = office.checkpoint
         self._entropy: Entropy = SeededEntropy(0)
         self._memory = Memory()
         self._request: Request | None = None
@@ -86,12 +101,13 @@ class Coordinator:
     def step(self, event: Event, now: float, clock: int) -> tuple[Effect, ...]:
         """Take one event and return what must be done, in order; what is wrong gives `Log` and changes nothing."""
         match event:
-            case Start(request=request, online=online, seed=seed):
+            case Start(request=request, online=online, seed=seed, checkpoint=checkpoint):
                 if self._attempt is not None:
                     raise LocalProtocolError("a round is under way")
                 self._request, self._barred = request, frozenset()
                 self._entropy = SeededEntropy(seed)
                 self.online = set(online)
+                self._checkpoint = checkpoint
                 self.round += 1
                 return tuple(self._open(1, now, clock))
             case Arrived(device=device, data=data):
@@ -200,7 +216,8 @@ class Coordinator:
         return attempt.letter(letter, self.online, now)
 
     def _open(self, number: int, now: float, clock: int) -> list[Effect]:
-        request, model, office = self._asked(), self.model, self.office
+        request, model, office, checkpoint = self._asked(), self.model, self.office, self._checkpoint
+        prove = self._prove
         self._memory = Memory()
         pair = keys.new_pair(self._entropy.child("seal", number))
         plan = Plan(
@@ -213,7 +230,7 @@ class Coordinator:
             bundle_digest=model.bundle_digest,
             params_digest=model.digest,
             previous=self.transcript,
-            checkpoint=office.checkpoint,
+            checkpoint=checkpoint,
             roles_version=office.roles_version,
             revocations_digest=prg.digest(office.revocations),
             seal_key=pair.public,
@@ -237,6 +254,7 @@ class Coordinator:
                 devices=request.devices,
                 cohorts=request.cohorts,
                 barred=self._barred,
+                prove=from_empty if prove is None else lambda seen: prove(checkpoint, seen),
             ),
             form=Form(plan, self._layout),
             seal_pair=pair,
@@ -256,7 +274,7 @@ class Coordinator:
             params_digest=model.digest,
             params_size=len(model.params),
         )
-        return [Announce(topic="round", data=self.desk.sealed(opening, self.settings.job))]
+        return [Planned(plan=data), Announce(topic="round", data=self.desk.sealed(opening, self.settings.job))]
 
     def _ended(self, now: float, clock: int) -> list[Effect]:
         """Close the round or try again, once the attempt has ended."""

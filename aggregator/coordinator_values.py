@@ -61,11 +61,13 @@ class Settings:
 class Start:
     """Begin the next round with those who are online now.
 
-    `seed` is 32 bytes drawn for it alone: its seal keys and cohorts are derived from there.
+    `seed` is 32 bytes drawn for it alone: its seal keys and cohorts are derived from there. `checkpoint` is the signed
+    head of the audit log that its plans carry.
     """
 
     request: Request
     online: tuple[str, ...]
+    checkpoint: bytes = field(repr=False)
     seed: bytes = field(repr=False)
 
 
@@ -129,6 +131,13 @@ class Announce:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A plan was made; it is logged before it is offered."""
+
+    plan: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Log:
     """Something was refused and changed nothing."""
 
@@ -169,4 +178,4 @@ class Closed:
     lost_cohorts: tuple[str, ...]
 
 
-Effect = Send | Settle | Recall | Announce | Log | Aborted | Closed
+Effect = Send | Settle | Recall | Announce | Planned | Log | Aborted | Closed

@@ -13,8 +13,9 @@ from accord.link import Link
 from accord.prg import digest
 from aggregator.attendance import Attendance
 from aggregator.books import Books
+from aggregator.chronicle import Chronicle, NoChronicle
 from aggregator.coordinator import Coordinator
-from aggregator.coordinator_values import Aborted, Closed, Effect, Log, Model, Start, Tick
+from aggregator.coordinator_values import Aborted, Announce, Closed, Effect, Log, Model, Planned, Start, Tick
 from aggregator.job import Job
 from aggregator.transport import Notice, Transport
 
@@ -37,6 +38,7 @@ class JobRunner:
         clock: wall time in whole seconds.
         gather: seconds that a round waits for devices that are not online.
         told: called with a JSON-ready record of each round, abort, refusal and figure.
+        chronicle: the audit log; None writes none.
         attendance: who is there and what they have carried, shared with other jobs.
         held: whether the owner calls `transport.release` for many deliveries at once.
 
@@ -58,12 +60,14 @@ class JobRunner:
         gather: float,
         told: Told,
         attendance: Attendance | None = None,
+        chronicle: Chronicle | None = None,
         held: bool = True,
     ) -> None:
         self.job, self.coordinator, self.stopping = job, coordinator, False
         self.failure = ""
         """Why the job can't go on; empty while it can."""
         self._books, self._objects, self._entropy, self._told = books, objects, entropy, told
+        self._chronicle = NoChronicle(coordinator.office.checkpoint) if chronicle is None else chronicle
         self._monotonic, self._offset = monotonic, 0.0
         self._gather = gather
         self._opens: float | None = None
@@ -149,7 +153,8 @@ class JobRunner:
             self._opens = None
             self._began, self._before = now, self.transport.attendance.traffic()
             online = tuple(sorted(self.coordinator.online))
-            self.transport.step(Start(request=request, online=online, seed=self._entropy(32)))
+            checkpoint = self._chronicle.checkpoint()
+            self.transport.step(Start(request=request, online=online, seed=self._entropy(32), checkpoint=checkpoint))
 
     def _noticed(self, notice: Notice) -> None:
         match notice:
@@ -162,6 +167,8 @@ class JobRunner:
                     self._told({"event": "aborted", "round": notice.round, **fact})
                 if final:
                     self._gave_up(notice)
+            case Planned(plan=plan):
+                self._chronicle.planned(plan)
             case Closed():
                 self._took(notice)
 
@@ -213,6 +220,10 @@ class JobRunner:
             },
             closed,
         )
+        self._chronicle.closed(self.coordinator.settings.job, closed.round, closed.attempt, closed.included)
+        for effect in release:
+            if isinstance(effect, Announce):
+                self._chronicle.released(effect.data)
         self.transport.carry_out(*release)
 
     def _close(self, record: dict[str, Any], closed: Closed | None) -> None:

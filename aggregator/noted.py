@@ -20,6 +20,7 @@ class Started(Record):
 
     online: tuple[str, ...] = field(Many(Name(), 0, 1 << 18))
     seed: bytes = field(Octets(32))
+    checkpoint: bytes = field(Octets(1, 4_096))
 
     def __repr__(self) -> str:
         return "Started(...)"
@@ -28,8 +29,9 @@ class Started(Record):
 def entry(event: Event, now: float, clock: int) -> Entry:
     """Return the journal's row of an event."""
     match event:
-        case Start(online=online, seed=seed):
-            return Entry(now=now, clock=clock, kind="start", data=Started(online=online, seed=seed).encode())
+        case Start(online=online, seed=seed, checkpoint=checkpoint):
+            started = Started(online=online, seed=seed, checkpoint=checkpoint)
+            return Entry(now=now, clock=clock, kind="start", data=started.encode())
         case Arrived(device=device, data=data):
             return Entry(now=now, clock=clock, kind="letter", device=device, data=data)
         case Presence(device=device, online=here):
@@ -54,7 +56,7 @@ def event(row: Entry, request: Callable[[], Request | None]) -> Event:
             if wanted is None:
                 raise CodecError("the journal begins a round after the last one")
             started = Started.decode(row.data)
-            return Start(request=wanted, online=started.online, seed=started.seed)
+            return Start(request=wanted, online=started.online, seed=started.seed, checkpoint=started.checkpoint)
         case "letter":
             return Arrived(device=row.device, data=row.data)
         case "presence":

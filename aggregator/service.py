@@ -25,7 +25,12 @@ from accord.wire.messages import State
 from accord.wire.versions import DataSchema
 from aggregator import job_config
 from aggregator.attendance import Attendance
+from aggregator.audit import entries
+from aggregator.audit.folder import AuditFolder
+from aggregator.audit.log import AuditLog
+from aggregator.audit.salts import Salts
 from aggregator.blobs import Blobs
+from aggregator.chronicle import AuditChronicle
 from aggregator.config import AggregatorConfig
 from aggregator.coordinator import Coordinator
 from aggregator.coordinator_values import Model, Settings
@@ -45,7 +50,7 @@ LARGEST_BUNDLE = 1 << 28  # bytes
 SETTLED = 0.02  # seconds without a delivery after which pieces that were asked for go out
 BATCH = 64  # deliveries that one commit covers
 LOOK = 0.5  # seconds between two looks at what people asked of the jobs
-BLOBS = "blobs"
+BLOBS, SALTS = "blobs", "salts"
 LOG = logging.getLogger("accord.aggregator")
 Told = Callable[[Mapping[str, Any]], None]
 
@@ -97,6 +102,13 @@ class AggregatorService:
         self._runners: dict[str, JobRunner] = {}
         self._books: dict[str, JobBooks] = {}
         self._objects: dict[bytes, bytes] = {}
+        self._audit = AuditFolder(state)
+        self._audit.keep_roles(self._office.roles)
+        log = AuditLog(self._audit, key=self._office.key, tenant=self._tenant)
+        self._chronicle = AuditChronicle(log, Salts(state / SALTS, SystemEntropy()), _clock)
+        self._chronicle.write(
+            entries.of_roles(_clock(), self._office.roles), entries.of_revocation(_clock(), self._office.revocations)
+        )
         self._attendance = Attendance()
         self._switchboard = Switchboard(self._runners, self._attendance)
         self._stopping = False
@@ -117,6 +129,7 @@ class AggregatorService:
         """Leave the broker in an orderly way; rounds under way stay in the journal."""
         self._link.close()
         self._work.abandon()
+        self._audit.close()
         self._store.close()
 
     def run(self) -> None:
@@ -206,7 +219,9 @@ class AggregatorService:
             model=model,
             layout=bundle.manifest.layout,
             clock=_clock(),
+            prove=self._chronicle.prove,
         )
+        self._chronicle.write(entries.of_bundle(_clock(), config.name, bundle.digest))
         books = JobBooks(
             work=self._work,
             registry=self._registry,
@@ -241,6 +256,7 @@ class AggregatorService:
             gather=config.windows.gather,
             told=told,
             attendance=self._attendance,
+            chronicle=self._chronicle,
         )
         return runner, books
 

@@ -21,6 +21,7 @@ from aggregator.coordinator_values import (
     Effect,
     Event,
     Log,
+    Planned,
     Presence,
     Recall,
     Send,
@@ -28,7 +29,7 @@ from aggregator.coordinator_values import (
 )
 from aggregator.journal_port import Journal, NoJournal
 
-Notice = Aborted | Closed | Log
+Notice = Aborted | Closed | Log | Planned
 
 
 class Transport:

@@ -91,6 +91,9 @@ class World:
         }
         return agg.Request(**(fields | changes))
 
+    def start(self, **changes: object) -> agg.Start:
+        return agg.Start(request=self.request(**changes), online=(), seed=bytes(32), checkpoint=self.office.checkpoint)
+
     def contribution(self, name: str) -> Contribution:
         number = int(name[-2:])
         delta = np.full(LAYOUT.size, 0.01 * number, np.float32)
@@ -120,14 +123,14 @@ class World:
                     self.queue.append((device, data))
                 case agg.Announce(topic="round", data=data):
                     self.queue.extend((name, data) for name in self.sessions)
-                case agg.Announce():
+                case agg.Announce() | agg.Planned():
                     pass
                 case _:
                     self.log.append(effect)
 
     def run(self, **changes: object) -> agg.Closed | None:
         before = len(self.log)
-        self.aggregator(agg.Start(request=self.request(**changes), online=(), seed=bytes(32)))
+        self.aggregator(self.start(**changes))
         while True:
             while self.queue:
                 to, data = self.queue.popleft()
@@ -223,7 +226,7 @@ def test_a_device_refuses_what_is_below_its_own_limits() -> None:
 
 def test_replays_foreign_letters_and_noise_change_nothing() -> None:
     world = World(4)
-    world.aggregator(agg.Start(request=world.request(), online=(), seed=bytes(32)))
+    world.aggregator(world.start())
     letters = list(world.queue)
     seen: list[tuple[str, bytes]] = []
     while world.queue:

@@ -140,7 +140,8 @@ class SimulatedFleet:
         self._notices.clear()
         seed = self._entropy.child("round", self.coordinator.round + 1)(32)
         online = tuple(sorted(self.coordinator.online))
-        self._transport.step(Start(request=request, online=online, seed=seed))
+        checkpoint = self.coordinator.office.checkpoint
+        self._transport.step(Start(request=request, online=online, seed=seed, checkpoint=checkpoint))
         for device in awake:
             self.devices[device].wake(self._fate(device) if dropouts else "")
         while (ended := self._ended()) is None:
