@@ -21,10 +21,11 @@ from edge_sdk.agent import Agent
 from edge_sdk.config import DeviceConfig
 from edge_sdk.journal import DiskRecords
 from edge_sdk.patience import Patience
+from edge_sdk.rows import Rows
 from edge_sdk.saved import FILES, Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import Finished, Identity, Refused
-from edge_sdk.trainer import Rows, Trainer
+from edge_sdk.trainer import Trainer
 
 LARGEST_BUNDLE = 1 << 28  # bytes
 LARGEST_DOCUMENT = 65_536  # bytes

@@ -3,7 +3,8 @@
 The rows never leave: what comes out is a `Contribution`, which the session turns into masked integers.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,78 +18,111 @@ from accord.tensors import Vector
 from accord.update import tail
 from accord.update.pipeline import POWERS, ROW_POWERS, Contribution, power_bins
 from accord.update.snapshot import Snapshot, columns_of, decode
+from edge_sdk.pace import Pace, Paused, Progress
+from edge_sdk.rows import Array, Rows
 from edge_sdk.transforms import original, transformed
 
-Array = npt.NDArray[np.generic]
+_SLICE = 1_024
+"""Rows that are evaluated between two questions whether work may go on."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
-    """A device's own rows: x of shape (N, ...), y of shape (N,), class indices or numbers; parts may be empty."""
+@dataclass
+class _UnderWay:
+    """Work that was begun, what was asked for, and where it stands."""
 
-    x_train: Array = field(repr=False)
-    y_train: Array = field(repr=False)
-    x_test: Array = field(repr=False)
-    y_test: Array = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if len(self.x_train) != len(self.y_train) or len(self.x_test) != len(self.y_test):
-            raise UsageError("x and y have different numbers of rows")
-        if not (np.isfinite(self.x_train).all() and np.isfinite(self.x_test).all()):
-            raise UsageError("rows hold NaN or infinity: leave them out or fill them in")
+    plan: Plan
+    params: bytes
+    steps: Generator[Progress | None, None, Contribution]
 
 
 class Trainer:
-    """One device's work.
+    """One device's work, which can stop between two steps and go on from there with the same result.
 
     Args:
         runtime: opened from the bundle.
         input_shape: of one row.
-        rows: the device's own.
+        rows: the device's own, or what gives them at the beginning of each piece of work.
         entropy: decides the order of the rows in each pass.
+        pace: asked before each step whether work may go on.
+        progress: told after each step of training.
     """
 
-    def __init__(self, runtime: Runtime, input_shape: tuple[int, ...], rows: Rows, entropy: Entropy) -> None:
-        self._runtime, self._rows, self._entropy = runtime, rows, entropy
+    def __init__(
+        self,
+        runtime: Runtime,
+        input_shape: tuple[int, ...],
+        rows: Rows | Callable[[], Rows],
+        entropy: Entropy,
+        *,
+        pace: Pace = lambda: True,
+        progress: Callable[[Progress], None] = lambda _step: None,
+    ) -> None:
+        self._runtime, self._entropy, self._pace, self._progress = runtime, entropy, pace, progress
+        self._source: Callable[[], Rows] = rows if callable(rows) else lambda: rows
+        self._rows: Rows
         self._columns = columns_of(input_shape)
         self._gradient = np.empty(runtime.layout.size, np.float32)
-        self._scaled: tuple[bytes, Array, Array, Array] | None = None
+        self._scaled: tuple[Rows, bytes, Array, Array, Array] | None = None
+        self._under_way: _UnderWay | None = None
 
     def work(self, plan: Plan, params: bytes) -> Contribution:
-        """Do what `plan` asks, starting from the snapshot in `params`.
+        """Do what `plan` asks, starting from the snapshot in `params`, or from where the same work stopped.
 
         Raises:
             UsageError: the rows do not fit the task.
             CodecError: the snapshot is not one.
             LocalProtocolError: training gave NaN or infinity.
+            Paused: it may not go on now; nothing is lost.
         """
+        current = self._under_way
+        if current is None or current.plan != plan or current.params != params:
+            self._under_way = current = _UnderWay(plan, params, self._steps(plan, params))
+        try:
+            while self._pace():
+                step = next(current.steps)
+                if step is not None:
+                    self._progress(step)
+        except StopIteration as end:
+            self._under_way = None
+            found: Contribution = end.value
+            return found
+        except BaseException:
+            self._under_way = None
+            raise
+        raise Paused("work stopped between two steps")
+
+    def _steps(self, plan: Plan, params: bytes) -> Generator[Progress | None, None, Contribution]:
+        """Do the work in steps; what comes out at the end is the same wherever it stopped in between."""
+        self._rows = self._source()
         if plan.purpose == "powers":
             return self._powers(plan)
         if plan.purpose == "moments":
             return self._moments(plan)
         snapshot = decode(params, self._runtime.layout, self._columns)
         x_train, y_train, x_test = self._inputs(plan, snapshot)
-        figures = self._evaluated(plan, snapshot, x_test)
+        figures = yield from self._evaluated(plan, snapshot, x_test)
         rows = len(y_train)
         if plan.purpose == "evaluate":
             return Contribution(rows=rows, figures=figures)
-        return Contribution(rows=rows, delta=self._trained(plan, snapshot.params, x_train, y_train), figures=figures)
+        delta = yield from self._trained(plan, snapshot.params, x_train, y_train)
+        return Contribution(rows=rows, delta=delta, figures=figures)
 
     def _inputs(self, plan: Plan, snapshot: Snapshot) -> tuple[Array, Array, Array]:
         """Scale the rows once per scaling: it changes once in a job."""
         key = snapshot.scaling.mean.tobytes() + snapshot.scaling.factor.tobytes() + plan.task.transform.encode()
         key += np.array([snapshot.scaling.target_mean, snapshot.scaling.target_scale]).tobytes()
-        if self._scaled is None or self._scaled[0] != key:
-            scaling, rows = snapshot.scaling, self._rows
+        rows = self._rows
+        if self._scaled is None or self._scaled[0] is not rows or self._scaled[1] != key:
+            scaling = snapshot.scaling
             y: Array = rows.y_train
             if plan.task.kind == "regression":
                 y = scaling.targets(transformed(plan.task.transform, rows.y_train))
             else:
                 y = y.astype(np.int64)
-            self._scaled = (key, scaling.inputs(rows.x_train), y, scaling.inputs(rows.x_test))
-        return self._scaled[1:]
+            self._scaled = (rows, key, scaling.inputs(rows.x_train), y, scaling.inputs(rows.x_test))
+        return self._scaled[2:]
 
-    def _trained(self, plan: Plan, params: Vector, x: Array, y: Array) -> Vector:
+    def _trained(self, plan: Plan, params: Vector, x: Array, y: Array) -> Generator[Progress, None, Vector]:
         training = plan.training
         trained = params.copy()
         optimiser = Sgd(
@@ -98,22 +132,37 @@ class Trainer:
             proximal=training.proximal / MICRO,
         )
         entropy = self._entropy.child("order", plan.round, plan.attempt)
-        count, size = len(y), training.batch_size
-        for _ in range(training.epochs if count else 0):
+        count, size, done = len(y), training.batch_size, 0
+        steps = training.epochs * -(-count // size)
+        for epoch in range(1, 1 + (training.epochs if count else 0)):
             order = np.argsort(np.frombuffer(entropy(8 * count), "<u8"))
             xs, ys = x[order], y[order]
             for at in range(0, count, size):
-                self._runtime.gradients(trained, xs[at : at + size], ys[at : at + size], self._gradient)
+                loss, _ = self._runtime.gradients(trained, xs[at : at + size], ys[at : at + size], self._gradient)
                 optimiser.step(trained, self._gradient)
+                done += 1
+                yield Progress(
+                    round=plan.round,
+                    attempt=plan.attempt,
+                    epoch=epoch,
+                    epochs=training.epochs,
+                    step=done,
+                    steps=steps,
+                    loss=loss,
+                )
         if not np.isfinite(trained).all():
             raise LocalProtocolError("training gave NaN or infinity: lower the learning rate or look at the data")
         return trained - params
 
-    def _evaluated(self, plan: Plan, snapshot: Snapshot, x: Array) -> dict[str, npt.ArrayLike]:
+    def _evaluated(self, plan: Plan, snapshot: Snapshot, x: Array) -> Generator[None, None, dict[str, npt.ArrayLike]]:
         task, y = plan.task, self._rows.y_test
         if not len(y):
             return {f.name: np.zeros(f.length) for f in tail.fields(task)}
-        outputs = self._runtime.predict(snapshot.params, x).astype(np.float64)
+        parts = []
+        for at in range(0, len(x), _SLICE):
+            parts.append(self._runtime.predict(snapshot.params, x[at : at + _SLICE]))
+            yield
+        outputs = np.concatenate(parts).astype(np.float64)
         if not np.isfinite(outputs).all():
             raise LocalProtocolError("the model gives NaN or infinity on this device's rows")
         if task.kind == "regression":
