@@ -19,6 +19,8 @@ class Bounds:
     max_age: int = 90 * 86_400  # seconds
 
     def __post_init__(self) -> None:
+        if not all(type(value) is int for value in (self.max_examples, self.max_bytes, self.max_age)):
+            raise UsageError("max_examples, max_bytes and max_age are whole numbers of examples, bytes and seconds")
         if self.max_examples < PARTS or self.max_bytes < 8_192 or self.max_age < 60:
             raise UsageError(
                 f"a store keeps at least {PARTS} examples, 8192 bytes and 60 seconds: "
