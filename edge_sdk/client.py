@@ -171,7 +171,7 @@ class EdgeClient:
         """
         until = None if rounds is None else self._finished_count + rounds
         try:
-            self._run(lambda: self._attendance.stopping or self._finished_count == until)
+            self._run(lambda: self._attendance.stopping or (until is not None and self._finished_count >= until))
         except Stopped:
             return  # in the middle of training: the journal holds what is needed to come back
 
