@@ -77,7 +77,6 @@ class ExampleStore:
         self._kind: tuple[str, tuple[int, ...], str] | None = None
         self._segments: list[_Segment] = []
         self.damage: list[Damage] = []
-        disk.sweep(folder)
         for name in disk.names(folder):
             if name.endswith(_SUFFIX):
                 found, known = _Segment(name, disk.size(folder / name), []), len(self.damage)
@@ -168,7 +167,6 @@ class ExampleStore:
         names = [name for name in self._disk.names(self._folder) if name.endswith(_SUFFIX)]
         for name in names:
             self._disk.remove(self._folder / name)
-        self._disk.sweep(self._folder)
         self._segments, self._kind, self.damage = [], None, []
         return len(names)
 
