@@ -3,7 +3,7 @@
 The rows never leave: what comes out is a `Contribution`, which the session turns into masked integers.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,9 @@ from edge_sdk.transforms import original, transformed
 
 _SLICE = 1_024
 """Rows that are evaluated between two questions whether work may go on."""
+
+_CELLS = 1 << 15
+"""Numbers that statistics look at between two such questions."""
 
 
 @dataclass
@@ -95,9 +98,9 @@ class Trainer:
         """Do the work in steps; what comes out at the end is the same wherever it stopped in between."""
         self._rows = self._source()
         if plan.purpose == "powers":
-            return self._powers(plan)
+            return (yield from self._powers(plan))
         if plan.purpose == "moments":
-            return self._moments(plan)
+            return (yield from self._moments(plan))
         snapshot = decode(params, self._runtime.layout, self._columns)
         x_train, y_train, x_test = self._inputs(plan, snapshot)
         figures = yield from self._evaluated(plan, snapshot, x_test)
@@ -136,9 +139,9 @@ class Trainer:
         steps = training.epochs * -(-count // size)
         for epoch in range(1, 1 + (training.epochs if count else 0)):
             order = np.argsort(np.frombuffer(entropy(8 * count), "<u8"))
-            xs, ys = x[order], y[order]
             for at in range(0, count, size):
-                loss, _ = self._runtime.gradients(trained, xs[at : at + size], ys[at : at + size], self._gradient)
+                batch = order[at : at + size]  # taken one by one: a device has no room for a second copy of its rows
+                loss, _ = self._runtime.gradients(trained, x[batch], y[batch], self._gradient)
                 optimiser.step(trained, self._gradient)
                 done += 1
                 yield Progress(
@@ -187,40 +190,48 @@ class Trainer:
             "correct": np.count_nonzero(outputs.argmax(axis=1) == labels),
         }
 
-    def _table(self, plan: Plan) -> npt.NDArray[np.float64]:
-        """Return the training rows as columns, (rows, length); regression adds the target, transformed and not."""
-        rows = self._rows.x_train.astype(np.float64)
-        table = np.moveaxis(rows, 1, -1).reshape(-1, self._columns)
-        if plan.length == self._columns:
-            return table
-        if plan.length != self._columns + 2:
-            raise UsageError(f"statistics of {plan.length} columns are asked for; the rows have {self._columns}")
-        y = self._rows.y_train.astype(np.float64)
-        targets = np.column_stack([transformed(plan.task.transform, y), y])
-        return np.column_stack([table, np.repeat(targets, len(table) // max(1, len(y)), axis=0)])
+    def _tables(self, plan: Plan) -> Iterator[npt.NDArray[np.float64]]:
+        """Yield the training rows as columns, (rows, length), some rows at a time.
 
-    def _powers(self, plan: Plan) -> Contribution:
-        table = self._table(plan)
-        histogram = np.zeros((plan.length, POWERS))
-        bins = power_bins(table)
-        for column in range(plan.length):
-            histogram[column] = np.bincount(bins[:, column], minlength=POWERS)
+        Regression adds the target, transformed and not.
+        """
+        x, y = self._rows.x_train, self._rows.y_train.astype(np.float64)
+        if plan.length not in (self._columns, self._columns + 2):
+            raise UsageError(f"statistics of {plan.length} columns are asked for; the rows have {self._columns}")
+        targets = np.column_stack([transformed(plan.task.transform, y), y]) if plan.length > self._columns else None
+        many = max(1, _CELLS // max(1, x[:1].size))
+        for at in range(0, len(y), many):
+            part = x[at : at + many].astype(np.float64)
+            table = np.moveaxis(part, 1, -1).reshape(-1, self._columns)
+            if targets is not None:
+                repeated = np.repeat(targets[at : at + many], len(table) // len(part), axis=0)
+                table = np.column_stack([table, repeated])
+            yield table
+
+    def _powers(self, plan: Plan) -> Generator[None, None, Contribution]:
+        histogram, cells = np.zeros((plan.length, POWERS)), 0
+        for table in self._tables(plan):
+            bins = power_bins(table)
+            for column in range(plan.length):
+                histogram[column] += np.bincount(bins[:, column], minlength=POWERS)
+            cells += len(table)
+            yield
         rows = np.zeros(ROW_POWERS)
         count = len(self._rows.y_train)
         rows[min(ROW_POWERS - 1, count.bit_length())] = 1
-        return Contribution(rows=count, figures={"count": len(table), "powers": histogram.ravel(), "rows": rows})
+        return Contribution(rows=count, figures={"count": cells, "powers": histogram.ravel(), "rows": rows})
 
-    def _moments(self, plan: Plan) -> Contribution:
-        table = self._table(plan) / np.ldexp(1.0, np.array(plan.fixed.exponents, np.int64))
-        table = np.clip(table, -1, 1)
+    def _moments(self, plan: Plan) -> Generator[None, None, Contribution]:
+        scale = np.ldexp(1.0, np.array(plan.fixed.exponents, np.int64))
+        sums, cells = np.zeros((3, plan.length)), 0
+        for table in self._tables(plan):
+            clipped = np.clip(table / scale, -1, 1)
+            sums += [np.maximum(clipped, 0).sum(axis=0), np.maximum(-clipped, 0).sum(axis=0), (clipped**2).sum(axis=0)]
+            cells += len(table)
+            yield
         return Contribution(
             rows=len(self._rows.y_train),
-            figures={
-                "count": len(table),
-                "positive": np.maximum(table, 0).sum(axis=0),
-                "negative": np.maximum(-table, 0).sum(axis=0),
-                "squared": (table**2).sum(axis=0),
-            },
+            figures={"count": cells, "positive": sums[0], "negative": sums[1], "squared": sums[2]},
         )
 
 

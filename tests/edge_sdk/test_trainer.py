@@ -120,6 +120,31 @@ def test_stopping_before_every_step_is_the_same_too(bundle: Bundle, make: Callab
     assert same(found, make().work(plan(), params(bundle)))
 
 
+@pytest.mark.parametrize("purpose", ["powers", "moments"])
+def test_statistics_look_at_some_rows_at_a_time(purpose: str, make: Callable[..., Trainer]) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(20_000, 5)).astype(np.float32)
+    many = Rows(x_train=x, y_train=np.zeros(len(x), np.int64), x_test=x[:0], y_test=np.zeros(0, np.int64))
+    asked = plan(
+        purpose=purpose, length=5, fixed=Fixed(value_bits=16, modulus_bits=24, exponents=(2,) * 5, largest_weight=100)
+    )
+    straight = make(rows=many).work(asked, b"")
+    answers = iter([True, True, False, *[True] * 99])
+    trainer = make(rows=many, pace=lambda: next(answers))
+    with pytest.raises(Paused):
+        trainer.work(asked, b"")
+    found = trainer.work(asked, b"")
+    assert all(np.array_equal(found.figures[name], straight.figures[name]) for name in straight.figures)
+    assert found.figures["count"] == len(x)
+    if purpose == "powers":
+        assert np.sum(found.figures["powers"]) == x.size
+    else:
+        parts = np.clip(x.astype(np.float64) / 4, -1, 1)
+        assert np.allclose(found.figures["squared"], (parts**2).sum(axis=0))
+        assert np.allclose(found.figures["positive"], np.maximum(parts, 0).sum(axis=0))
+        assert np.allclose(found.figures["negative"], np.maximum(-parts, 0).sum(axis=0))
+
+
 def test_not_one_step_is_taken_after_the_answer_is_no(bundle: Bundle, make: Callable[..., Trainer]) -> None:
     steps: list[Progress] = []
     trainer = make(pace=lambda: len(steps) < 4, progress=steps.append)
