@@ -87,7 +87,13 @@ def environment(folder: Path, extra: str) -> Path:
 def call(python: Path, code: str, *words: str) -> Any:
     clean = {"PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
-        [str(python), "-c", code, *words], env=clean, capture_output=True, text=True, check=False, timeout=300
+        [str(python), "-c", code, *words],
+        cwd=python.parent,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     if done.returncode:
         sys.exit(done.stderr)
