@@ -3,11 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge_sdk.bounds import Bounds
     from edge_sdk.client import EdgeClient
-    from edge_sdk.config import DeviceConfig
+    from edge_sdk.conditions import Conditions
+    from edge_sdk.config import DeviceConfig, load
+    from edge_sdk.constraints import Constraints
 
-__all__ = ["DeviceConfig", "EdgeClient"]
-_WHERE = {"EdgeClient": "edge_sdk.client", "DeviceConfig": "edge_sdk.config"}
+__all__ = ["Bounds", "Conditions", "Constraints", "DeviceConfig", "EdgeClient", "load"]
+_WHERE = {
+    "Bounds": "edge_sdk.bounds",
+    "Conditions": "edge_sdk.conditions",
+    "Constraints": "edge_sdk.constraints",
+    "DeviceConfig": "edge_sdk.config",
+    "EdgeClient": "edge_sdk.client",
+    "load": "edge_sdk.config",
+}
 
 
 def __getattr__(name: str) -> Any:

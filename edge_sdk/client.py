@@ -2,29 +2,38 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from accord.bundle.archive import read_bundle
 from accord.entropy import SystemEntropy
-from accord.errors import CodecError, UsageError
-from accord.files import FileError, read_limited, read_secret
-from accord.link import Link
+from accord.errors import ProtocolError, UsageError
+from accord.files import DISK, FileError, read_limited, read_private, read_secret
+from accord.link import Delivery, Link
 from accord.link.mqtt import Address, MqttLink
 from accord.link.port import Will
 from accord.runtimes import check_golden, open_runtime
 from accord.signing import SigningKey
 from accord.wire import topics
 from accord.wire.envelope import Envelope
-from accord.wire.messages import Beat, Roles, State, opened
+from accord.wire.messages import TAG_OF, Beat, Offer, Roles, State, opened
 from edge_sdk.agent import Agent
+from edge_sdk.attendance import Attendance, Stopped, WaitingWorker
+from edge_sdk.conditions import Conditions, Unmet
 from edge_sdk.config import DeviceConfig
+from edge_sdk.example_store import ExampleStore
 from edge_sdk.journal import DiskRecords
+from edge_sdk.keystore import read_root
+from edge_sdk.pace import Progress
 from edge_sdk.patience import Patience
+from edge_sdk.readings import Readings
+from edge_sdk.rows import Rows
 from edge_sdk.saved import FILES, Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import Finished, Identity, Refused
-from edge_sdk.trainer import Rows, Trainer
+from edge_sdk.timekeeper import Timekeeper
+from edge_sdk.trainer import Trainer
 
 LARGEST_BUNDLE = 1 << 28  # bytes
 LARGEST_DOCUMENT = 65_536  # bytes
@@ -32,11 +41,26 @@ LARGEST_DATA = 1 << 31  # bytes
 
 
 class EdgeClient:
-    """A device: `with EdgeClient(config) as edge: edge.run()`.
+    """A device that takes part in a fleet.
+
+    It trains on the rows of `[work] data`, or on the examples that were added to it::
+
+        from pathlib import Path
+        from edge_sdk import EdgeClient, load
+
+        def progress(step):
+            print(f"round {step.round}: step {step.step} of {step.steps}, loss {step.loss:.3f}")
+
+        with EdgeClient(load(Path("device.toml")), progress=progress) as edge:
+            edge.examples.add(x, y)  # arrays of your own; they never leave the device
+            edge.run(rounds=1)
 
     Args:
         config: where everything lies.
         told: called with every finished attempt and every refusal.
+        progress: called after every step of training.
+        rested: called with the constraints that do not hold when they change; with none when the device goes on.
+        readings: gives the conditions that constraints are judged by; the system's files by default.
 
     Raises:
         UsageError: the rows do not fit.
@@ -45,10 +69,27 @@ class EdgeClient:
         LinkError: the broker can't be reached or refuses us.
     """
 
-    def __init__(self, config: DeviceConfig, told: Callable[[Finished | Refused], None] = lambda _effect: None) -> None:
+    def __init__(
+        self,
+        config: DeviceConfig,
+        told: Callable[[Finished | Refused], None] = lambda _effect: None,
+        *,
+        progress: Callable[[Progress], None] = lambda _step: None,
+        rested: Callable[[tuple[Unmet, ...]], None] = lambda _unmet: None,
+        readings: Callable[[], Conditions] | None = None,
+    ) -> None:
         entropy = SystemEntropy()
         records = DiskRecords(config.state)
-        root = _root(config)
+        DISK.sweep(config.state)
+        self._time = Timekeeper(config.clock)
+        self.examples = ExampleStore(config.store, self._time.moment, config.examples)
+        self._attendance = Attendance(
+            config.constraints,
+            Readings(config.state) if readings is None else readings,
+            told=rested,
+            every=config.poll,
+        )
+        root = read_root(config.root)
         roles = read_limited(config.roles, LARGEST_DOCUMENT)
         named = opened(Envelope.decode(roles), Roles)
         bundle = read_bundle(
@@ -71,23 +112,39 @@ class EdgeClient:
             bundle_digest=bundle.digest,
             entropy=entropy,
             ledger=records.ledger(),
-            now=int(time.time()),
+            now=self._time.moment().now,
         )
-        trainer = Trainer(runtime, bundle.manifest.input_shape, _rows(config), entropy)
+        shape = bundle.manifest.input_shape
+        trainer = Trainer(
+            runtime,
+            shape,
+            (lambda: self.examples.rows(shape)) if config.data is None else _rows(config.data),
+            entropy,
+            pace=self._attendance.may_work,
+            progress=progress,
+        )
+        worker = WaitingWorker(
+            trainer,
+            self._attendance,
+            over=lambda plan: plan.expires <= self._time.moment().now,
+            meanwhile=self._beat_when_due,
+        )
         self._birth = records.next_birth()
         state = topics.up(config.tenant, config.device, "state")
-        password = read_limited(config.password, 1_024).decode().strip()
+        password = read_private(config.password, 1_024).decode().strip()
         self._link: Link = MqttLink(
             Address(host=config.host, port=config.port, client_id=config.device, password=password),
             entropy=entropy,
             will=Will(topic=state, payload=State(online=False, birth=self._birth).encode()),
         )
         self._agent = Agent(
-            link=self._link, session=session, worker=trainer, records=records, job=config.job, told=self._finished
+            link=self._link, session=session, worker=worker, records=records, job=config.job, told=self._finished
         )
         self._config, self._told, self._entropy, self._records = config, told, entropy, records
         self._beat = topics.up(config.tenant, config.device, "beat")
-        self._stopping = False
+        self._down = topics.down(config.tenant, config.device, "")
+        self._beat_due = time.monotonic()
+        self._finished_count = 0
 
     def __enter__(self) -> "EdgeClient":  # noqa: PYI034 - typing.Self needs Python 3.11; devices have 3.10
         return self
@@ -100,33 +157,64 @@ class EdgeClient:
         self._link.close()
 
     def stop(self) -> None:
-        """Make `run` return after the delivery in hand; safe to call from a signal handler or another thread."""
-        self._stopping = True
+        """Make `run` return within a step of training; safe to call from a signal handler or another thread."""
+        self._attendance.stopping = True
 
-    def run(self) -> None:
-        """Take part in rounds until `stop` is called."""
-        connections, beat = self._link.connections, time.monotonic()
+    def run(self, rounds: int | None = None) -> None:
+        """Take part in rounds until `stop` is called.
+
+        Args:
+            rounds: return after so many finished attempts; go on for ever if None.
+
+        Raises:
+            FileError: the disk is full, read-only or fails; a device that is started again goes on from what is there.
+        """
+        until = None if rounds is None else self._finished_count + rounds
+        try:
+            self._run(lambda: self._attendance.stopping or (until is not None and self._finished_count >= until))
+        except Stopped:
+            return  # in the middle of training: the journal holds what is needed to come back
+
+    def _run(self, done: Callable[[], bool]) -> None:
+        connections, awake = self._link.connections, False
         self._agent.start(self._birth)
         self._agent.resume(self._saved())
-        self._agent.wake()
         patience = Patience(time.monotonic())
-        while not self._stopping:
+        while not done():
             if self._link.connections != connections:
-                connections = self._link.connections
+                connections, awake = self._link.connections, False
                 self._agent.start(self._birth)
-                self._agent.wake()
                 self._agent.ask_again()  # what was on its way when the connection broke may be lost
+            if self._attendance.may_work() != awake:
+                awake = not awake
+                (self._agent.wake if awake else self._agent.rest)()
             delivery = self._link.receive(0.5)
-            now = time.monotonic()
             if delivery is not None:
+                self._witness(delivery)
                 self._agent.handle(delivery)
                 patience.heard(time.monotonic())
-            elif patience.over(now):
+            elif patience.over(time.monotonic()):
                 self._agent.ask_again()
-            if now >= beat:
-                self._send_beat()
-                jitter = int.from_bytes(self._entropy(2), "little") / 2**16
-                beat = now + self._config.heartbeat * (0.5 + jitter)
+            self._beat_when_due()
+
+    def _beat_when_due(self) -> None:
+        now = time.monotonic()
+        if now >= self._beat_due:
+            self._send_beat()
+            jitter = int.from_bytes(self._entropy(2), "little") / 2**16
+            self._beat_due = now + self._config.heartbeat * (0.5 + jitter)
+
+    def _witness(self, delivery: Delivery) -> None:
+        """Take the time from an offer that the aggregator signed; whatever is wrong with it, the session tells."""
+        if not delivery.topic.startswith(self._down):
+            return
+        try:
+            letter = Envelope.decode(delivery.payload)
+            if letter.tag == TAG_OF[Offer]:
+                self._agent.session.check_aggregator(letter)
+                self._time.signed(opened(letter, Offer).now)
+        except ProtocolError:
+            return
 
     def _saved(self) -> Saved:
         """Return the attempt that was under way; a damaged one is told and left."""
@@ -149,27 +237,17 @@ class EdgeClient:
 
     def _finished(self, effect: Finished | Refused) -> None:
         if isinstance(effect, Finished):
+            self._finished_count += 1
             self._send_beat()
         self._told(effect)
 
 
-def _root(config: DeviceConfig) -> bytes:
-    text = read_limited(config.root, 256).decode("ascii", "replace").strip()
-    try:
-        root = bytes.fromhex(text)
-    except ValueError:
-        root = b""
-    if len(root) != 32:
-        raise CodecError(f"{config.root} does not hold a public key of 64 hexadecimal characters")
-    return root
-
-
-def _rows(config: DeviceConfig) -> Rows:
+def _rows(path: Path) -> Rows:
     """Read the device's own rows; pickles are never loaded."""
-    if config.data.stat().st_size > LARGEST_DATA:
-        raise UsageError(f"{config.data} is larger than {LARGEST_DATA} bytes")
+    if path.stat().st_size > LARGEST_DATA:
+        raise UsageError(f"{path} is larger than {LARGEST_DATA} bytes")
     try:
-        with np.load(config.data, allow_pickle=False) as found:
+        with np.load(path, allow_pickle=False) as found:
             return Rows(**{name: found[name] for name in ("x_train", "y_train", "x_test", "y_test")})
     except (KeyError, ValueError, OSError) as error:
-        raise UsageError(f"{config.data} is not an .npz with x_train, y_train, x_test and y_test: {error}") from error
+        raise UsageError(f"{path} is not an .npz with x_train, y_train, x_test and y_test: {error}") from error

@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accord.errors import UsageError
 from accord.files import read_limited
 from accord.ids import checked_device, checked_name
+from edge_sdk.bounds import Bounds
+from edge_sdk.constraints import Constraints
+from edge_sdk.keystore import CERTIFICATE, IDENTITY, PASSWORD, ROLES, ROOT
 from edge_sdk.session_values import Limits
 
 if sys.version_info >= (3, 11):
@@ -17,6 +20,9 @@ else:
     import tomli as tomllib
 
 LARGEST = 65_536  # bytes of a configuration file
+KEYS, EXAMPLES, CLOCK = "keys", "examples", "clock"
+
+_Table = TypeVar("_Table", Limits, Constraints, Bounds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +41,12 @@ class DeviceConfig:
     port: int
     password: Path  # of the broker, mode 0600
     bundle: Path
-    data: Path  # .npz with x_train, y_train, x_test, y_test
     limits: Limits
+    data: Path | None = None  # .npz with x_train, y_train, x_test, y_test; without it the example store is used
+    constraints: Constraints = field(default_factory=Constraints)
+    examples: Bounds = field(default_factory=Bounds)
     heartbeat: float = 30.0  # seconds
+    poll: float = 1.0  # seconds between two looks at the constraints
 
     def __post_init__(self) -> None:
         checked_device(self.device)
@@ -45,16 +54,34 @@ class DeviceConfig:
         checked_name(self.job, "job")
         if not 0 < self.port < 65_536:
             raise UsageError(f"[broker] port {self.port} is not from 1 to 65535")
+        if not (self.heartbeat > 0 and self.poll >= 0):
+            raise UsageError("[device] heartbeat and poll are seconds: more than 0, and 0 or more")
+
+    @property
+    def keys(self) -> Path:
+        """The keystore's folder."""
+        return self.state / KEYS
+
+    @property
+    def store(self) -> Path:
+        """The example store's folder."""
+        return self.state / EXAMPLES
+
+    @property
+    def clock(self) -> Path:
+        """The file in which the time is remembered."""
+        return self.state / CLOCK
 
 
 _SHAPE: Mapping[str, tuple[str, ...]] = {
-    "device": ("id", "tenant", "job", "state", "heartbeat"),
+    "device": ("id", "tenant", "job", "state", "heartbeat", "poll"),
     "trust": ("identity", "certificate", "roles", "root"),
     "broker": ("host", "port", "password"),
     "work": ("bundle", "data"),
-    "limits": ("smallest_cohort", "max_attempts", "allow_unmasked", "max_epochs"),
+    "limits": tuple(f.name for f in fields(Limits)),
+    "constraints": tuple(f.name for f in fields(Constraints)),
+    "examples": tuple(f.name for f in fields(Bounds)),
 }
-_OPTIONAL = {"heartbeat", *_SHAPE["limits"]}
 
 
 def load(path: Path) -> DeviceConfig:
@@ -63,6 +90,61 @@ def load(path: Path) -> DeviceConfig:
     Raises:
         UsageError: it is not TOML, or a key is unknown, missing or of the wrong type; the message names it.
     """
+    found = _tables(path)
+    folder = path.resolve().parent
+
+    def value(table: str, key: str, kind: type) -> Any:
+        item = found.get(table, {}).get(key)
+        if type(item) is not kind:
+            raise UsageError(f"{path}: [{table}] {key} is missing or not a {kind.__name__}")
+        return item
+
+    def seconds(key: str, default: float) -> float:
+        item = found.get("device", {}).get(key, default)
+        if type(item) not in (int, float):
+            raise UsageError(f"{path}: [device] {key} is not a number of seconds")
+        return float(item)
+
+    state = folder / str(value("device", "state", str))
+
+    def file(table: str, key: str, kept: str = "") -> Path:
+        """Return a path; what is kept in the keystore lies there unless another place is named."""
+        if kept and key not in found.get(table, {}):
+            return state / KEYS / kept
+        return folder / str(value(table, key, str))
+
+    return DeviceConfig(
+        device=value("device", "id", str),
+        tenant=value("device", "tenant", str),
+        job=value("device", "job", str),
+        state=state,
+        identity=file("trust", "identity", IDENTITY),
+        certificate=file("trust", "certificate", CERTIFICATE),
+        roles=file("trust", "roles", ROLES),
+        root=file("trust", "root", ROOT),
+        host=value("broker", "host", str),
+        port=value("broker", "port", int),
+        password=file("broker", "password", PASSWORD),
+        bundle=file("work", "bundle"),
+        data=file("work", "data") if "data" in found.get("work", {}) else None,
+        limits=_built(path, "limits", Limits, found),
+        constraints=_built(path, "constraints", Constraints, found),
+        examples=_built(path, "examples", Bounds, found),
+        heartbeat=seconds("heartbeat", 30.0),
+        poll=seconds("poll", 1.0),
+    )
+
+
+def _built(path: Path, table: str, kind: type[_Table], found: Mapping[str, Any]) -> _Table:
+    """Build one table's value; what it refuses is told with the table's name."""
+    try:
+        return kind(**found.get(table, {}))
+    except (TypeError, UsageError) as error:
+        raise UsageError(f"{path}: [{table}] {error}") from error
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """Read the file's tables, whose names and keys are known."""
     try:
         found = tomllib.loads(read_limited(path, LARGEST).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -73,35 +155,4 @@ def load(path: Path) -> DeviceConfig:
         for key in keys:
             if key not in _SHAPE[table]:
                 raise UsageError(f"{path}: [{table}] {key} is unknown; use {', '.join(_SHAPE[table])}")
-    folder = path.resolve().parent
-
-    def value(table: str, key: str, kind: type) -> Any:
-        item = found.get(table, {}).get(key)
-        if type(item) is not kind:
-            raise UsageError(f"{path}: [{table}] {key} is missing or not a {kind.__name__}")
-        return item
-
-    def file(table: str, key: str) -> Path:
-        return folder / str(value(table, key, str))
-
-    try:
-        limits = Limits(**found.get("limits", {}))
-    except TypeError as error:
-        raise UsageError(f"{path}: [limits] {error}") from error
-    return DeviceConfig(
-        device=value("device", "id", str),
-        tenant=value("device", "tenant", str),
-        job=value("device", "job", str),
-        state=file("device", "state"),
-        identity=file("trust", "identity"),
-        certificate=file("trust", "certificate"),
-        roles=file("trust", "roles"),
-        root=file("trust", "root"),
-        host=value("broker", "host", str),
-        port=value("broker", "port", int),
-        password=file("broker", "password"),
-        bundle=file("work", "bundle"),
-        data=file("work", "data"),
-        limits=limits,
-        heartbeat=float(found.get("device", {}).get("heartbeat", 30.0)),
-    )
+    return found

@@ -62,9 +62,13 @@ class Timekeeper:
         Raises:
             FileError: the disk is full, read-only or not ours.
         """
-        found = self._clock.read(wall=max(0.0, self._wall()), steady=self._steady())
+        found = self.peek()
         self._save()
         return found
+
+    def peek(self) -> Moment:
+        """Return the time, and write nothing."""
+        return self._clock.read(wall=max(0.0, self._wall()), steady=self._steady())
 
     def signed(self, seconds: int) -> None:
         """Take a time that the aggregator signed, and write it down.

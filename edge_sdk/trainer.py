@@ -3,7 +3,8 @@
 The rows never leave: what comes out is a `Contribution`, which the session turns into masked integers.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,78 +18,114 @@ from accord.tensors import Vector
 from accord.update import tail
 from accord.update.pipeline import POWERS, ROW_POWERS, Contribution, power_bins
 from accord.update.snapshot import Snapshot, columns_of, decode
+from edge_sdk.pace import Pace, Paused, Progress
+from edge_sdk.rows import Array, Rows
 from edge_sdk.transforms import original, transformed
 
-Array = npt.NDArray[np.generic]
+_SLICE = 1_024
+"""Rows that are evaluated between two questions whether work may go on."""
+
+_CELLS = 1 << 15
+"""Numbers that statistics look at between two such questions."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
-    """A device's own rows: x of shape (N, ...), y of shape (N,), class indices or numbers; parts may be empty."""
+@dataclass
+class _UnderWay:
+    """Work that was begun, what was asked for, and where it stands."""
 
-    x_train: Array = field(repr=False)
-    y_train: Array = field(repr=False)
-    x_test: Array = field(repr=False)
-    y_test: Array = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if len(self.x_train) != len(self.y_train) or len(self.x_test) != len(self.y_test):
-            raise UsageError("x and y have different numbers of rows")
-        if not (np.isfinite(self.x_train).all() and np.isfinite(self.x_test).all()):
-            raise UsageError("rows hold NaN or infinity: leave them out or fill them in")
+    plan: Plan
+    params: bytes
+    steps: Generator[Progress | None, None, Contribution]
 
 
 class Trainer:
-    """One device's work.
+    """One device's work, which can stop between two steps and go on from there with the same result.
 
     Args:
         runtime: opened from the bundle.
         input_shape: of one row.
-        rows: the device's own.
+        rows: the device's own, or what gives them at the beginning of each piece of work.
         entropy: decides the order of the rows in each pass.
+        pace: asked before each step whether work may go on.
+        progress: told after each step of training.
     """
 
-    def __init__(self, runtime: Runtime, input_shape: tuple[int, ...], rows: Rows, entropy: Entropy) -> None:
-        self._runtime, self._rows, self._entropy = runtime, rows, entropy
+    def __init__(
+        self,
+        runtime: Runtime,
+        input_shape: tuple[int, ...],
+        rows: Rows | Callable[[], Rows],
+        entropy: Entropy,
+        *,
+        pace: Pace = lambda: True,
+        progress: Callable[[Progress], None] = lambda _step: None,
+    ) -> None:
+        self._runtime, self._entropy, self._pace, self._progress = runtime, entropy, pace, progress
+        self._source: Callable[[], Rows] = rows if callable(rows) else lambda: rows
+        self._rows: Rows
         self._columns = columns_of(input_shape)
         self._gradient = np.empty(runtime.layout.size, np.float32)
-        self._scaled: tuple[bytes, Array, Array, Array] | None = None
+        self._scaled: tuple[Rows, bytes, Array, Array, Array] | None = None
+        self._under_way: _UnderWay | None = None
 
     def work(self, plan: Plan, params: bytes) -> Contribution:
-        """Do what `plan` asks, starting from the snapshot in `params`.
+        """Do what `plan` asks, starting from the snapshot in `params`, or from where the same work stopped.
 
         Raises:
             UsageError: the rows do not fit the task.
             CodecError: the snapshot is not one.
             LocalProtocolError: training gave NaN or infinity.
+            Paused: it may not go on now; nothing is lost.
         """
+        current = self._under_way
+        if current is None or current.plan != plan or current.params != params:
+            self._under_way = current = _UnderWay(plan, params, self._steps(plan, params))
+        try:
+            while self._pace():
+                step = next(current.steps)
+                if step is not None:
+                    self._progress(step)
+        except StopIteration as end:
+            self._under_way = None
+            found: Contribution = end.value
+            return found
+        except BaseException:
+            self._under_way = None
+            raise
+        raise Paused("work stopped between two steps")
+
+    def _steps(self, plan: Plan, params: bytes) -> Generator[Progress | None, None, Contribution]:
+        """Do the work in steps; what comes out at the end is the same wherever it stopped in between."""
+        self._rows = self._source()
         if plan.purpose == "powers":
-            return self._powers(plan)
+            return (yield from self._powers(plan))
         if plan.purpose == "moments":
-            return self._moments(plan)
+            return (yield from self._moments(plan))
         snapshot = decode(params, self._runtime.layout, self._columns)
         x_train, y_train, x_test = self._inputs(plan, snapshot)
-        figures = self._evaluated(plan, snapshot, x_test)
+        figures = yield from self._evaluated(plan, snapshot, x_test)
         rows = len(y_train)
         if plan.purpose == "evaluate":
             return Contribution(rows=rows, figures=figures)
-        return Contribution(rows=rows, delta=self._trained(plan, snapshot.params, x_train, y_train), figures=figures)
+        delta = yield from self._trained(plan, snapshot.params, x_train, y_train)
+        return Contribution(rows=rows, delta=delta, figures=figures)
 
     def _inputs(self, plan: Plan, snapshot: Snapshot) -> tuple[Array, Array, Array]:
         """Scale the rows once per scaling: it changes once in a job."""
         key = snapshot.scaling.mean.tobytes() + snapshot.scaling.factor.tobytes() + plan.task.transform.encode()
         key += np.array([snapshot.scaling.target_mean, snapshot.scaling.target_scale]).tobytes()
-        if self._scaled is None or self._scaled[0] != key:
-            scaling, rows = snapshot.scaling, self._rows
+        rows = self._rows
+        if self._scaled is None or self._scaled[0] is not rows or self._scaled[1] != key:
+            scaling = snapshot.scaling
             y: Array = rows.y_train
             if plan.task.kind == "regression":
                 y = scaling.targets(transformed(plan.task.transform, rows.y_train))
             else:
                 y = y.astype(np.int64)
-            self._scaled = (key, scaling.inputs(rows.x_train), y, scaling.inputs(rows.x_test))
-        return self._scaled[1:]
+            self._scaled = (rows, key, scaling.inputs(rows.x_train), y, scaling.inputs(rows.x_test))
+        return self._scaled[2:]
 
-    def _trained(self, plan: Plan, params: Vector, x: Array, y: Array) -> Vector:
+    def _trained(self, plan: Plan, params: Vector, x: Array, y: Array) -> Generator[Progress, None, Vector]:
         training = plan.training
         trained = params.copy()
         optimiser = Sgd(
@@ -98,22 +135,37 @@ class Trainer:
             proximal=training.proximal / MICRO,
         )
         entropy = self._entropy.child("order", plan.round, plan.attempt)
-        count, size = len(y), training.batch_size
-        for _ in range(training.epochs if count else 0):
+        count, size, done = len(y), training.batch_size, 0
+        steps = training.epochs * -(-count // size)
+        for epoch in range(1, 1 + (training.epochs if count else 0)):
             order = np.argsort(np.frombuffer(entropy(8 * count), "<u8"))
-            xs, ys = x[order], y[order]
             for at in range(0, count, size):
-                self._runtime.gradients(trained, xs[at : at + size], ys[at : at + size], self._gradient)
+                batch = order[at : at + size]  # taken one by one: a device has no room for a second copy of its rows
+                loss, _ = self._runtime.gradients(trained, x[batch], y[batch], self._gradient)
                 optimiser.step(trained, self._gradient)
+                done += 1
+                yield Progress(
+                    round=plan.round,
+                    attempt=plan.attempt,
+                    epoch=epoch,
+                    epochs=training.epochs,
+                    step=done,
+                    steps=steps,
+                    loss=loss,
+                )
         if not np.isfinite(trained).all():
             raise LocalProtocolError("training gave NaN or infinity: lower the learning rate or look at the data")
         return trained - params
 
-    def _evaluated(self, plan: Plan, snapshot: Snapshot, x: Array) -> dict[str, npt.ArrayLike]:
+    def _evaluated(self, plan: Plan, snapshot: Snapshot, x: Array) -> Generator[None, None, dict[str, npt.ArrayLike]]:
         task, y = plan.task, self._rows.y_test
         if not len(y):
             return {f.name: np.zeros(f.length) for f in tail.fields(task)}
-        outputs = self._runtime.predict(snapshot.params, x).astype(np.float64)
+        parts = []
+        for at in range(0, len(x), _SLICE):
+            parts.append(self._runtime.predict(snapshot.params, x[at : at + _SLICE]))
+            yield
+        outputs = np.concatenate(parts).astype(np.float64)
         if not np.isfinite(outputs).all():
             raise LocalProtocolError("the model gives NaN or infinity on this device's rows")
         if task.kind == "regression":
@@ -138,40 +190,48 @@ class Trainer:
             "correct": np.count_nonzero(outputs.argmax(axis=1) == labels),
         }
 
-    def _table(self, plan: Plan) -> npt.NDArray[np.float64]:
-        """Return the training rows as columns, (rows, length); regression adds the target, transformed and not."""
-        rows = self._rows.x_train.astype(np.float64)
-        table = np.moveaxis(rows, 1, -1).reshape(-1, self._columns)
-        if plan.length == self._columns:
-            return table
-        if plan.length != self._columns + 2:
-            raise UsageError(f"statistics of {plan.length} columns are asked for; the rows have {self._columns}")
-        y = self._rows.y_train.astype(np.float64)
-        targets = np.column_stack([transformed(plan.task.transform, y), y])
-        return np.column_stack([table, np.repeat(targets, len(table) // max(1, len(y)), axis=0)])
+    def _tables(self, plan: Plan) -> Iterator[npt.NDArray[np.float64]]:
+        """Yield the training rows as columns, (rows, length), some rows at a time.
 
-    def _powers(self, plan: Plan) -> Contribution:
-        table = self._table(plan)
-        histogram = np.zeros((plan.length, POWERS))
-        bins = power_bins(table)
-        for column in range(plan.length):
-            histogram[column] = np.bincount(bins[:, column], minlength=POWERS)
+        Regression adds the target, transformed and not.
+        """
+        x, y = self._rows.x_train, self._rows.y_train.astype(np.float64)
+        if plan.length not in (self._columns, self._columns + 2):
+            raise UsageError(f"statistics of {plan.length} columns are asked for; the rows have {self._columns}")
+        targets = np.column_stack([transformed(plan.task.transform, y), y]) if plan.length > self._columns else None
+        many = max(1, _CELLS // max(1, x[:1].size))
+        for at in range(0, len(y), many):
+            part = x[at : at + many].astype(np.float64)
+            table = np.moveaxis(part, 1, -1).reshape(-1, self._columns)
+            if targets is not None:
+                repeated = np.repeat(targets[at : at + many], len(table) // len(part), axis=0)
+                table = np.column_stack([table, repeated])
+            yield table
+
+    def _powers(self, plan: Plan) -> Generator[None, None, Contribution]:
+        histogram, cells = np.zeros((plan.length, POWERS)), 0
+        for table in self._tables(plan):
+            bins = power_bins(table)
+            for column in range(plan.length):
+                histogram[column] += np.bincount(bins[:, column], minlength=POWERS)
+            cells += len(table)
+            yield
         rows = np.zeros(ROW_POWERS)
         count = len(self._rows.y_train)
         rows[min(ROW_POWERS - 1, count.bit_length())] = 1
-        return Contribution(rows=count, figures={"count": len(table), "powers": histogram.ravel(), "rows": rows})
+        return Contribution(rows=count, figures={"count": cells, "powers": histogram.ravel(), "rows": rows})
 
-    def _moments(self, plan: Plan) -> Contribution:
-        table = self._table(plan) / np.ldexp(1.0, np.array(plan.fixed.exponents, np.int64))
-        table = np.clip(table, -1, 1)
+    def _moments(self, plan: Plan) -> Generator[None, None, Contribution]:
+        scale = np.ldexp(1.0, np.array(plan.fixed.exponents, np.int64))
+        sums, cells = np.zeros((3, plan.length)), 0
+        for table in self._tables(plan):
+            clipped = np.clip(table / scale, -1, 1)
+            sums += [np.maximum(clipped, 0).sum(axis=0), np.maximum(-clipped, 0).sum(axis=0), (clipped**2).sum(axis=0)]
+            cells += len(table)
+            yield
         return Contribution(
             rows=len(self._rows.y_train),
-            figures={
-                "count": len(table),
-                "positive": np.maximum(table, 0).sum(axis=0),
-                "negative": np.maximum(-table, 0).sum(axis=0),
-                "squared": (table**2).sum(axis=0),
-            },
+            figures={"count": cells, "positive": sums[0], "negative": sums[1], "squared": sums[2]},
         )
 
 

@@ -14,7 +14,8 @@ from accord.prg import digest
 from accord.update.snapshot import Snapshot, columns_of, unscaled
 from aggregator.job import Job, JobSettings
 from aggregator.strategies.fedavg import FedAvg
-from edge_sdk.trainer import Rows, Trainer
+from edge_sdk.rows import Rows
+from edge_sdk.trainer import Trainer
 from simulation import datasets, evaluation, models
 from simulation.fleet import SimulatedFleet
 from simulation.flower import FlowerClient, simulate_clients

@@ -1,0 +1,222 @@
+"""What may keep a device from taking part: one finding per cause, with what to do. It changes nothing.
+
+The state folder is probed with one small file, which is removed again.
+"""
+
+import importlib
+import importlib.metadata
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from accord.bundle.archive import read_bundle
+from accord.errors import AccordError
+from accord.files import DISK, FileError, read_limited, read_private, read_secret
+from accord.runtimes import check_golden, open_runtime
+from accord.secagg.authority import trusted_roles
+from accord.signing import SEED_SIZE, SigningKey
+from accord.wire.envelope import Envelope
+from accord.wire.messages import Certificate, Roles, opened
+from edge_sdk.clock import ADVICE, ClockState, Moment
+from edge_sdk.config import DeviceConfig
+from edge_sdk.keystore import LARGEST_DOCUMENT, LARGEST_PASSWORD, read_root
+from edge_sdk.readings import MB, Readings
+from edge_sdk.timekeeper import Timekeeper
+
+RUNTIMES = (("onnxruntime", "onnxruntime"), ("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
+"""Import names and package names."""
+REACHABLE = 3.0  # seconds to wait for the broker
+SPARE = 50 * MB  # bytes that stay free beside the examples
+LARGEST_BUNDLE = 1 << 28  # bytes
+_OLD_ARM = ("armv6l", "armv7l")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at; `fix` is empty unless something must be done."""
+
+    name: str
+    found: str
+    fix: str = ""
+
+
+def examine(config: DeviceConfig | None, root: Path = Path("/")) -> Iterator[Finding]:
+    """Yield what is found, one line after another.
+
+    Args:
+        config: the device's; without it only the machine is looked at.
+        root: what stands for `/` when sensors are read.
+    """
+    yield _architecture(os.uname().machine, 8 * struct.calcsize("P"))
+    yield _python(sys.version_info[:3])
+    yield from _runtimes()
+    yield _voltage(Readings(Path(), root).weak_supply())
+    if config is None:
+        return
+    yield _state(config)
+    yield _space(config)
+    moment = _moment(config)
+    yield Finding(name="clock", found=f"{time.strftime('%F %T', time.gmtime())} UTC", fix=ADVICE[moment.state])
+    yield from _credentials(config, moment.now)
+    yield _bundle(config)
+    yield _broker(config.host, config.port)
+    yield _constraints(config, root)
+
+
+def _architecture(machine: str, bits: int) -> Finding:
+    fix = ""
+    if bits == 32 and machine in ("aarch64", "x86_64"):
+        fix = "a 32-bit Python on a 64-bit processor: install the 64-bit system, there are no runtimes for 32 bits"
+    elif machine in _OLD_ARM:
+        fix = "no runtime has packages for 32-bit ARM but tflite-runtime on Python 3.11: install a 64-bit system"
+    return Finding(name="architecture", found=f"{machine}, {bits} bits", fix=fix)
+
+
+def _python(version: tuple[int, ...]) -> Finding:
+    fix = "" if version >= (3, 10) else "Python 3.10 or newer is needed"
+    return Finding(name="python", found=".".join(map(str, version)), fix=fix)
+
+
+def _runtimes() -> Iterator[Finding]:
+    """Import each runtime: one that is installed and does not load must be repaired."""
+    for module, package in RUNTIMES:
+        name = f"runtime {package}"
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(name=name, found="not installed")
+            continue
+        try:
+            if module == "onnxruntime":
+                from accord.runtimes.onnx import load_onnxruntime  # noqa: PLC0415 - its telemetry is off from the start
+
+                load_onnxruntime()
+            else:
+                importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 - a broken package may raise anything
+            yield Finding(name=name, found=f"{version} does not load: {error}", fix=f"pip install --force {package}")
+        else:
+            yield Finding(name=name, found=version)
+
+
+def _voltage(weak: bool | None) -> Finding:
+    if weak is None:
+        return Finding(name="voltage", found="not measured here")
+    fix = "use the power supply that the board asks for: a weak one corrupts cards" if weak else ""
+    return Finding(name="voltage", found="too low" if weak else "fine", fix=fix)
+
+
+def _state(config: DeviceConfig) -> Finding:
+    folder = config.state
+    probe = folder / ".doctor"
+    try:
+        if not DISK.exists(folder):
+            return _to_be_made(folder)
+        mode = DISK.system.status(folder).mode
+        if mode & 0o077:
+            return Finding(name="state folder", found=f"{folder} is open to others", fix=f"chmod 700 {folder}")
+        DISK.write_atomic(probe, b"")
+        DISK.remove(probe)
+    except FileError as error:
+        return Finding(name="state folder", found="can't be written to", fix=str(error))
+    return Finding(name="state folder", found=f"{folder} can be written to")
+
+
+def _to_be_made(folder: Path) -> Finding:
+    above = next(parent for parent in folder.parents if DISK.exists(parent))
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        fix = f"choose a [device] state that can be made: nothing can be made in {above}"
+        return Finding(name="state folder", found=f"{folder} can't be made", fix=fix)
+    return Finding(name="state folder", found=f"{folder} is made when the device first runs")
+
+
+def _space(config: DeviceConfig) -> Finding:
+    folder = config.state
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        free = DISK.space(folder).free
+        used = sum(DISK.size(config.store / name) for name in DISK.names(config.store))
+    except FileError as error:
+        return Finding(name="disk space", found="can't be measured", fix=str(error))
+    return _room(free, max(0, config.examples.max_bytes - used) + SPARE)
+
+
+def _room(free: float, needed: float) -> Finding:
+    fix = "" if free >= needed else f"free {(needed - free) / MB:.0f} MB, or lower [examples] max_bytes"
+    return Finding(name="disk space", found=f"{free / MB:.0f} MB free, {needed / MB:.0f} MB may be needed", fix=fix)
+
+
+def _moment(config: DeviceConfig) -> Moment:
+    try:
+        return Timekeeper(config.clock).peek()
+    except FileError:
+        return Moment(now=int(time.time()), state=ClockState.GOOD)  # the state folder's own line tells
+
+
+def _credentials(config: DeviceConfig, now: int) -> Iterator[Finding]:
+    try:
+        key = SigningKey(read_secret(config.identity, SEED_SIZE))
+        yield Finding(name="identity key", found=f"{key.public.hex()[:16]}...")
+    except AccordError as error:
+        key = None
+        yield Finding(name="identity key", found="can't be used", fix=f"{error}, or enrol the device")
+    try:
+        read_private(config.password, LARGEST_PASSWORD)
+        yield Finding(name="password", found="is there, and private")
+    except AccordError as error:
+        yield Finding(name="password", found="can't be used", fix=str(error))
+    try:
+        roles = trusted_roles(
+            read_limited(config.roles, LARGEST_DOCUMENT), read_root(config.root), config.tenant, now=now, seen=0
+        )
+        yield Finding(name="roles", found=f"version {roles.version}, signed by the fleet's root")
+        yield _certificate(config, roles, key, now)
+    except AccordError as error:
+        yield Finding(name="roles and certificate", found="do not hold", fix=f"{error}: enrol the device anew")
+
+
+def _certificate(config: DeviceConfig, roles: Roles, key: SigningKey | None, now: int) -> Finding:
+    letter = Envelope.decode(read_limited(config.certificate, LARGEST_DOCUMENT))
+    letter.check(roles.enrolment)
+    found = opened(letter, Certificate)
+    fix = ""
+    if found.device != config.device:
+        fix = f"it is {found.device}'s: set [device] id, or enrol the device anew"
+    elif key is not None and found.identity != key.public:
+        fix = "it is for another key: enrol the device anew"
+    elif found.expires <= now:
+        fix = "it has ended: enrol the device anew"
+    days = (found.expires - now) // 86_400
+    return Finding(name="certificate", found=f"{found.device}, {days} days left", fix=fix)
+
+
+def _bundle(config: DeviceConfig) -> Finding:
+    try:
+        bundle = read_bundle(read_limited(config.bundle, LARGEST_BUNDLE), limit=LARGEST_BUNDLE, publisher=None)
+        runtime = open_runtime(bundle)
+        check_golden(runtime, bundle)
+    except AccordError as error:
+        return Finding(name="bundle", found="can't be trained here", fix=str(error))
+    return Finding(name="bundle", found=f"{bundle.manifest.model} computes as its publisher says")
+
+
+def _broker(host: str, port: int) -> Finding:
+    try:
+        with socket.create_connection((host, port), timeout=REACHABLE):
+            return Finding(name="broker", found=f"{host}:{port} answers")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fix = f"look at [broker] host and port, the network and the firewall: {reason}"
+        return Finding(name="broker", found=f"{host}:{port} does not answer", fix=fix)
+
+
+def _constraints(config: DeviceConfig, root: Path) -> Finding:
+    unmet = config.constraints.unmet(Readings(config.state, root)())
+    found = "; ".join(f"{item.name}: {item.detail}" for item in unmet)
+    return Finding(name="constraints", found=f"the device rests now: {found}" if unmet else "hold now")
