@@ -1,7 +1,7 @@
 """The keystream behind masks and rounding: ChaCha20 of RFC 8439, block counter 1, and digests.
 
 `cryptography` where it is installed, else PyNaCl's ChaCha20-Poly1305 over zero bytes: byte-identical,
-and a test says so.
+and a test says so. See docs/protocol.md, section 3.
 """
 
 import hashlib

@@ -7,8 +7,9 @@ import platform
 from accord import WIRE_VERSION, __version__
 
 
-def configure(_parser: argparse.ArgumentParser) -> None:
-    """Add nothing: the command has no arguments of its own."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add an example alone: the command has no arguments of its own."""
+    parser.epilog = "example: accord version --json"
 
 
 def run(arguments: argparse.Namespace) -> int:

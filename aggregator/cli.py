@@ -14,8 +14,9 @@ from aggregator.service import AggregatorService
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add `serve`."""
+    parser.epilog = "example: accord aggregator serve --config aggregator.toml"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    serve = commands.add_parser("serve", help="run a job's rounds over a broker")
+    serve = commands.add_parser("serve", help="run a job's rounds over a broker", epilog=parser.epilog)
     serve.add_argument("--config", type=Path, required=True, help="the aggregator's TOML file")
     serve.add_argument("--json", action="store_true", help="print one JSON object per line")
 

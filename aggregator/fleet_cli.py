@@ -14,12 +14,14 @@ DAY = 86_400
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add `init`."""
+    parser.epilog = "example: accord fleet init --dev fleet --devices 3"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     init = commands.add_parser(
         "init",
         help="make a fleet's keys, roles, certificates and one key file per device",
         description="Make a fleet. With --dev every key lies in one folder: good for development and demos only, "
         "as whoever reads it can enrol devices and sign models.",
+        epilog=parser.epilog,
     )
     init.add_argument("--dev", type=Path, required=True, metavar="DIR", help="the folder to make it in")
     init.add_argument("--tenant", default="fleet", help="its name in topics and documents (default %(default)s)")

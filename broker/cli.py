@@ -19,12 +19,14 @@ LARGEST_PASSWORD = 1_024  # bytes
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add `run` and `add`."""
+    parser.epilog = "example: accord broker run --state broker --port 1883"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     run_parser = commands.add_parser(
         "run",
         help="run the embedded broker until stopped",
         description="Run the embedded broker. DIR/clients holds the client ids and password hashes that may log in; "
         "the port is printed, and stands in DIR/broker.port while the broker runs.",
+        epilog=parser.epilog,
     )
     run_parser.add_argument("--tenant", default="fleet", help="whose topics it carries (default %(default)s)")
     run_parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
@@ -33,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "add",
         help="let a client log in",
         description="Let a client log in, or change its password. A running broker takes note at the next login.",
+        epilog="example: accord broker add --state broker --client dev-000 --password fleet/devices/dev-000/password",
     )
     add_parser.add_argument("--client", metavar="ID", help="a device id, or `aggregator`")
     add_parser.add_argument(

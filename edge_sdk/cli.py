@@ -15,10 +15,12 @@ from edge_sdk.session_values import Finished, Refused
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add `run`, `status`, `erase` and `doctor`."""
+    parser.epilog = "example: accord device run --config dev-000/device.toml"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def add(name: str, sentence: str, *, config: bool = True) -> argparse.ArgumentParser:
-        found = commands.add_parser(name, help=sentence, description=sentence)
+        example = f"example: accord device {name} --config dev-000/device.toml"
+        found = commands.add_parser(name, help=sentence, description=sentence, epilog=example)
         found.add_argument("--config", type=Path, required=config, help="the device's TOML file")
         found.add_argument("--json", action="store_true", help="print JSON instead of text")
         return found

@@ -2,6 +2,7 @@
 
 Any zip tool opens the file. This reader takes nothing that this writer would not write, byte for byte, so nothing is
 inflated, no two tools can disagree about what is inside, and a digest of the file is a digest of the entries.
+See docs/protocol.md, section 13.
 """
 
 import struct

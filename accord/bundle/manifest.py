@@ -1,6 +1,6 @@
 """What a bundle says of itself: the model's specification, and the size and digest of each part. Holds no bytes.
 
-See docs/adr/0001-floors.md for where bundles stand; the container is `accord.bundle.entries`.
+See docs/protocol.md, section 13; the container is `accord.bundle.entries`.
 """
 
 import re

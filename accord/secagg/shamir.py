@@ -1,6 +1,7 @@
 """Shamir's secret sharing, bytewise over GF(2^8) with the polynomial 0x11b (FIPS 197), in NumPy tables.
 
 Share i is the value at x = i + 1, where i is the holder's roster position: an index is never read from a message.
+See docs/protocol.md, section 7.4.
 """
 
 from collections.abc import Sequence

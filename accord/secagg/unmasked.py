@@ -2,6 +2,7 @@
 
 The aggregator sees every update, so a device takes part only if its own limits allow it. The thresholds of profile
 `standard` hold here too: the same devices present give the same model, masked or not.
+See docs/protocol.md, section 7.8.
 """
 
 from accord import merkle, prg

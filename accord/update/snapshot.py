@@ -1,7 +1,7 @@
 """A version of the model as one object: trainable parameters, then the scaling of its inputs and targets.
 
 Little-endian float32: P parameters, C means, C reciprocal deviations, and the target's mean and deviation. Inputs are
-scaled per column: per feature of N x F rows, per channel of N x C x H x W ones.
+scaled per column: per feature of N x F rows, per channel of N x C x H x W ones. See docs/protocol.md, section 8.7.
 """
 
 from dataclasses import dataclass, field

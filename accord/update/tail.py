@@ -1,6 +1,7 @@
 """The evaluation tail of a masked vector: sums over a device's own test rows, as limbs of non-negative integers.
 
 There is no central test set in the field, so counts and losses ride inside the vector and only their sums are opened.
+See docs/protocol.md, section 8.3.
 """
 
 from collections.abc import Mapping

@@ -12,6 +12,7 @@ from quantize.making import Made, make
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    parser.epilog = "example: accord quantize mlp:16 --input-shape 64 --outputs 10 --loss softmax --out bundle"
     parser.add_argument("model", metavar="MODEL", help="linear, mlp:64,32, cnn:small, or the path of an ONNX model")
     parser.add_argument("--input-shape", required=True, metavar="1,28,28", help="shape of one row, without the batch")
     parser.add_argument("--outputs", type=int, required=True, help="classes, or values per row")

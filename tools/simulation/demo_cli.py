@@ -21,6 +21,7 @@ from simulation.rig import BROKERS
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options; the defaults are those of `DemoSettings`."""
     default = DemoSettings()
+    parser.epilog = "example: accord demo --devices 6 --rounds 5 --keep demo-state"
     add = parser.add_argument
     add("--devices", type=int, default=default.devices, help="device processes (default %(default)s)")
     add("--rounds", type=int, default=default.rounds, help="training rounds (default %(default)s)")
