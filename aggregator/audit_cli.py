@@ -34,6 +34,7 @@ PUBLIC = 0o644
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add `tail`, `verify`, `prove` and `check`."""
+    parser.epilog = "example: accord audit verify --state aggregator-state"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def add(name: str, sentence: str, example: str, *, log: bool = True) -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ POLL = 0.5
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add one subcommand per action."""
+    parser.epilog = "example: accord job list --state aggregator-state"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def add(name: str, sentence: str, example: str, *, job: bool = True) -> argparse.ArgumentParser:

@@ -37,6 +37,7 @@ Printed = tuple[dict[str, Any], list[str], int]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add one subcommand per action."""
+    parser.epilog = "example: accord model list --state aggregator-state"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def add(name: str, sentence: str, example: str, *, version: bool = True) -> argparse.ArgumentParser:

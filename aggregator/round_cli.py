@@ -12,6 +12,7 @@ from aggregator.tables import jobs, rounds
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add `list` and `show`."""
+    parser.epilog = "example: accord round list digits --state aggregator-state"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, sentence, example in (
         ("list", "List a job's rounds.", "list digits --state aggregator-state"),

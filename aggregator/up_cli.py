@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps({"event": "up", "tenant": tenant, "host": config.host, "port": port}), flush=True)
         else:
-            print(f"broker on {config.host}:{port}, aggregator of tenant {tenant} in {state}; Ctrl-C stops both")
+            said = f"broker on {config.host}:{port}, aggregator of tenant {tenant} in {state}; Ctrl-C stops both"
+            print(said, flush=True)
         try:
             service.run()
         finally:

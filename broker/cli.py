@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "add",
         help="let a client log in",
         description="Let a client log in, or change its password. A running broker takes note at the next login.",
-        epilog="example: accord broker add --state broker --client dev-000 --password fleet/devices/dev-000/password",
+        epilog="example: accord broker add --state broker --fleet fleet",
     )
     add_parser.add_argument("--client", metavar="ID", help="a device id, or `aggregator`")
     add_parser.add_argument(

@@ -1,7 +1,7 @@
 """What is said of a version of the model, and by whom it is signed: its making, its stage, its figures.
 
 A version is known by the digest of its record's bytes; a later one names its parent by that digest, so versions form a
-chain that nobody can change in the middle. See docs/protocol.md, section 8.
+chain that nobody can change in the middle. See docs/protocol.md, section 6.7.
 """
 
 import math
