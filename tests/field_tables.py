@@ -9,19 +9,30 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from accord.bundle.golden import Check, Golden
+from accord.bundle.golden import Golden
 from accord.bundle.manifest import Manifest as BundleManifest
-from accord.bundle.manifest import Part, Trainable
-from accord.plan import Fixed, Plan, Task, Training
+from accord.bundle.manifest import Trainable
+from accord.plan import Plan
 from accord.records import Flag, Int, Kind, Many, Name, Nested, Octets, OneOf, Record, Text
 from accord.wire.chunks import Piece
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAGS, Member
+from accord.wire.messages import TAGS
 
 PAGE = Path(__file__).parent.parent / "docs" / "protocol.md"
+
+
+def with_nested(*records: type[Record]) -> list[type[Record]]:
+    """Return the records and all those that stand in their fields."""
+    found: list[type[Record]] = []
+    for record in records:
+        kinds = [kind.kind if isinstance(kind, Many) else kind for _, kind in record.kinds()]
+        found += [record, *with_nested(*(kind.record for kind in kinds if isinstance(kind, Nested)))]
+    return list(dict.fromkeys(found))
+
+
 RECORDS: Mapping[str, type[Record]] = {
-    **{record.__name__: record for record in (Envelope, Plan, Training, Fixed, Task, *TAGS.values(), Member, Piece)},
-    **{f"bundle {record.__name__}": record for record in (BundleManifest, Part, Golden, Check)},
+    **{record.__name__: record for record in with_nested(Envelope, Plan, *TAGS.values(), Piece)},
+    **{f"bundle {record.__name__}": record for record in with_nested(BundleManifest, Golden)},
 }
 _TABLE = re.compile(r"<!-- (tags|record [^>]+) -->\n((?:\|[^\n]*\n)*)")
 
