@@ -3,9 +3,12 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import psycopg
@@ -31,27 +34,27 @@ class Postgres:
             os.chown(self._folder, user.pw_uid, user.pw_gid)
             self._as = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         data = self._folder / "data"
-        words = [
-            PROGRAMS / "initdb",
-            "-D",
-            data,
-            "-U",
-            "accord",
-            "--auth=trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-            "--locale=C",
-        ]
-        subprocess.run([*self._as, *words], check=True, cwd=self._folder, stdout=subprocess.DEVNULL)
+        words = ["-D", data, "-U", "accord", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+        subprocess.run(
+            [*self._as, PROGRAMS / "initdb", *words], check=True, cwd=self._folder, stdout=subprocess.DEVNULL
+        )
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
-        options = (
-            f"-p {self._port} -c fsync=off -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
-        )
-        self._control = [*self._as, PROGRAMS / "pg_ctl", "-D", data, "-s", "-w"]
-        log = ["-l", self._folder / "log", "-o", options, "start"]
-        subprocess.run([*self._control, *log], check=True, cwd=self._folder, timeout=60)
+        settings = [f"-cunix_socket_directories={self._folder}", "-clisten_addresses=127.0.0.1", "-cfsync=off"]
+        log = self._folder / "log"
+        # The server ends with the process that runs the tests, however that ends.
+        bound = ["setpriv", "--pdeathsig=INT", *self._as[1:]]
+        with log.open("wb") as said:
+            self._process = subprocess.Popen(
+                [*bound, PROGRAMS / "postgres", "-D", data, "-p", str(self._port), *settings],
+                cwd=self._folder,
+                stderr=said,
+            )
+        pause, end = threading.Event(), time.monotonic() + 60
+        while b"ready to accept connections" not in log.read_bytes():
+            assert self._process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            pause.wait(0.02)
 
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://accord@127.0.0.1:{self._port}/{database}"
@@ -64,5 +67,6 @@ class Postgres:
         return self.url(database)
 
     def stop(self) -> None:
-        subprocess.run([*self._control, "-m", "fast", "stop"], check=True, cwd="/", timeout=60)
+        self._process.send_signal(signal.SIGINT)  # fast: open connections are cut
+        assert self._process.wait(60) == 0
         shutil.rmtree(self._folder)
