@@ -6,7 +6,7 @@ from pathlib import Path
 
 from accord import prg
 from accord.errors import AccordError
-from accord.files import FileError, make_folder, read_limited, write_atomic
+from accord.files import FileError, make_folder, read_limited, remove, write_atomic
 
 LARGEST = 1 << 31
 """Bytes of one blob: no letter is larger."""
@@ -90,10 +90,7 @@ class Blobs:
         kept = {self._path(name) for name in keep}
         gone = [path for path in self._files() if path not in kept and path.stat().st_mtime < before]
         for path in gone:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise FileError(f"{path} can't be removed: {error.strerror}") from error
+            remove(path)
         return len(gone)
 
     def _files(self) -> list[Path]:

@@ -94,14 +94,17 @@ class Store:
         Raises:
             StoreError: the database can't be written.
         """
-        with self._named(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if self._engine.dialect.name != "sqlite":
+        if self._engine.dialect.name != "sqlite":
+            with self._named(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text("VACUUM"))
-                return True
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={round(wait * 1000)}")
-            row = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY * 1000}")
-            return not row[0]
+            return True
+        with self._named(), self._engine.connect() as connection:  # in no transaction, as no mode was asked for
+            try:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={round(wait * 1000)}")
+                busy: int = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY * 1000}")
+            return not busy
 
     def close(self) -> None:
         """Close every connection."""
