@@ -65,24 +65,33 @@ def lineage_of(entry: Registered, entries: Iterable[Registered]) -> Lineage:
     return Lineage(ancestors=tuple(reversed(ancestors)), entry=entry, descendants=tuple(descendants))
 
 
+def made_by(entry: Registered) -> str:
+    """Return what made a version, in a few words."""
+    version = entry.version
+    if version.origin == "rollback":
+        return f"rollback to {version.restored.hex()[:12]}"
+    if version.origin == "round":
+        return f"round {version.round}, attempt {version.attempt}, {_cohorts(len(version.cohorts))}"
+    return f"starts from {version.parent.hex()[:12]}" if version.parent else f"from bundle {version.bundle.hex()[:12]}"
+
+
 def label(entry: Registered) -> str:
     """Return one line on a version: its number, what made it, its stage, and how its digest begins."""
     version = entry.version
-    made = {
-        "bundle": f"from bundle {version.bundle.hex()[:12]}",
-        "round": f"round {version.round}, attempt {version.attempt}, {_cohorts(len(version.cohorts))}",
-        "rollback": f"rollback to {version.restored.hex()[:12]}",
-    }[version.origin]
-    return f"{version.job} v{version.version}  {made}  {entry.stage}  {entry.digest.hex()[:12]}"
+    return f"{version.job} v{version.version}  {made_by(entry)}  {entry.stage}  {entry.digest.hex()[:12]}"
 
 
 def tree(lineage: Lineage) -> list[str]:
     """Return the lines of a tree: only children go deeper when a version has several; `*` marks the one asked for."""
     family = _family(lineage.every)
     lines: list[str] = []
+    met: set[bytes] = set()  # a registry that was tampered with may hold a circle
     waiting = [(lineage.every[0], "", "")]
     while waiting:
         entry, lead, indent = waiting.pop()
+        if entry.digest in met:
+            continue
+        met.add(entry.digest)
         mark = "*" if entry.digest == lineage.entry.digest else "o"
         lines.append(f"{lead}{mark} {label(entry)}")
         children = family.children.get(entry.digest, ())

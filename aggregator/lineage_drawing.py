@@ -2,12 +2,13 @@
 
 from xml.sax.saxutils import escape
 
-from aggregator.lineage import Lineage
+from aggregator.lineage import Lineage, made_by
 from aggregator.registry_values import Registered
 
 ROW, LANE, MARGIN = 44, 28, 24
 WIDTH = 640  # of the text beside the lanes
 COLOURS = {"candidate": "#6b7280", "staging": "#b45309", "production": "#15803d", "archived": "#9ca3af"}
+WRONG = "#b91c1c"  # a stage that is none: somebody has written to the database
 
 
 def drawing(lineage: Lineage) -> str:
@@ -32,7 +33,7 @@ def drawing(lineage: Lineage) -> str:
             parts.append(f'<path d="M{x} {y} C{bend} {y} {bend} {there[1]} {there[0]} {there[1]}" class="back"/>')
     for entry in entries:
         x, y = _place(entry, rows, lanes)
-        colour = COLOURS[entry.stage]
+        colour = COLOURS.get(entry.stage, WRONG)
         if entry.digest == lineage.entry.digest:
             parts.append(f'<circle cx="{x}" cy="{y}" r="12" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(f'<circle cx="{x}" cy="{y}" r="7" fill="{colour}"/>')
@@ -59,25 +60,25 @@ def _place(entry: Registered, rows: dict[bytes, int], lanes: dict[bytes, int]) -
 
 
 def _lanes(entries: tuple[Registered, ...]) -> dict[bytes, int]:
-    """Give a version its parent's lane if it is the first child, else a lane of its own."""
+    """Give one child of each version its parent's lane, of the same job if there is one, and the others a new lane."""
+    heirs: dict[bytes, Registered] = {}
+    jobs = {entry.digest: entry.version.job for entry in entries}
+    for entry in entries:
+        parent, job = entry.version.parent, entry.version.job
+        if parent not in heirs or (job == jobs.get(parent) and heirs[parent].version.job != job):
+            heirs[parent] = entry
     lanes: dict[bytes, int] = {}
-    taken: set[bytes] = set()
     for entry in entries:
         parent = entry.version.parent
-        if parent in lanes and parent not in taken:
-            taken.add(parent)
-            lanes[entry.digest] = lanes[parent]
-        else:
-            lanes[entry.digest] = max(lanes.values(), default=-1) + 1
+        follows = parent in lanes and heirs[parent] is entry
+        lanes[entry.digest] = lanes[parent] if follows else max(lanes.values(), default=-1) + 1
     return lanes
 
 
 def _words(entry: Registered) -> tuple[str, str]:
     version = entry.version
-    made = {
-        "bundle": f"the parameters of bundle {version.bundle.hex()[:12]}",
-        "round": f"round {version.round}, attempt {version.attempt}, plan {version.plan.hex()[:12]}, "
-        f"cohorts: {len(version.cohorts)}",
-        "rollback": f"rollback to {version.restored.hex()[:12]}",
-    }[version.origin]
-    return f"{version.job} v{version.version}", f"{made}; digest {entry.digest.hex()[:12]}; Accord {version.code}"
+    plan = f", plan {version.plan.hex()[:12]}" if version.plan else ""
+    return (
+        f"{version.job} v{version.version}",
+        f"{made_by(entry)}{plan}; digest {entry.digest.hex()[:12]}; Accord {version.code}",
+    )

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from accord import prg
 from accord.errors import CodecError, SignatureError
@@ -178,18 +178,19 @@ class Registry:
             RegistryError: the stage does not follow the one that the version is in.
         """
         version, roles = entry.version, self.roles(connection)
-        if stage not in NEXT_STAGES[entry.stage]:
+        promotions = self.promotions(connection, version.job)
+        now = stages_after(promotions).get(version.version, FIRST_STAGE)
+        if stage not in NEXT_STAGES[now]:
             raise RegistryError(
-                f"version {version.version} is in stage {entry.stage}: from there it goes to "
-                f"{' or '.join(NEXT_STAGES[entry.stage])}, not to {stage}"
+                f"version {version.version} is in stage {now}: from there it goes to {' or '.join(NEXT_STAGES[now])}, "
+                f"not to {stage}"
             )
         if roles is None:
             raise RegistryError("the registry holds no roles document: nothing was registered yet")
-        count = select(func.max(PROMOTIONS.c.number)).where(PROMOTIONS.c.job == version.job)
         return Promotion(
             tenant=version.tenant,
             job=version.job,
-            number=(connection.execute(count).scalar_one() or 0) + 1,
+            number=len(promotions) + 1,
             version=version.version,
             digest=entry.digest,
             stage=stage,

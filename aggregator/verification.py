@@ -122,7 +122,7 @@ class _Check:
             self._fault(row.version, "ForeignRoles", "it is of another tenant, or its roles document had ended")
         self._versions[version.version] = version
         self._chain(version)
-        self._content(version, roles)
+        self._content(version)
 
     def _chain(self, version: Version) -> None:
         number, before = version.version, self._versions.get(version.version - 1)
@@ -143,7 +143,7 @@ class _Check:
         query = select(VERSIONS.c.version).where(VERSIONS.c.digest == digest.hex())
         return self._connection.execute(query).first() is not None
 
-    def _content(self, version: Version, roles: Roles) -> None:
+    def _content(self, version: Version) -> None:
         blobs = self._registry.blobs
         try:
             if len(blobs.get(version.params)) != version.params_size:
@@ -153,12 +153,20 @@ class _Check:
         if version.bundle in self._whole:
             return
         try:
-            read_bundle(blobs.get(version.bundle), publisher=roles.publisher)
-            self._whole.add(version.bundle)
-        except Refusal as error:
-            self._fault(version.version, "ForeignBundle", f"its bundle is not one of the publisher's: {error}")
+            data = blobs.get(version.bundle)
         except AccordError as error:
             self._fault(version.version, "DamagedBundle", str(error))
+            return
+        wrong = ""
+        for publisher in {known.publisher for known in self._roles.values()}:  # its key may have changed since
+            try:
+                read_bundle(data, publisher=publisher)
+            except Refusal as error:
+                wrong = str(error)
+            else:
+                self._whole.add(version.bundle)
+                return
+        self._fault(version.version, "ForeignBundle", f"its bundle is not one of the publisher's: {wrong}")
 
     def _stages(self, rows: Sequence[Row[Any]]) -> None:
         """Work the stages out anew from what the publisher has signed."""

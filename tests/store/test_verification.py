@@ -183,5 +183,6 @@ def test_a_key_that_changed_leaves_old_versions_believable(store: Store, history
         head = later.registry.head(connection, "j")
         later.register(connection, 5, head)
         later.promote(connection, 5)
+        later.register(connection, 6, later.registry.head(connection, "j"), bundle=history.bundle_digest)
         assert faults(connection, later) == set()
         assert Envelope.decode(later.registry.get(connection, "j", 5).letter).check(fleet.aggregator.public) is None
