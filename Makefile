@@ -46,7 +46,7 @@ ifeq ($(PYTHON310),)
 else
 	$(DEVICE) $(UV) sync --locked --quiet --no-default-groups --group device --python $(PYTHON310)
 	$(UV) pip install --quiet --python .venv-device/bin/python 'cbor2==5.9.0'
-	.venv-device/bin/python -m pytest -q -n 2 tests/accord tests/edge_sdk tests/wire tests/secagg tests/update tests/bundle tests/runtimes tests/link/test_memory.py
+	.venv-device/bin/python -m pytest -q -n 2 tests/accord tests/edge_sdk tests/wire tests/secagg tests/update tests/bundle tests/runtimes tests/vectors tests/hostile/test_bytes.py tests/link/test_memory.py
 endif
 
 bench: venv  ## every benchmark, one JSON object each

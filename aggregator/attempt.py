@@ -9,7 +9,7 @@ from accord.entropy import Entropy
 from accord.errors import CodecError, Refusal, UsageError
 from accord.secagg import keys, unmasked
 from accord.secagg.authority import Authority
-from accord.secagg.cohort import assembled, first_context, new_roster
+from accord.secagg.cohort import assembled, check_join, first_context, new_roster
 from accord.update.pipeline import Form
 from accord.wire.envelope import Envelope
 from accord.wire.messages import (
@@ -29,7 +29,7 @@ from accord.wire.messages import (
 )
 from aggregator import cohorts
 from aggregator import round as engine
-from aggregator.attempt_values import CohortOf, Invitation
+from aggregator.attempt_values import CohortOf, Invitation, check_identity
 from aggregator.coordinator_values import Effect, Log, Send, Settle
 from aggregator.desk import Desk
 from aggregator.round_values import Back, Failed, Gone, Opened, Received, Refused, ToCohort, ToDevice, Windows
@@ -108,32 +108,33 @@ class Attempt:
             if waiting and all(d in self._gone for d in waiting):
                 return min(self._deadline, max(self._gone[d] for d in waiting) + self._windows.grace)
             return self._deadline
-        times = [time for c in self.cohorts.values() if (time := engine.next_time(c.state)) is not None]
-        return min(times, default=None)
+        return min((t for c in self.cohorts.values() if (t := engine.next_time(c.state)) is not None), default=None)
 
     def check_in(self, letter: Envelope, clock: int) -> tuple[Effect, ...]:
         """Offer the plan to a device that holds the right version, or ask it to wait.
 
         Raises:
-            Refusal: its certificate does not hold, or `LogBehind`, it saw a longer audit log than the plan's.
+            Refusal: its certificate does not hold, `DuplicateKey`, or `LogBehind`, it saw a longer log than the plan's.
             CodecError: the letter is not a check-in.
             SignatureError: it is not the device's.
         """
-        message, device, plan = opened(letter, CheckIn), letter.sender, self.plan
+        message, device, plan, invitation = opened(letter, CheckIn), letter.sender, self.plan, self._invitation
         certificate = self._authority.certificate(message.certificate, device)
         letter.check(certificate.identity)
         if message.job != plan.job or message.params_digest != plan.params_digest:
             return self._later(device, message.nonce, "another version is current")
-        if device in self._invitation.barred:
+        if device in invitation.barred:
             return self._later(device, message.nonce, "barred: it dealt wrong shares in this round")
-        full = len(self.offered) >= self._invitation.devices and device not in self.offered
+        full = len(self.offered) >= invitation.devices and device not in self.offered
         if not self._joining or full:
             return self._later(device, message.nonce, "this attempt is full")
-        invitation = self._invitation
         proof = invitation.prove(message.log_size)
         offer = Offer(
             nonce=message.nonce, now=clock, plan=invitation.data, revocations=invitation.revocations, consistency=proof
         )
+        check_identity(device, certificate.identity, self.offered)
+        for imitator in [d for d, (_, j) in self._joined.items() if certificate.identity in (j.mask_key, j.seal_key)]:
+            del self._joined[imitator]
         self.offered[device] = certificate
         self._gone.pop(device, None)
         return (Send(device=device, data=self._desk.sealed(offer, device)),)
@@ -216,8 +217,9 @@ class Attempt:
             self.failure = Failed(reason="TooFewDevices", detail=str(error))
             return ()
         if not groups:
-            detail = f"{len(self._joined)} joined; {plan.cohort_floor} needed"
-            self.failure = Failed(reason="TooFewDevices", detail=detail)
+            self.failure = Failed(
+                reason="TooFewDevices", detail=f"{len(self._joined)} joined; {plan.cohort_floor} needed"
+            )
             return ()
         effects: list[Effect] = []
         for number, group in enumerate(groups, 1):
@@ -241,8 +243,7 @@ class Attempt:
         if known is None and not self._joining:
             raise Refusal("TooLate", f"{device} joins after the roster was made")
         others = {k for d, (_, j) in self._joined.items() if d != device for k in (j.mask_key, j.seal_key)}
-        if message.mask_key == message.seal_key or others & {message.mask_key, message.seal_key}:
-            raise Refusal("DuplicateKey", f"{device} joins with a key that is somebody's already")
+        check_join(message, others | {c.identity for c in self.offered.values()}, self._seal_pair)
         self._joined[device] = (member, message)
 
     def _begin(self, name: str, group: list[str], now: float) -> list[Effect]:

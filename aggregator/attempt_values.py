@@ -1,11 +1,12 @@
 """What an attempt is made of, and what it keeps of each of its cohorts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from accord.errors import Refusal
 from accord.plan import Plan
 from accord.update.pipeline import Total
+from accord.wire.messages import Certificate
 from aggregator import round as engine
 from aggregator.round_values import Failed, Opened
 
@@ -42,3 +43,14 @@ class CohortOf:
     root: bytes
     ended: Opened | Failed | None = None
     total: Total | None = None
+
+
+def check_identity(device: str, identity: bytes, offered: Mapping[str, Certificate]) -> None:
+    """Refuse a device whose identity key another device of the attempt has: no roster could hold both.
+
+    Raises:
+        Refusal: `DuplicateKey`.
+    """
+    for other, certificate in offered.items():
+        if other != device and certificate.identity == identity:
+            raise Refusal("DuplicateKey", f"{device} has the identity key of {other}: enrol one of them anew")

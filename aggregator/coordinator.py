@@ -115,8 +115,10 @@ class Coordinator:
                     effects = self._answered(device, data, now, clock)
                 except Refusal as refusal:
                     return (Log(device=device, reason=refusal.reason, detail=refusal.detail),)
-                except (CodecError, SignatureError) as error:
-                    return (Log(device=device, reason=type(error).__name__, detail=str(error)),)
+                except SignatureError as error:
+                    return (Log(device=device, reason="BadSignature", detail=str(error)),)
+                except CodecError as error:
+                    return (Log(device=device, reason="BadMessage", detail=str(error)),)
             case Presence(device=device, online=here):
                 (self.online.add if here else self.online.discard)(device)
                 effects = () if self._attempt is None else self._attempt.presence(device, self.online, now)
@@ -196,7 +198,7 @@ class Coordinator:
             return before
         ticket = self._memory.ticket()
         effects = self._arrived(device, data, now, clock)
-        if not any(isinstance(effect, Log) for effect in effects):
+        if not any(isinstance(effect, Log | Recall) for effect in effects):  # what was not taken is not remembered
             self._memory.took(device, name, ticket)
         return effects
 

@@ -78,7 +78,7 @@ class Transport:
         """Take one delivery; what is wrong is told and changes nothing."""
         device = ""
         try:
-            found = topics.parse(delivery.topic)
+            found = self._parsed(delivery.topic)
             device = found.device
             match found.kind:
                 case "state":
@@ -93,8 +93,16 @@ class Transport:
                     self._letter(device, delivery.payload)
         except Refusal as refusal:
             self._told(Log(device=device, reason=refusal.reason, detail=refusal.detail))
-        except (CodecError, SignatureError) as error:
+        except SignatureError as error:
+            self._told(Log(device=device, reason="BadSignature", detail=str(error)))
+        except CodecError as error:
             self._told(Log(device=device, reason="BadMessage", detail=str(error)))
+
+    def _parsed(self, topic: str) -> topics.Topic:
+        found = topics.parse(topic)
+        if (found.tenant, found.area) != (self._tenant, "up"):
+            raise Refusal("ForeignTopic", f"{topic} is not written by a device of tenant {self._tenant}")
+        return found
 
     def _letter(self, device: str, data: bytes) -> None:
         letter = Envelope.decode(data)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from accord import prg
-from accord.errors import AccordError, CodecError, Refusal
+from accord.errors import AccordError, CodecError, Refusal, SignatureError
 from accord.link import Delivery, Link
 from accord.plan import Plan
 from accord.records import Record
@@ -143,6 +143,8 @@ class Agent:
                 self._piece(delivery.payload)
         except Refusal as refusal:
             self._told(Refused(reason=refusal.reason, detail=refusal.detail))
+        except SignatureError as error:
+            self._told(Refused(reason="BadSignature", detail=str(error)))
         except CodecError as error:
             self._told(Refused(reason="BadMessage", detail=str(error)))
 

@@ -1,12 +1,13 @@
 """A verified roster: who is in a cohort, under which keys, bound to one context. Both roles compute it alike."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from accord import cbor, merkle, prg
 from accord.errors import LocalProtocolError, Refusal, SignatureError
 from accord.secagg import graph
 from accord.secagg.authority import Authority
+from accord.secagg.keys import KeyPair
 from accord.signing import verify
 from accord.wire.envelope import signed_bytes
 from accord.wire.messages import Join, Member, Roster
@@ -67,6 +68,24 @@ class Cohort:
         if len(bitmap) != -(-self.size // 8) or number >> self.size:
             raise Refusal("BadBitmap", f"{len(bitmap)} bytes do not name members of a cohort of {self.size}")
         return tuple(p for p in range(self.size) if number >> p & 1)
+
+
+def check_join(message: Join, taken: Container[bytes], pair: KeyPair) -> None:
+    """Refuse a JOIN whose keys no roster can hold: in one, every other member would refuse it and the cohort would end.
+
+    Args:
+        message: the JOIN.
+        taken: the identity keys of everybody who was offered the plan, and the keys of the others' JOINs.
+        pair: any key pair of the caller's: with a key of small order every pair shares zero.
+
+    Raises:
+        Refusal: `DuplicateKey` or `WeakKey`.
+    """
+    shown = (message.mask_key, message.seal_key)
+    if shown[0] == shown[1] or any(key in taken for key in shown):
+        raise Refusal("DuplicateKey", "a key of this JOIN is somebody's already: draw new keys")
+    for key in shown:
+        pair.shared(key)
 
 
 def new_roster(name: str, profile: str, members: Iterable[Member]) -> Roster:

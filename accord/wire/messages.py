@@ -57,7 +57,7 @@ class Revocations(Record):
     LIMIT: ClassVar[int] = 1 << 20
 
     version: int = field(VERSION)
-    serials: tuple[int, ...] = field(Many(VERSION, 0, 100_000))
+    serials: tuple[int, ...] = field(Many(VERSION, 0, 99_000))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -121,7 +121,7 @@ class Figure(Record):
     """A number with a name: mantissa * 2^exponent, exactly the float64 that was measured."""
 
     name: str = field(Text(64))
-    mantissa: int = field(Int(-(2**53), 2**53))
+    mantissa: int = field(Int(1 - 2**53, 2**53 - 1))
     exponent: int = field(Int(-1_074, 971))
 
     @property
