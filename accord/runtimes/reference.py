@@ -149,6 +149,7 @@ class Reference:
         self._params: tuple[Vector, list[Floats]] | None = None
         self._out: tuple[Vector, list[Floats]] | None = None
 
+    @np.errstate(all="ignore")  # what explodes is refused by name where it is used
     def gradients(
         self,
         params: Vector,
@@ -190,6 +191,7 @@ class Reference:
         np.add.reduce(slope, axis=0, out=into[1])
         return value, out
 
+    @np.errstate(all="ignore")  # the same
     def predict(self, params: Vector, x: npt.NDArray[Any]) -> Floats:
         """Return the outputs; see the port."""
         rows = flat_rows(x, self._input_shape)
