@@ -43,6 +43,9 @@ def test_a_small_fleet_trains_while_devices_die(broker: str, tmp_path: Path) -> 
     assert found["final"]["accuracy"] == pytest.approx(found["rounds"][-1]["accuracy"], abs=0.05)
     assert [row["dropouts"] for row in found["rounds"]][1] == 1, "one device is killed in the second round"
     assert all(row["bytes_up_per_device"] > row["payload_bytes_up"] > 10_000 for row in found["rounds"])
+    devices = found["devices"].values()
+    assert sum(device["participations"] for device in devices) == sum(row["participants"] for row in found["rounds"])
+    assert sum(device["dropouts"] for device in devices) == sum(row["dropouts"] for row in found["rounds"])
     assert "<svg" in (tmp_path / "demo.html").read_text()
     assert processes(str(tmp_path)) == []
     for secret in (tmp_path / "demo").rglob("*"):

@@ -5,6 +5,7 @@ Plain FedAvg and the centralized baseline run first, in this process and timed a
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +101,8 @@ class Demo:
         self._neighbours, self._threshold = standard(settings.devices)
         self.exact = 0
         """Rounds whose masked count of rows equals the rows of the devices in the sum."""
+        self._included: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
 
     def run(self) -> History:
         """Run the baselines and the fleet, and return the history."""
@@ -226,6 +229,8 @@ class Demo:
                 included = fact["included"]
                 self._came_back(fact["round"], planned, included)
                 if fact["purpose"] == "train":
+                    self._included.update(fact["included"])
+                    self._dropped.update(fact["dropped"])
                     waiting.append(self._row(fact, tuple(aborted)))
                 aborted = []
                 if late is not None and fact["round"] == STATISTICS + 1:
@@ -306,7 +311,13 @@ class Demo:
             rounds=tuple(rows),
             final=final,
             devices=tuple(
-                DeviceRow(device=d.device, train_rows=len(d.y_train), test_rows=len(d.y_test))
+                DeviceRow(
+                    device=d.device,
+                    train_rows=len(d.y_train),
+                    test_rows=len(d.y_test),
+                    participations=self._included[d.device],
+                    dropouts=self._dropped[d.device],
+                )
                 for d in self.partition.devices
             ),
             model_digest=digest(data).hex(),
