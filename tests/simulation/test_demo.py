@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from simulation import chaos
+from accord import cli
+from simulation import chaos, datasets
+from simulation.demo import DemoSettings, load
 
 
 def processes(marker: str) -> list[str]:
@@ -51,6 +53,24 @@ def test_a_small_fleet_trains_while_devices_die(broker: str, tmp_path: Path) -> 
     for secret in (tmp_path / "demo").rglob("*"):
         if secret.is_file() and secret.name in ("identity", "password", "aggregator", "root", "ledger", "masked"):
             assert secret.stat().st_mode & 0o077 == 0, secret
+
+
+def test_options_that_can_not_be_are_refused_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    for more in (["--devices", "2"], ["--rounds", "0"], ["--rows", "0"], ["--rows", "100"], ["--broker", "none"]):
+        assert cli.main(["demo", *more]) != 0
+        assert more[0] in capsys.readouterr().err
+    assert cli.main(["demo", "--report", "no/such/folder.html"]) == 1
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_without_fashion_mnist_it_falls_back_to_digits_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "FASHION_MNIST", tmp_path / "not-here")
+    data, said = load(DemoSettings())
+    assert data.name == "digits-images"
+    assert "falls back to digits" in said
+    assert "dataset-fashion-mnist" in said, "and how to get the other"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

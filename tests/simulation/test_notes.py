@@ -52,6 +52,7 @@ def test_a_learning_rate_that_explodes_is_named_without_a_warning(recwarn: pytes
         ({"model": "mlp:99999999"}, "parameters"),
         ({"model": "mlp:0"}, "mlp:0"),
         ({"model": "resnet"}, "cnn:small"),
+        ({"model": __file__}, "test_notes.py is neither an .onnx file nor a whole bundle"),
     ],
 )
 def test_options_that_can_not_be_are_refused_by_name(options: dict[str, object], says: str) -> None:

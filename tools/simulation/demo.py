@@ -32,6 +32,8 @@ from simulation.partition import Partition, deal, parse_scheme
 from simulation.rig import JOB, Rig, RigSettings
 
 FLOOR = 3
+ROWS_PER_DEVICE, ALL_ROWS = 10, 60_000
+"""Of Fashion-MNIST: fewer than this many for each device teach nothing."""
 STATISTICS = 2
 """Rounds before the first training round."""
 
@@ -59,6 +61,11 @@ class DemoSettings:
             raise UsageError(f"--devices {self.devices} is out of range: use {FLOOR} to 100")
         if not 1 <= self.rounds <= 10_000:
             raise UsageError(f"--rounds {self.rounds} is out of range: use 1 to 10000")
+        if not ROWS_PER_DEVICE * self.devices <= self.rows <= ALL_ROWS:
+            raise UsageError(
+                f"--rows {self.rows} is out of range: {self.devices} devices use {ROWS_PER_DEVICE * self.devices} to "
+                f"{ALL_ROWS} of them"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
