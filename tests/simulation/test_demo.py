@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from accord import cli
+from accord.errors import AccordError
 from simulation import chaos, datasets
-from simulation.demo import DemoSettings, load
+from simulation.demo import load
+from simulation.demo_settings import DemoSettings
+from simulation.rig import records
 
 
 def processes(marker: str) -> list[str]:
@@ -99,3 +102,9 @@ def test_the_schedule_never_kills_more_than_the_profile_carries_but_once() -> No
         assert devices[-1] not in {b.device for b in blows}
     assert {b.step for blows in planned.blows.values() for b in blows} == set(chaos.STEPS)
     assert chaos.schedule(devices[:3], 3, 10, needed=3).blows == {}
+
+
+def test_an_aggregator_that_ends_with_an_error_is_quoted() -> None:
+    words = [sys.executable, "-m", "accord", "aggregator", "serve", "--config", "no-such-file.toml", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process, pytest.raises(AccordError, match="no-such-file"):
+        list(records(process))

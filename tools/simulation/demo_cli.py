@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simulation.demo import Audience, Demo, DemoSettings
+from simulation.demo import Audience, Demo
+from simulation.demo_settings import DemoSettings
 from simulation.history import History
 from simulation.live import LiveTable
 from simulation.report import check_place, render, write
