@@ -3,13 +3,14 @@
 import argparse
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 from accord import WIRE_VERSION, __version__
-from accord.errors import AccordError
+from accord.errors import AccordError, UsageError
 
 
 class CommandModule(Protocol):
@@ -134,9 +135,21 @@ def _load(command: Command) -> CommandModule:
         raise AccordError(message) from error
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are raised, so that `--json` gets them as JSON like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the complaint with the command that explains the options."""
+        raise _CommandLineError(f"{message}; `{self.prog} --help` lists the options")
+
+
+class _CommandLineError(UsageError):
+    """The command line itself can't be read."""
+
+
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     """Build the parser; only the chosen command's module is imported, so `accord --help` stays quick."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="accord",
         description="Federated learning for fleets of real devices, over MQTT.",
         epilog="`accord COMMAND --help` explains one command.",
@@ -152,34 +165,47 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 
 
 def _run_alone(command: Command, words: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog=f"accord {command.name}", description=command.sentence)
+    parser = _Parser(prog=f"accord {command.name}", description=command.sentence)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    try:
-        module = _load(command)
-        module.configure(parser)
-        return module.run(parser.parse_args(words))
-    except AccordError as error:
-        return _failed(error, as_json="--json" in words)
+    module = _load(command)
+    module.configure(parser)
+    return module.run(parser.parse_args(words))
 
 
-def _failed(error: AccordError, *, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"error": str(error)}))
-    else:
-        print(f"accord: {error}", file=sys.stderr)
-    return 1
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `accord` with `argv` (default: the process's arguments) and return its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+def _run(words: list[str]) -> int:
     if words[:2] == DEVICE_LIST.name.split():
         return _run_alone(DEVICE_LIST, words[2:])
     names = {command.name: command for command in COMMANDS}
     chosen = next((word for word in words if word in names), None)
-    as_json = "--json" in words
+    arguments = _parser(chosen).parse_args(words)
+    return _load(names[arguments.command]).run(arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `accord` with `argv` (default: the process's arguments) and return its exit code.
+
+    The code is 1 after an error, 2 if the command line can't be read, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = _parser(chosen).parse_args(words)
-        return _load(names[arguments.command]).run(arguments)
-    except AccordError as error:
-        return _failed(error, as_json=as_json)
+        code = _run(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("accord: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone, such as `head`. What is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (AccordError, OSError) as error:
+        _complain(str(error), as_json="--json" in words)
+        return 2 if isinstance(error, _CommandLineError) else 1
+    return code
+
+
+def _complain(sentence: str, *, as_json: bool) -> None:
+    """Say what went wrong: as one JSON object on standard output, or as a line on standard error."""
+    if as_json:
+        print(json.dumps({"error": sentence}), flush=True)
+    else:
+        print(f"accord: {sentence}", file=sys.stderr)

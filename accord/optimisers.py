@@ -35,6 +35,7 @@ class Sgd:
         self._velocity = np.zeros(anchor.shape, np.float32) if momentum else None
         self._scratch = np.empty(anchor.shape, np.float32)
 
+    @np.errstate(all="ignore")  # what explodes is refused by name after the last step
     def step(self, params: Vector, gradient: Vector) -> None:
         """Move `params`, float32 (P,), in place against `gradient`, which is left as it is."""
         scratch = self._scratch

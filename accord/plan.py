@@ -40,7 +40,7 @@ class Fixed(Record):
 
     value_bits: int = field(Int(2, 16))
     modulus_bits: int = field(Int(4, 32))
-    exponents: tuple[int, ...] = field(Many(Int(-60, 60), 0, 4_096))
+    exponents: tuple[int, ...] = field(Many(Int(-126, 128), 0, 4_096))
     largest_weight: int = field(Int(1, 2**31))
 
 
@@ -48,13 +48,13 @@ class Fixed(Record):
 class Task(Record):
     """What the model predicts.
 
-    `target_exponent` bounds regression targets by ±2^e in original units; `transform` is applied to them before
-    training and undone before figures are taken.
+    Regression targets deviate by the order of 2^`target_exponent` in original units; `transform` is applied to them
+    before training and undone before figures are taken.
     """
 
     kind: str = field(OneOf(("classification", "binary", "regression")))
     outputs: int = field(Int(1, 65_536))
-    target_exponent: int = field(Int(-60, 60))
+    target_exponent: int = field(Int(-126, 128))
     transform: str = field(OneOf(("none", "log", "log1p")))
 
 

@@ -16,7 +16,7 @@ from accord.plan import Fixed, Task, Training, modulus_bits
 from accord.prg import digest
 from accord.secagg.graph import COMPLETE_UP_TO
 from accord.tensors import Layout
-from accord.update.pipeline import LOWEST_POWER, POWERS, ROW_POWERS, Total
+from accord.update.pipeline import BOUNDS, POWERS, ROW_POWERS, Total
 from accord.update.snapshot import Scaling, Snapshot, decode
 from aggregator.coordinator_values import Closed, Request
 from aggregator.job_state import JobState
@@ -28,6 +28,10 @@ SATURATED = 0.001
 """Above this share of cut values the scale doubles."""
 COVERED = 0.999
 """Share of the non-zero values of a column that its power of two bounds: no device's extreme decides it."""
+CONSTANT = 2.0**-21
+"""A column that deviates by less than this share of its bound is taken for constant: rounding alone makes that much."""
+SMALLEST_DEVIATION = 2.0**-120
+"""The reciprocal of a smaller one is past float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,13 +225,11 @@ class Job:
         for row in histogram:
             nonzero = row[1:]
             covered = np.cumsum(nonzero) >= COVERED * nonzero.sum()
-            powers.append(int(covered.argmax()) + LOWEST_POWER if nonzero.sum() else 0)
+            powers.append(BOUNDS[int(covered.argmax())] if nonzero.sum() else 0)
         self._powers = tuple(powers)
         rows = np.array(figures["rows"])
         present = np.flatnonzero(rows[: ROW_POWERS - 1])
         self.largest_weight = 1 << int(present.max()) if present.size else 1
-        if self._regression:
-            self.task = dataclasses.replace(self.task, target_exponent=min(59, powers[-1] + 1))
 
     def _scaling(self, figures: Mapping[str, list[float]]) -> Scaling:
         count = max(1.0, figures["count"][0])
@@ -236,8 +238,11 @@ class Job:
         variance = np.maximum(np.array(figures["squared"]) / count - mean**2, 0)
         deviation = np.sqrt(variance) * units
         mean *= units
-        safe = np.where(deviation > 1e-6 * units, deviation, 1.0)
+        varies = (deviation > CONSTANT * units) & (deviation > SMALLEST_DEVIATION)
+        safe = np.where(varies, deviation, 1.0)
         columns = self._columns
+        if self._regression:
+            self.task = dataclasses.replace(self.task, target_exponent=math.frexp(float(safe[-1]))[1])
         target = (float(mean[columns]), float(safe[columns])) if self._regression else (0.0, 1.0)
         return Scaling(
             mean=mean[:columns].astype(np.float32),

@@ -6,13 +6,16 @@ from typing import Any
 
 from accord.errors import UsageError
 from accord.ids import checked_name
-from accord.plan import MICRO, Task, Training
+from accord.plan import LARGEST_COHORT, MICRO, SMALLEST_COHORT, Task, Training
 from aggregator.job import JobSettings
 from aggregator.round_values import Windows
 
 WINDOWS = ("gather", "join", "share", "collect", "unmask", "grace")
+LOSS: Mapping[str, str] = {"classification": "softmax", "binary": "binary", "regression": "mse"}
+"""The loss that a bundle for each task is made with."""
 Shape = Mapping[str, Mapping[str, tuple[type, Any]]]
 
+_KINDS: Mapping[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 SHAPE: Shape = {
     "job": {
         "name": (str, "job"),
@@ -66,6 +69,8 @@ class JobConfig:
             raise UsageError(f"[job] max_attempts {self.max_attempts} is not from 1 to 1000")
         if any(getattr(self.windows, name) < 0 for name in WINDOWS):
             raise UsageError("[windows] are 0 or more seconds")
+        if not SMALLEST_COHORT <= self.floor <= LARGEST_COHORT:
+            raise UsageError(f"[job] floor {self.floor} is not from {SMALLEST_COHORT} to {LARGEST_COHORT}")
         self.settings(outputs=1)
 
     def settings(self, outputs: int) -> JobSettings:
@@ -80,6 +85,26 @@ class JobConfig:
             task=Task(kind=self.task, outputs=outputs, target_exponent=0, transform="none"),
             profile="standard" if self.secure_aggregation else "off",
         )
+
+    def check_bundle(self, loss: str, batch: int) -> None:
+        """Refuse a bundle that no device could train as this job asks.
+
+        Args:
+            loss: what the bundle was made for.
+            batch: the largest number of rows of one gradient of it.
+
+        Raises:
+            UsageError: the loss is another task's, or batches are larger than the bundle's.
+        """
+        if loss != LOSS[self.task]:
+            raise UsageError(
+                f"[job] task {self.task} needs a bundle made with --loss {LOSS[self.task]}; this one has {loss}"
+            )
+        if self.training.batch_size > batch:
+            raise UsageError(
+                f"[training] batch_size {self.training.batch_size} is more than the {batch} rows that the bundle was "
+                f"made for: use less, or make it with --batch {self.training.batch_size}"
+            )
 
     def to_json(self, bundle: str) -> dict[str, Any]:
         """Return the tables with the bundle's digest in place of its path."""
@@ -144,5 +169,5 @@ def _value(found: Mapping[str, Any], where: str, table: str, key: str, kind: tup
     if wanted is float and type(item) is int:
         item = float(item)
     if type(item) is not wanted:
-        raise UsageError(f"{where}: [{table}] {key} is missing or not a {wanted.__name__}")
+        raise UsageError(f"{where}: [{table}] {key} is {'missing' if item is None else f'not {_KINDS[wanted]}'}")
     return item

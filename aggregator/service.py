@@ -66,6 +66,7 @@ def add_job(store: Store, blobs: Blobs, config: JobConfig) -> None:
     data = read_limited(Path(config.bundle), LARGEST_BUNDLE)
     bundle = read_bundle(data, limit=LARGEST_BUNDLE, publisher=None)
     config.settings(bundle.manifest.outputs)
+    config.check_bundle(bundle.manifest.loss, bundle.manifest.batch)
     name = blobs.put(data)
     with store.begin() as connection:
         jobs.add(connection, config.name, config.to_json(name.hex()), time.time())

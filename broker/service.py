@@ -45,6 +45,11 @@ async def serve(config: BrokerConfig, stopping: asyncio.Event, listening: Callab
         FileError: the state folder can't be used.
     """
     make_folder(config.state)
+    if not (config.state / CLIENTS).exists():
+        raise UsageError(
+            f"nobody may log in yet: `accord broker add --state {config.state} --client ID --password FILE` for the "
+            "aggregator and for each device"
+        )
     known = CredentialsFile(config.state / CLIENTS)
     logging.getLogger("amqtt").setLevel(logging.ERROR)
     logging.getLogger("transitions").setLevel(logging.ERROR)

@@ -99,3 +99,22 @@ def authority(plan: Plan, offer: Offer, roles: Roles, ledger: Ledger, known: Aut
         return known.at(offer.now)
     letter.check(roles.enrolment)
     return Authority(roles=roles, revocations=revocations, now=offer.now)
+
+
+def check_own_certificate(identity: Identity, roles: Roles, now: int) -> None:
+    """Refuse to start with a certificate that no other device would accept: better now than in every round.
+
+    Args:
+        identity: who we are.
+        roles: the verified roles document.
+        now: seconds since 1970, as far as this device knows.
+
+    Raises:
+        Refusal: `NotEnrolled`, for another device or another key, or not signed by enrolment; `Expired`.
+    """
+    nothing = Revocations(version=1, serials=())
+    own = Authority(roles=roles, revocations=nothing, now=now).certificate(identity.certificate, identity.device)
+    if own.identity != identity.key.public:
+        raise Refusal(
+            "NotEnrolled", f"the certificate of {identity.device} is for another identity key than the file's"
+        )

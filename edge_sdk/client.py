@@ -2,13 +2,10 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
 
 from accord.bundle.archive import read_bundle
 from accord.entropy import SystemEntropy
-from accord.errors import ProtocolError, UsageError
+from accord.errors import ProtocolError
 from accord.files import DISK, FileError, read_limited, read_private, read_secret
 from accord.link import Delivery, Link
 from accord.link.mqtt import Address, MqttLink
@@ -18,6 +15,7 @@ from accord.signing import SigningKey
 from accord.wire import topics
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Beat, Offer, Roles, State, opened
+from edge_sdk.acceptance import check_own_certificate
 from edge_sdk.agent import Agent
 from edge_sdk.attendance import Attendance, Stopped, WaitingWorker
 from edge_sdk.conditions import Conditions, Unmet
@@ -28,7 +26,7 @@ from edge_sdk.keystore import read_root
 from edge_sdk.pace import Progress
 from edge_sdk.patience import Patience
 from edge_sdk.readings import Readings
-from edge_sdk.rows import Rows
+from edge_sdk.rows_file import read_rows
 from edge_sdk.saved import FILES, Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import Finished, Identity, Refused
@@ -37,7 +35,6 @@ from edge_sdk.trainer import Trainer
 
 LARGEST_BUNDLE = 1 << 28  # bytes
 LARGEST_DOCUMENT = 65_536  # bytes
-LARGEST_DATA = 1 << 31  # bytes
 
 
 class EdgeClient:
@@ -114,11 +111,12 @@ class EdgeClient:
             ledger=records.ledger(),
             now=self._time.moment().now,
         )
+        check_own_certificate(identity, named, self._time.moment().now)
         shape = bundle.manifest.input_shape
         trainer = Trainer(
             runtime,
             shape,
-            (lambda: self.examples.rows(shape)) if config.data is None else _rows(config.data),
+            (lambda: self.examples.rows(shape)) if config.data is None else read_rows(config.data, bundle.manifest),
             entropy,
             pace=self._attendance.may_work,
             progress=progress,
@@ -240,14 +238,3 @@ class EdgeClient:
             self._finished_count += 1
             self._send_beat()
         self._told(effect)
-
-
-def _rows(path: Path) -> Rows:
-    """Read the device's own rows; pickles are never loaded."""
-    if path.stat().st_size > LARGEST_DATA:
-        raise UsageError(f"{path} is larger than {LARGEST_DATA} bytes")
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            return Rows(**{name: found[name] for name in ("x_train", "y_train", "x_test", "y_test")})
-    except (KeyError, ValueError, OSError) as error:
-        raise UsageError(f"{path} is not an .npz with x_train, y_train, x_test and y_test: {error}") from error

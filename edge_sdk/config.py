@@ -20,6 +20,8 @@ else:
     import tomli as tomllib
 
 LARGEST = 65_536  # bytes of a configuration file
+LONGEST = 86_400  # seconds between heartbeats, or between two looks at the constraints
+_KINDS: Mapping[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 KEYS, EXAMPLES, CLOCK = "keys", "examples", "clock"
 
 _Table = TypeVar("_Table", Limits, Constraints, Bounds)
@@ -96,13 +98,13 @@ def load(path: Path) -> DeviceConfig:
     def value(table: str, key: str, kind: type) -> Any:
         item = found.get(table, {}).get(key)
         if type(item) is not kind:
-            raise UsageError(f"{path}: [{table}] {key} is missing or not a {kind.__name__}")
+            raise UsageError(f"{path}: [{table}] {key} is {'missing' if item is None else f'not {_KINDS[kind]}'}")
         return item
 
     def seconds(key: str, default: float) -> float:
         item = found.get("device", {}).get(key, default)
-        if type(item) not in (int, float):
-            raise UsageError(f"{path}: [device] {key} is not a number of seconds")
+        if type(item) not in (int, float) or not 0 < item <= LONGEST:
+            raise UsageError(f"{path}: [device] {key} is not a number of seconds, above 0 and up to {LONGEST}")
         return float(item)
 
     state = folder / str(value("device", "state", str))
@@ -137,6 +139,11 @@ def load(path: Path) -> DeviceConfig:
 
 def _built(path: Path, table: str, kind: type[_Table], found: Mapping[str, Any]) -> _Table:
     """Build one table's value; what it refuses is told with the table's name."""
+    usual = kind()
+    for key, item in found.get(table, {}).items():
+        wanted = type(getattr(usual, key))
+        if wanted in _KINDS and type(item) is not wanted and not (wanted is float and type(item) is int):
+            raise UsageError(f"{path}: [{table}] {key} is not {_KINDS[wanted]}")
     try:
         return kind(**found.get(table, {}))
     except (TypeError, UsageError) as error:

@@ -237,14 +237,16 @@ class Trainer:
 
 def _regression(plan: Plan, snapshot: Snapshot, outputs: npt.NDArray[np.float64], y: Array) -> dict[str, npt.ArrayLike]:
     truth = y.astype(np.float64)
-    errors = original(plan.task.transform, snapshot.scaling.originals(outputs)) - truth
-    scaled = outputs - snapshot.scaling.targets(transformed(plan.task.transform, y))
+    scaling = snapshot.scaling
+    errors = original(plan.task.transform, scaling.originals(outputs)) - truth
+    centred = truth - original(plan.task.transform, np.array([scaling.target_mean]))
+    scaled = outputs - scaling.targets(transformed(plan.task.transform, y))
     return {
         "count": len(y),
         "loss": (scaled**2).sum(),
         "absolute": np.abs(errors).sum(),
         "squared": (errors**2).sum(),
-        "positive": np.maximum(truth, 0).sum(),
-        "negative": np.maximum(-truth, 0).sum(),
-        "target_squared": (truth**2).sum(),
+        "positive": np.maximum(centred, 0).sum(),
+        "negative": np.maximum(-centred, 0).sum(),
+        "target_squared": (centred**2).sum(),
     }

@@ -28,7 +28,10 @@ def transformed(name: str, y: npt.NDArray[np.generic]) -> Reals:
     """
     values = y.astype(np.float64)
     if values.size and not values.min() > _ABOVE[name]:
-        raise UsageError(f"target transform {name} needs targets above {_ABOVE[name]:g}; there is {values.min():g}")
+        raise UsageError(
+            f"target transform {name} needs targets above {_ABOVE[name]:g}, and there is {values.min():g}: "
+            "use another transform, or none"
+        )
     return _THERE[name](values)
 
 

@@ -3,6 +3,7 @@
 Each call writes into buffers that are kept per number of rows; a gradient of a small MLP is about twenty NumPy calls.
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -25,19 +26,29 @@ BATCH = 1_024
 """The largest batch that `build` allows if the caller names no other."""
 PREDICTED_AT_ONCE = 1_024
 GOLDEN_ROWS = 8
+MAX_PARAMETERS = 1 << 26
+"""Of a model that is drawn here: 256 MB of float32, which no device of a fleet would train."""
+KNOWN = "use linear, mlp:64,32 (widths of hidden layers), cnn:small, the path of an .onnx model, or a bundle"
 
 
 def widths(model: str, input_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
     """Return inputs, hidden widths and outputs of `linear` or `mlp:64,32`.
 
     Raises:
-        UsageError: another model.
+        UsageError: another model, or one that is too large to be drawn.
     """
     name, _, hidden = model.partition(":")
     inner: list[str] = hidden.split(",") if hidden else []
-    if (name == "linear") == bool(inner) or name not in ("linear", "mlp") or not all(w.isdecimal() for w in inner):
-        raise UsageError(f"the reference runtime trains linear and mlp:64,32, not {model!r}")
-    return (math.prod(input_shape), *map(int, inner), outputs)
+    whole = all(w.isdecimal() and w.isascii() and int(w) for w in inner)
+    if name not in ("linear", "mlp") or (name == "linear") == bool(inner) or not whole:
+        raise UsageError(f"model {model!r} is unknown: {KNOWN}")
+    if outputs < 1:
+        raise UsageError(f"a model can't have {outputs} outputs: at least 1 is needed")
+    found = (math.prod(input_shape), *map(int, inner), outputs)
+    size = sum((before + 1) * after for before, after in itertools.pairwise(found))
+    if size > MAX_PARAMETERS:
+        raise UsageError(f"{model} on rows of shape {input_shape} has {size:,} parameters; at most {MAX_PARAMETERS:,}")
+    return found
 
 
 def build(
@@ -137,6 +148,8 @@ class Reference:
 
     def __init__(self, specification: Specification) -> None:
         self.layout: Layout = specification.layout
+        if specification.model.partition(":")[0] not in ("linear", "mlp"):
+            raise UsageError(f"the reference runtime trains linear and mlp:64,32, not {specification.model!r}")
         self._sizes = widths(specification.model, specification.input_shape, specification.outputs)
         pairs = zip(self._sizes, self._sizes[1:], strict=False)
         shapes = [shape for inputs, outputs in pairs for shape in ((inputs, outputs), (outputs,))]
@@ -149,6 +162,7 @@ class Reference:
         self._params: tuple[Vector, list[Floats]] | None = None
         self._out: tuple[Vector, list[Floats]] | None = None
 
+    @np.errstate(all="ignore")  # what explodes is refused by name where it is used
     def gradients(
         self,
         params: Vector,
@@ -190,6 +204,7 @@ class Reference:
         np.add.reduce(slope, axis=0, out=into[1])
         return value, out
 
+    @np.errstate(all="ignore")  # the same
     def predict(self, params: Vector, x: npt.NDArray[Any]) -> Floats:
         """Return the outputs; see the port."""
         rows = flat_rows(x, self._input_shape)

@@ -68,7 +68,8 @@ def encode(delta: Vector, share: float, units: Vector, top: int, seed: bytes) ->
     Raises:
         LocalProtocolError: the change holds NaN or infinity.
     """
-    scaled = delta * (units * np.float32(share))
+    with np.errstate(over="ignore"):  # what does not fit is refused by name
+        scaled = delta * (units * np.float32(share))
     if not np.isfinite(scaled).all():
         raise LocalProtocolError("the update holds NaN or infinity: lower the learning rate or look at the data")
     saturated = int(np.count_nonzero(np.abs(scaled) > top))

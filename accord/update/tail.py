@@ -15,7 +15,9 @@ from accord.plan import Task
 
 HISTOGRAM_BINS = 64
 _COUNT_BITS = 32
-_SUM_BITS = 48
+_SUM_BITS, _LOSS_STEP = 48, -20
+_REAL_BITS, _REAL_STEP = 64, -24
+"""Sums of reals in units of 2^e: up to 2^40 of them, in steps of 2^-24."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +31,23 @@ class Field:
 
 
 def fields(task: Task) -> tuple[Field, ...]:
-    """Return the tail of a task, in wire order; regression sums are in original units."""
+    """Return the tail of a task, in wire order.
+
+    Regression sums are in original units, of targets and errors of the order of 2^`target_exponent`; the targets' own
+    sums are of what they differ from a centre that all devices know: their variance must not be lost in their mean.
+    """
     count = Field(name="count", length=1, bits=_COUNT_BITS, exponent=0)
-    loss = Field(name="loss", length=1, bits=_SUM_BITS, exponent=-20)
+    loss = Field(name="loss", length=1, bits=_SUM_BITS, exponent=_LOSS_STEP)
     if task.kind == "regression":
-        one, two = task.target_exponent - 24, 2 * task.target_exponent - 24
+        one, two = task.target_exponent + _REAL_STEP, 2 * task.target_exponent + _REAL_STEP
         return (
             count,
             loss,
-            Field(name="absolute", length=1, bits=_SUM_BITS, exponent=one),
-            Field(name="squared", length=1, bits=_SUM_BITS, exponent=two),
-            Field(name="positive", length=1, bits=_SUM_BITS, exponent=one),
-            Field(name="negative", length=1, bits=_SUM_BITS, exponent=one),
-            Field(name="target_squared", length=1, bits=_SUM_BITS, exponent=two),
+            Field(name="absolute", length=1, bits=_REAL_BITS, exponent=one),
+            Field(name="squared", length=1, bits=_REAL_BITS, exponent=two),
+            Field(name="positive", length=1, bits=_REAL_BITS, exponent=one),
+            Field(name="negative", length=1, bits=_REAL_BITS, exponent=one),
+            Field(name="target_squared", length=1, bits=_REAL_BITS, exponent=two),
         )
     correct = Field(name="correct", length=1, bits=_COUNT_BITS, exponent=0)
     if task.kind == "classification":
@@ -97,7 +103,8 @@ def encode(layout: tuple[Field, ...], figures: Mapping[str, npt.ArrayLike], valu
         values = np.asarray(figures[field.name], np.float64).reshape(-1)
         if values.size != field.length or not (values >= 0).all():
             raise LocalProtocolError(f"figure {field.name!r} is not {field.length} non-negative numbers")
-        scaled = np.minimum(np.rint(np.ldexp(values, -field.exponent)), float(2**field.bits - 1))
+        # The largest double below 2^bits: 2^64 - 1 itself is none.
+        scaled = np.minimum(np.rint(np.ldexp(values, -field.exponent)), np.nextafter(2.0**field.bits, 0))
         parts.append(to_limbs(scaled.astype(np.uint64), field.bits, value_bits))
     return np.concatenate(parts)
 

@@ -178,7 +178,7 @@ def test_models_that_can_not_be_trained_are_refused_with_the_place(tmp_path: Pat
     refused(str(tmp_path / "missing.onnx"), "can't be read")
     (tmp_path / "noise.onnx").write_bytes(b"noise")
     refused(str(tmp_path / "noise.onnx"), "can't be read")
-    refused("resnet", "linear and mlp")
+    refused("resnet", "use linear, mlp:64,32")
     refused("cnn:small", "takes images")
     refused("cnn:small", "takes images", shape=(1, 4, 4))
 

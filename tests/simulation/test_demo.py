@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from simulation import chaos
+from accord import cli
+from accord.errors import AccordError
+from simulation import chaos, datasets
+from simulation.demo import load
+from simulation.demo_settings import DemoSettings
+from simulation.rig import records
 
 
 def processes(marker: str) -> list[str]:
@@ -43,11 +48,32 @@ def test_a_small_fleet_trains_while_devices_die(broker: str, tmp_path: Path) -> 
     assert found["final"]["accuracy"] == pytest.approx(found["rounds"][-1]["accuracy"], abs=0.05)
     assert [row["dropouts"] for row in found["rounds"]][1] == 1, "one device is killed in the second round"
     assert all(row["bytes_up_per_device"] > row["payload_bytes_up"] > 10_000 for row in found["rounds"])
+    devices = found["devices"].values()
+    assert sum(device["participations"] for device in devices) == sum(row["participants"] for row in found["rounds"])
+    assert sum(device["dropouts"] for device in devices) == sum(row["dropouts"] for row in found["rounds"])
     assert "<svg" in (tmp_path / "demo.html").read_text()
     assert processes(str(tmp_path)) == []
     for secret in (tmp_path / "demo").rglob("*"):
         if secret.is_file() and secret.name in ("identity", "password", "aggregator", "root", "ledger", "masked"):
             assert secret.stat().st_mode & 0o077 == 0, secret
+
+
+def test_options_that_can_not_be_are_refused_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    for more in (["--devices", "2"], ["--rounds", "0"], ["--rows", "0"], ["--rows", "100"], ["--broker", "none"]):
+        assert cli.main(["demo", *more]) != 0
+        assert more[0] in capsys.readouterr().err
+    assert cli.main(["demo", "--report", "no/such/folder.html"]) == 1
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_without_fashion_mnist_it_falls_back_to_digits_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "FASHION_MNIST", tmp_path / "not-here")
+    data, said = load(DemoSettings())
+    assert data.name == "digits-images"
+    assert "falls back to digits" in said
+    assert "dataset-fashion-mnist" in said, "and how to get the other"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -76,3 +102,9 @@ def test_the_schedule_never_kills_more_than_the_profile_carries_but_once() -> No
         assert devices[-1] not in {b.device for b in blows}
     assert {b.step for blows in planned.blows.values() for b in blows} == set(chaos.STEPS)
     assert chaos.schedule(devices[:3], 3, 10, needed=3).blows == {}
+
+
+def test_an_aggregator_that_ends_with_an_error_is_quoted() -> None:
+    words = [sys.executable, "-m", "accord", "aggregator", "serve", "--config", "no-such-file.toml", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process, pytest.raises(AccordError, match="no-such-file"):
+        list(records(process))

@@ -96,10 +96,12 @@ def read_network(model: onnx.ModelProto, input_shape: tuple[int, ...], loss: str
 
 
 def _at_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    domains = {item.domain for item in model.opset_import} - {"", "ai.onnx"}
-    foreign = [node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")]
-    if foreign:
-        raise UsageError(f"operator {foreign[0]} of {sorted(domains)} is not plain ONNX: export the model without it")
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            raise UsageError(
+                f"node {node.name or node.output[0]!r}: operator {node.op_type} of {node.domain} is not plain ONNX: "
+                "export the model without it"
+            )
     version = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
     try:
         onnx.checker.check_model(model)

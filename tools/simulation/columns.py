@@ -1,7 +1,7 @@
 """The columns of the table of rounds, as people read it on the terminal and in the report."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from simulation.history import HEADLINES, RoundRow
@@ -15,10 +15,16 @@ NAMES = {"accuracy": "accuracy", "auroc": "AUROC", "auprc": "AUPRC", "mae": "MAE
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column: its heading, and the text of its cell for a round."""
+    """One column: its heading, and the text of its cell for a round.
+
+    The higher its `rank`, the sooner it is left out where there is little room; 0 always stays. A `quiet` column is
+    left out as long as all its cells say the same as this text.
+    """
 
     heading: str
     cell: Callable[[RoundRow], str]
+    rank: int = 0
+    quiet: str | None = None
 
 
 def columns(kind: Kind) -> tuple[Column, ...]:
@@ -26,17 +32,29 @@ def columns(kind: Kind) -> tuple[Column, ...]:
     metric = HEADLINES[kind]
     return (
         Column(heading="round", cell=lambda r: str(r.round)),
-        Column(heading="attempt", cell=lambda r: str(r.attempt)),
+        Column(heading="attempt", cell=lambda r: str(r.attempt), rank=5, quiet="1"),
         Column(heading=NAMES[metric], cell=lambda r: shown(metric, getattr(r.evaluation, metric))),
-        Column(heading="loss", cell=lambda r: shown("loss", r.evaluation.loss)),
+        Column(heading="loss", cell=lambda r: shown("loss", r.evaluation.loss), rank=1),
         Column(heading="in", cell=lambda r: str(r.participants)),
         Column(heading="dropped", cell=lambda r: str(r.dropouts)),
-        Column(heading="recovered", cell=lambda r: str(r.recovered)),
-        Column(heading="kB up", cell=lambda r: kilobytes(r.bytes_up_per_device)),
-        Column(heading="kB down", cell=lambda r: kilobytes(r.bytes_down_per_device)),
-        Column(heading="seconds", cell=lambda r: f"{r.seconds:.1f}"),
-        Column(heading="aborted attempts", cell=aborts),
+        Column(heading="recovered", cell=lambda r: str(r.recovered), rank=2),
+        Column(heading="kB up", cell=lambda r: kilobytes(r.bytes_up_per_device), rank=3),
+        Column(heading="kB down", cell=lambda r: kilobytes(r.bytes_down_per_device), rank=4),
+        Column(heading="seconds", cell=lambda r: f"{r.seconds:.1f}", rank=6),
+        Column(heading="aborted attempts", cell=aborts, rank=7, quiet=""),
     )
+
+
+def fitting(shape: Sequence[Column], rows: Sequence[RoundRow], width: int) -> list[Column]:
+    """Return the columns that have something to say about `rows` and fit side by side into `width` characters."""
+    kept = [c for c in shape if c.quiet is None or any(c.cell(row) != c.quiet for row in rows)]
+
+    def needed() -> int:
+        return 1 + sum(3 + max([len(c.heading), *(len(c.cell(row)) for row in rows)]) for c in kept)
+
+    while needed() > width and (least := max(kept, key=lambda c: c.rank)).rank:
+        kept.remove(least)
+    return kept
 
 
 def shown(metric: str, value: float | None) -> str:
@@ -46,7 +64,9 @@ def shown(metric: str, value: float | None) -> str:
     if metric in PERCENT:
         return f"{100 * value:.1f} %"
     if metric == "r2":
-        return f"{value:.3f}"
+        return f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
+    if 0 < abs(value) < 0.01:
+        return f"{value:.3g}"
     return f"{value:.4g}" if abs(value) >= 10 else f"{value:.3f}"
 
 

@@ -129,6 +129,8 @@ def load(source: str, *, rows: int | None = None, test_rows: int | None = None) 
     elif source.endswith(".npz"):
         dataset = read_npz(Path(source))
     else:
+        if Path(source).is_file():
+            raise UsageError(f"{source} is no .npz file: {HOW}")
         raise UsageError(f"data {source!r} is unknown: use {', '.join(SOURCES)}, or the path of a .npz file")
     return _first(dataset, rows, test_rows)
 
@@ -163,17 +165,23 @@ def _finite_part(part: str, arrays: dict[str, npt.NDArray[Any]], path: Path) -> 
     """Return x as float32, y and c of the finite rows, and how many rows each device lost."""
     x, y, c = arrays[f"x_{part}"], arrays[f"y_{part}"], arrays.get(f"c_{part}")
     if x.dtype.kind not in "biuf" or x.ndim not in (2, 4):
+        way = {1: f": reshape it with x_{part}[:, None]", 3: f": images need a channel, x_{part}[:, None]"}
         raise UsageError(
             f"x_{part} in {path} is {x.dtype} of shape {x.shape}: real numbers are needed, as rows x features or "
-            "rows x channels x height x width",
+            f"rows x channels x height x width{way.get(x.ndim, '')}",
+        )
+    if 0 in x.shape:
+        raise UsageError(
+            f"x_{part} in {path} is empty, of shape {x.shape}: at least one row and one feature are needed"
         )
     y = _as_text(y, f"y_{part} in {path}")
     c = None if c is None else _as_text(c, f"c_{part} in {path}")
     for what, column, kinds, need in (("y", y, "biufU", "a number or text"), ("c", c, "iuU", "an integer or text")):
         if column is not None and (column.dtype.kind not in kinds or column.shape != x.shape[:1]):
+            flat = f": flatten it with {what}_{part}.ravel()" if column.size == len(x) and column.ndim > 1 else ""
             raise UsageError(
                 f"{what}_{part} in {path} is {column.dtype} of shape {column.shape}: {need} is needed for each of the "
-                f"{x.shape[0]} rows of x_{part}",
+                f"{x.shape[0]} rows of x_{part}{flat}",
             )
     with np.errstate(over="ignore"):  # what does not fit in float32 becomes infinite, and is dropped by name below
         x = np.ascontiguousarray(x, np.float32)

@@ -5,9 +5,9 @@ Plain FedAvg and the centralized baseline run first, in this process and timed a
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,39 +25,14 @@ from aggregator.registry import Registry
 from aggregator.service import BLOBS
 from aggregator.store import Store, database_of
 from simulation import baselines, chaos, datasets, evaluation
+from simulation.demo_settings import FLOOR, DemoSettings
 from simulation.history import Abort, DeviceRow, History, RoundRow
 from simulation.metrics import Evaluation, evaluate
 from simulation.partition import Partition, deal, parse_scheme
 from simulation.rig import JOB, Rig, RigSettings
 
-FLOOR = 3
 STATISTICS = 2
 """Rounds before the first training round."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoSettings:
-    """The options of the demo, with its defaults."""
-
-    devices: int = 12
-    rounds: int = 10
-    broker: str = "embedded"
-    rows: int = 10_000
-    test_rows: int = 2_000
-    partition: str = "dirichlet:0.3"
-    seed: int = 0
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    batch_size: int = 32
-    epochs: int = 1
-    chaos: bool = True
-    state: Path = field(default_factory=lambda: Path("demo-state"))
-
-    def __post_init__(self) -> None:
-        if not FLOOR <= self.devices <= 100:
-            raise UsageError(f"--devices {self.devices} is out of range: use {FLOOR} to 100")
-        if not 1 <= self.rounds <= 10_000:
-            raise UsageError(f"--rounds {self.rounds} is out of range: use 1 to 10000")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +75,8 @@ class Demo:
         self._neighbours, self._threshold = standard(settings.devices)
         self.exact = 0
         """Rounds whose masked count of rows equals the rows of the devices in the sum."""
+        self._included: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
 
     def run(self) -> History:
         """Run the baselines and the fleet, and return the history."""
@@ -226,6 +203,8 @@ class Demo:
                 included = fact["included"]
                 self._came_back(fact["round"], planned, included)
                 if fact["purpose"] == "train":
+                    self._included.update(fact["included"])
+                    self._dropped.update(fact["dropped"])
                     waiting.append(self._row(fact, tuple(aborted)))
                 aborted = []
                 if late is not None and fact["round"] == STATISTICS + 1:
@@ -306,7 +285,13 @@ class Demo:
             rounds=tuple(rows),
             final=final,
             devices=tuple(
-                DeviceRow(device=d.device, train_rows=len(d.y_train), test_rows=len(d.y_test))
+                DeviceRow(
+                    device=d.device,
+                    train_rows=len(d.y_train),
+                    test_rows=len(d.y_test),
+                    participations=self._included[d.device],
+                    dropouts=self._dropped[d.device],
+                )
                 for d in self.partition.devices
             ),
             model_digest=digest(data).hex(),

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simulation.demo import Audience, Demo, DemoSettings
+from simulation.demo import Audience, Demo
+from simulation.demo_settings import DemoSettings
 from simulation.history import History
 from simulation.live import LiveTable
-from simulation.report import render
+from simulation.report import check_place, render, write
 from simulation.rig import BROKERS
 
 
@@ -35,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; Ctrl-C and SIGTERM leave no process behind."""
+    check_place(arguments.report)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="accord-demo-"))
     settings = DemoSettings(
@@ -69,7 +71,7 @@ def _finish(history: History, arguments: argparse.Namespace, console: Console, s
         "rows": arguments.rows,
         "model": "cnn:small",
     }
-    arguments.report.write_text(render(history, title="Accord demo", settings=settings))
+    write(arguments.report, render(history, title="Accord demo", settings=settings))
     if arguments.json:
         print(json.dumps(history.to_json()))
         return

@@ -17,7 +17,7 @@ from aggregator.enrolment import new_fleet
 from aggregator.round_values import Windows
 from aggregator.transport import Notice, Transport
 from edge_sdk.agent import Worker
-from edge_sdk.session_values import Identity, Limits
+from edge_sdk.session_values import Identity, Limits, Refused
 from simulation.device import STAGES, SimulatedDevice
 
 TENANT, JOB = "simulated", "job"
@@ -26,6 +26,7 @@ CLOCK = 1_700_000_000
 PATIENCE = 5.0
 """Seconds of the turned clock after which devices ask again for what was lost."""
 SMALLEST = 3
+GAVE_UP = "TrainingFailed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class Attempted:
     closed: Closed | None
     aborted: tuple[Aborted, ...]
     refused: tuple[Log, ...]
+    given_up: tuple[tuple[str, Refused], ...] = ()
+    """Devices that could not do what was asked, with why; each once."""
 
 
 class SimulatedFleet:
@@ -149,11 +152,20 @@ class SimulatedFleet:
             if self._ended() is None:
                 self._turn()
         self._pump()
+        given_up = []
         for device in awake:
             self.devices[device].rest()
+            found = [refusal for refusal in self.devices[device].refusals if refusal.reason == GAVE_UP]
+            given_up += [(device, refusal) for refusal in found[-1:]]
+            self.devices[device].refusals.clear()
         aborted = tuple(notice for notice in self._notices if isinstance(notice, Aborted))
         refused = tuple(notice for notice in self._notices if isinstance(notice, Log))
-        return Attempted(closed=ended if isinstance(ended, Closed) else None, aborted=aborted, refused=refused)
+        return Attempted(
+            closed=ended if isinstance(ended, Closed) else None,
+            aborted=aborted,
+            refused=refused,
+            given_up=tuple(given_up),
+        )
 
     def _fate(self, device: str) -> str:
         draw = self._entropy.child("fate", self.coordinator.round, device)
@@ -193,6 +205,10 @@ class SimulatedFleet:
 
 
 def failed(attempted: Attempted, what: str) -> AccordError:
-    """Return the error for a round that had to close and did not."""
-    reasons = "; ".join(f"attempt {a.attempt}: {a.reason}, {a.detail}" for a in attempted.aborted)
+    """Return the error for a round that had to close and did not: what the devices say, else why attempts ended."""
+    details = {refusal.detail: device for device, refusal in attempted.given_up}
+    if details:
+        reasons = "; ".join(f"{device}: {detail}" for detail, device in details.items())
+    else:
+        reasons = "; ".join(f"attempt {a.attempt}: {a.reason}, {a.detail}" for a in attempted.aborted)
     return AccordError(f"{what} could not be closed: {reasons}")

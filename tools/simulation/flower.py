@@ -25,8 +25,9 @@ from aggregator.strategies.fedavg import FedAvg
 from simulation.fleet import SMALLEST, SimulatedFleet
 from simulation.history import DeviceRow, History
 from simulation.metrics import Evaluation
+from simulation.notes import Notes, Said
 from simulation.runner import Runner, Told
-from simulation.settings import SimulationSettings
+from simulation.settings import checked
 
 Arrays = list[npt.NDArray[Any]]
 LARGEST_WEIGHT = 65_535
@@ -107,14 +108,14 @@ class FlowerWorker:
 
 
 def simulate_clients(
-    clients: Sequence[FlowerClient], *, told: Told, faults: Faults | None, **options: object
+    clients: Sequence[FlowerClient], *, told: Told, said: Said, faults: Faults | None, **options: object
 ) -> History:
     """Train over Flower-style clients, one per device, and return the history; see `simulate`.
 
     Raises:
         UsageError: fewer than three clients, or parameters that can't be summed.
     """
-    settings = SimulationSettings(data="clients", **options)  # type: ignore[arg-type]
+    settings, notes = checked(data="clients", **options), Notes(said)
     if len(clients) < SMALLEST:
         raise UsageError(f"{len(clients)} clients: a secure sum needs at least {SMALLEST}")
     arrays = [np.asarray(array) for array in clients[0].get_parameters({})]
@@ -152,8 +153,10 @@ def simulate_clients(
         statistics=False,
         largest_weight=LARGEST_WEIGHT,
     )
-    runner = Runner(fleet, job, "classification", list(workers), told)
+    runner = Runner(fleet=fleet, job=job, kind="classification", names=list(workers), told=told, notes=notes)
     rows = runner.run()
+    if not any(w.told_accuracy for w in workers.values()):
+        notes.keep("no client reported `accuracy`")
     return History(
         kind="classification",
         rounds=tuple(rows),
@@ -169,5 +172,5 @@ def simulate_clients(
             for name, worker in workers.items()
         ),
         model_digest=digest(job.snapshot.encode()).hex(),
-        notes=() if any(w.told_accuracy for w in workers.values()) else ("no client reported `accuracy`",),
+        notes=tuple(notes.kept),
     )

@@ -5,6 +5,7 @@ entropy is seeded, so a simulation protects nobody's data: it shows what a fleet
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from accord.entropy import Entropy, SeededEntropy
 from accord.errors import UsageError
@@ -16,23 +17,26 @@ from aggregator.job import Job, JobSettings
 from aggregator.strategies.fedavg import FedAvg
 from edge_sdk.rows import Rows
 from edge_sdk.trainer import Trainer
+from edge_sdk.transforms import transformed
 from simulation import datasets, evaluation, models
 from simulation.fleet import SimulatedFleet
 from simulation.flower import FlowerClient, simulate_clients
 from simulation.history import DeviceRow, History
+from simulation.notes import Notes, Said, counted
 from simulation.partition import DeviceData, Partition, by_owner, deal, parse_scheme
 from simulation.runner import Runner, Told
-from simulation.settings import SimulationSettings
+from simulation.settings import SimulationSettings, checked
 from simulation.task import Task
 
 FLOOR = 3
 
 
 def simulate(
-    data: str | datasets.Dataset | None = None,
+    data: str | Path | datasets.Dataset | None = None,
     *,
     clients: Sequence[FlowerClient] | None = None,
     told: Told = lambda _row: None,
+    said: Said = lambda _sentence: None,
     faults: Faults | None = None,
     **options: object,
 ) -> History:
@@ -42,6 +46,8 @@ def simulate(
         data: `digits`, `breast-cancer`, `fashion-mnist`, a path to an `.npz` file, or a `Dataset`.
         clients: instead of data, one Flower-style client per device: objects with `get_parameters`, `fit`, `evaluate`.
         told: called with each round as soon as it has closed.
+        said: called with each sentence that a person should see, as it comes up: what was inferred, clamped or left
+            out, and what is under way.
         faults: how the network misbehaves; None means not at all.
         options: the command line's, with underscores: `devices`, `partition`, `model`, `task`, `rounds`,
             `devices_per_round`, `local_epochs`, `batch_size`, `lr`, `momentum`, `dropout`, `cohorts`, `seed`,
@@ -54,29 +60,34 @@ def simulate(
     if (data is None) == (clients is None):
         raise UsageError("give either data or clients, such as simulate('digits') or simulate(clients=[...])")
     if clients is not None:
-        return simulate_clients(clients, told=told, faults=faults, **options)
-    if data is None:
-        raise UsageError("no data")
-    name = data if isinstance(data, str) else data.name
-    settings = SimulationSettings(data=name, **options)  # type: ignore[arg-type]
+        return simulate_clients(clients, told=told, said=said, faults=faults, **options)
+    if isinstance(data, Path):
+        data = str(data)
+    if not isinstance(data, str | datasets.Dataset):
+        raise UsageError(
+            f"data is a {type(data).__name__}: give the name of a data set, the path of a .npz file, or a Dataset"
+        )
+    settings = checked(data=data if isinstance(data, str) else data.name, **options)
     dataset = datasets.load(data) if isinstance(data, str) else data
-    return _Simulation(settings, dataset, faults, told).run()
+    return _Simulation(settings, dataset, faults, told, Notes(said)).run()
 
 
 class _Simulation:
     """One run, from data to history."""
 
     def __init__(
-        self, settings: SimulationSettings, dataset: datasets.Dataset, faults: Faults | None, told: Told
+        self, settings: SimulationSettings, dataset: datasets.Dataset, faults: Faults | None, told: Told, notes: Notes
     ) -> None:
         entropy: Entropy = SeededEntropy(settings.seed)
-        self.notes: list[str] = []
+        self.notes = notes
         self.settings = settings
         self.task: Task = dataset.task(settings.task)  # type: ignore[arg-type]
-        self.notes.append(self.task.sentence)
+        notes.keep(self.task.sentence)
         encoded = dataset.encode(self.task)
         if settings.target_transform != "none" and self.task.kind != "regression":
             raise UsageError(f"--target-transform {settings.target_transform} is for regression, not {self.task.kind}")
+        for y in (encoded.y_train, encoded.y_test) if self.task.kind == "regression" else ():
+            transformed(settings.target_transform, y)
         self.partition = self._dealt(encoded, entropy)
         self.dropped = {row.device: row.train + row.test for row in dataset.dropped}
         self.held = [d for d in self.partition.devices if len(d.y_train) or len(d.y_test)]
@@ -107,7 +118,7 @@ class _Simulation:
         )
         per_round = min(settings.devices_per_round, len(self.held))
         if per_round < settings.devices_per_round:
-            self.notes.append(
+            notes.keep(
                 f"--devices-per-round {settings.devices_per_round} is more than there are: {per_round} take part"
             )
         self.job = Job(
@@ -132,7 +143,9 @@ class _Simulation:
             columns=columns,
             strategy=FedAvg(),
         )
-        self.runner = Runner(self.fleet, self.job, self.task.kind, list(workers), told)
+        self.runner = Runner(
+            fleet=self.fleet, job=self.job, kind=self.task.kind, names=list(workers), told=told, notes=notes
+        )
 
     def _dealt(self, dataset: datasets.Dataset, entropy: Entropy) -> Partition:
         if dataset.c_train is not None:
@@ -141,6 +154,7 @@ class _Simulation:
 
     def _described(self) -> None:
         """Say what is special about the devices, and refuse a fleet that can't sum anything."""
+        self.notes.keep(f"rows {self.partition.scheme}")
         parts = (
             ("no rows at all and are left out", self.partition.without_rows),
             (
@@ -152,10 +166,12 @@ class _Simulation:
         )
         for what, names in parts:
             if names:
-                shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-                self.notes.append(f"{len(names)} devices have {what}: {shown}")
+                self.notes.keep(counted(names, what))
         if len(self.held) < FLOOR:
-            raise UsageError(f"{len(self.held)} devices have rows; a secure sum needs at least {FLOOR}")
+            raise UsageError(
+                f"{len(self.held)} devices have rows; a secure sum needs at least {FLOOR}, or each would learn the "
+                "other's update"
+            )
         if len([d for d in self.held if len(d.y_train)]) == 0:
             raise UsageError("no device has rows to train on")
 
@@ -180,7 +196,7 @@ class _Simulation:
             ),
             devices=tuple(self._device(d, origins, special) for d in self.partition.devices),
             model_digest=digest(snapshot.encode()).hex(),
-            notes=tuple(self.notes),
+            notes=tuple(self.notes.kept),
         )
 
     def _device(self, data: DeviceData, origins: dict[str, str], special: dict[str, str]) -> DeviceRow:

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from simulation.columns import NAMES, aborts, columns, kilobytes, shown
+from simulation.columns import NAMES, aborts, columns, fitting, kilobytes, shown
 from simulation.history import HEADLINES, RoundRow
 from simulation.task import Kind
 
@@ -82,10 +82,10 @@ class LiveTable:
     def _table(self, rows: list[RoundRow]) -> Table:
         """Return the table of some rounds."""
         table = Table(title=Text(self._title), caption=Text(self._caption) if self._caption else None)
-        shape = columns(self._kind)
+        every = columns(self._kind)
+        shape = fitting(every, rows, self._console.width)
         for column in shape:
-            last = column is shape[-1]
-            table.add_column(column.heading, justify="left" if last else "right", overflow="fold")
+            table.add_column(column.heading, justify="left" if column is every[-1] else "right", overflow="fold")
         for row in rows:
             table.add_row(*(Text(c.cell(row)) for c in shape), style=None if row.gave_sum else "red")
         return table

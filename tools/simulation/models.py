@@ -5,7 +5,7 @@ from pathlib import Path
 
 from accord.bundle.archive import Bundle, read_bundle
 from accord.entropy import Entropy
-from accord.errors import UsageError
+from accord.errors import CodecError, Refusal, UsageError
 from accord.runtimes import Runtime, check_golden, open_runtime, reference
 from simulation.task import Task
 
@@ -40,6 +40,7 @@ def make(name: str, row_shape: tuple[int, ...], task: Task, batch: int, entropy:
         if path.stat().st_size > LARGEST:
             raise UsageError(f"{name} is larger than {LARGEST} bytes")
         data = path.read_bytes()
+        _check_bundle(data, name)
     elif name.split(":", maxsplit=1)[0] in ("linear", "mlp"):
         data = reference.make_bundle(name, row_shape, task.outputs, LOSS[task.kind], batch, entropy)
     else:
@@ -62,3 +63,13 @@ def make(name: str, row_shape: tuple[int, ...], task: Task, batch: int, entropy:
     runtime = open_runtime(bundle)
     check_golden(runtime, bundle)
     return Model(bundle=bundle, data=data, runtime=runtime)
+
+
+def _check_bundle(data: bytes, name: str) -> None:
+    """Refuse a file that is no bundle, with its name and with what would be one."""
+    try:
+        read_bundle(data, limit=LARGEST, publisher=None)
+    except (Refusal, CodecError) as error:
+        raise UsageError(
+            f"--model {name} is neither an .onnx file nor a whole bundle that `accord quantize` wrote: {error}"
+        ) from error

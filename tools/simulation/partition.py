@@ -190,7 +190,7 @@ def by_owner(dataset: Dataset) -> Partition:
     return Partition(
         devices=tuple(_device(dataset, i, train.get(name, none), test.get(name, none)) for i, name in names.items()),
         origins=tuple(names.items()),
-        scheme=f"by the {len(names)} devices of the data itself",
+        scheme=f"held by the {len(names)} devices of the data itself",
     )
 
 

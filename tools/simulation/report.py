@@ -1,13 +1,17 @@
 """A run as one HTML page that loads nothing: curves, rounds, devices and the comparison in the end."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from accord.errors import UsageError
+from accord.files import write_atomic
 from simulation.charts import Series, bars, lines
 from simulation.columns import NAMES, NONE, PERCENT, columns, kilobytes, shown
 from simulation.history import History
@@ -20,6 +24,7 @@ FINAL: Mapping[str, tuple[str, ...]] = {
 }
 """The metrics of the last table, by task."""
 
+_READABLE = 0o644
 _STYLES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
@@ -81,6 +86,30 @@ def render(history: History, *, title: str, settings: Mapping[str, object], lead
         settings=[(name, str(value)) for name, value in settings.items()],
         digest=history.model_digest,
     )
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where a report could not be written, before the work whose report it is.
+
+    Raises:
+        UsageError: the folder is missing or may not be written to, or the path is itself a folder.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise UsageError(f"--report {path} is a folder: name a file in it, such as {path / 'report.html'}")
+    if not folder.is_dir():
+        raise UsageError(f"--report {path}: there is no folder {folder}: make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"--report {path}: this user may not write to {folder}: choose another place")
+
+
+def write(path: Path, page: str) -> None:
+    """Write the page, whole or not at all.
+
+    Raises:
+        UsageError: the disk is full, read-only or not ours.
+    """
+    write_atomic(path, page.encode(), _READABLE)
 
 
 def _lead(history: History) -> str:

@@ -186,7 +186,7 @@ momentum = {settings.momentum}
         """Yield each JSON line that the aggregator prints, until it ends by itself; killed, it is started again.
 
         Raises:
-            AccordError: a line is not JSON.
+            AccordError: a line is not JSON, or is the error with which the process ended.
         """
         killed = 0
         while True:
@@ -276,14 +276,17 @@ def records(process: subprocess.Popen[bytes]) -> Any:
     """Yield each JSON line that a process prints, until it ends.
 
     Raises:
-        AccordError: a line is not JSON.
+        AccordError: a line is not JSON, or is the error with which the process ended.
     """
     if process.stdout is None:
         raise AccordError("the process has no pipe to read from")
     for line in process.stdout:
         try:
-            yield json.loads(line)
+            fact = json.loads(line)
         except ValueError as error:
             if process.poll() is not None and not line.endswith(b"\n"):
                 return  # killed in the middle of a line
             raise AccordError(f"the aggregator printed {line[:200]!r}") from error
+        if "error" in fact:
+            raise AccordError(f"the aggregator ended: {fact['error']}")
+        yield fact

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from aggregator.coordinator_values import Closed
@@ -10,9 +11,16 @@ from simulation import evaluation
 from simulation.fleet import Attempted, SimulatedFleet, failed
 from simulation.history import Abort, RoundRow
 from simulation.metrics import Evaluation
+from simulation.notes import Notes, counted
 from simulation.task import Kind
 
 Told = Callable[[RoundRow], None]
+UNDER_WAY = {
+    "powers": "masked statistics, 1 of 2: how large features are, over {} devices",
+    "moments": "masked statistics, 2 of 2: means and variances, over {} devices",
+    "evaluate": "last evaluation, on {} devices",
+}
+"""What rounds that do not train are for."""
 
 
 class Runner:
@@ -24,10 +32,15 @@ class Runner:
         kind: the task, which says what the tails hold.
         names: the devices that take part.
         told: called with each row once the model of its round was measured.
+        notes: told what is under way, and why devices could not train.
     """
 
-    def __init__(self, fleet: SimulatedFleet, job: Job, kind: Kind, names: Sequence[str], told: Told) -> None:
+    def __init__(
+        self, *, fleet: SimulatedFleet, job: Job, kind: Kind, names: Sequence[str], told: Told, notes: Notes
+    ) -> None:
         self.fleet, self.job, self._kind, self._names, self._told = fleet, job, kind, list(names), told
+        self._notes = notes
+        self._failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self.rows: list[RoundRow] = []
         self.dropouts = dict.fromkeys(names, 0)
 
@@ -38,6 +51,8 @@ class Runner:
         while (request := self.job.request()) is not None:
             training = request.purpose == "train"
             awake = self.fleet.choose(request.devices, names) if training else names
+            if not training:
+                self._notes.pass_by(UNDER_WAY[request.purpose].format(len(awake)))
             before, started = self._counters(awake), time.perf_counter()
             attempted = self.fleet.round(request, awake, dropouts=training)
             if attempted.closed is None:
@@ -50,9 +65,22 @@ class Runner:
                 if pending is not None:
                     self._tell(pending)
                 pending = self._row(attempted, awake, before, time.perf_counter() - started)
+            self._failed(attempted)
         if pending is not None:
             self._tell(pending)
+        for detail, rounds in self._failures.items():
+            times = sum(rounds.values())
+            self._notes.keep(
+                counted(sorted(rounds), f"failed to train, {times} {'time' if times == 1 else 'times'} ({detail})")
+            )
         return self.rows
+
+    def _failed(self, attempted: Attempted) -> None:
+        """Remember which devices could not train; say each reason when it first comes up."""
+        for device, refusal in attempted.given_up:
+            if refusal.detail not in self._failures:
+                self._notes.pass_by(f"{device} failed to train: {refusal.detail}")
+            self._failures[refusal.detail][device] += 1
 
     def _took(self, closed: Closed, pending: RoundRow | None) -> RoundRow | None:
         """Let the job take a closed round; its tail says how good the model of the round before is."""

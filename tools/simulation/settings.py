@@ -1,6 +1,7 @@
 """What a person asks `simulate` for: every option with its default, checked before anything is loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from accord.errors import UsageError
 from accord.plan import MICRO
@@ -53,7 +54,8 @@ class SimulationSettings:
             if not lowest <= rate <= highest:
                 raise UsageError(f"{name} {rate} is out of range: use {lowest:g} to {highest:g}")
         if not 0 <= self.dropout < 1:
-            raise UsageError(f"--dropout {self.dropout} is out of range: use 0 to below 1, such as 0.2")
+            more = ": with 1 no device would ever finish" if self.dropout == 1 else ""
+            raise UsageError(f"--dropout {self.dropout} is out of range{more}: use 0 to below 1, such as 0.2")
         if self.task is not None and self.task not in KINDS:
             raise UsageError(f"--task {self.task} is unknown: use one of {', '.join(KINDS)}")
         if self.target_transform not in TRANSFORMS:
@@ -74,3 +76,29 @@ class SimulationSettings:
             momentum=round(self.momentum * MICRO),
             proximal=round(self.proximal_mu * MICRO),
         )
+
+
+def checked(**options: object) -> SimulationSettings:
+    """Return the settings that `options` ask for, by the names of the fields; "on" and "off" are True and False.
+
+    Raises:
+        UsageError: an option is unknown, of another type, or out of its range.
+    """
+    known = {field.name: field.type for field in fields(SimulationSettings)}
+    for name, value in options.items():
+        if name not in known:
+            raise UsageError(f"option {name!r} is unknown: use {', '.join(list(known)[1:])}")
+        if name == "secure_aggregation" and value in ("on", "off"):
+            options[name] = value == "on"
+        elif not isinstance(value, _TYPES[known[name]][0]) or (isinstance(value, bool) and known[name] is not bool):
+            raise UsageError(f"option {name} is {value!r}: give {_TYPES[known[name]][1]}")
+    return SimulationSettings(**options)  # type: ignore[arg-type]
+
+
+_TYPES: dict[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    str: (str, "text"),
+    bool: (bool, "True or False"),
+    str | None: ((str, type(None)), "text, or None"),
+}

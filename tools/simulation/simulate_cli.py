@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
+from simulation import datasets
+from simulation.columns import NAMES, PERCENT
 from simulation.history import History, RoundRow
 from simulation.in_process import simulate
 from simulation.live import LiveTable
-from simulation.report import render
+from simulation.report import check_place, render, write
 from simulation.settings import TRANSFORMS, SimulationSettings
 from simulation.task import KINDS
 
@@ -52,31 +55,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Simulate, print, and return 0."""
     options = {
-        name: value
-        for name, value in vars(arguments).items()
-        if name not in ("command", "json", "data", "secure_aggregation", "report")
+        name: value for name, value in vars(arguments).items() if name not in ("command", "json", "data", "report")
     }
-    options["secure_aggregation"] = arguments.secure_aggregation == "on"
+    if arguments.report is not None:
+        check_place(arguments.report)
     history = _json(arguments, options) if arguments.json else _table(arguments, options)
     if arguments.report is not None:
         settings = {name.replace("_", "-"): str(value) for name, value in options.items()}
-        page = render(history, title=f"Simulation on {arguments.data}", settings=settings)
-        arguments.report.write_text(page)
+        settings["task"] = history.kind
+        page = render(history, title=f"Simulation on {arguments.data}", settings={"data": arguments.data, **settings})
+        write(arguments.report, page)
     return 0
 
 
 def _json(arguments: argparse.Namespace, options: dict[str, Any]) -> History:
     """Print one JSON object; progress goes to the standard error where that is a terminal."""
-    done = 0
+    terminal = sys.stderr.isatty()
 
     def told(row: RoundRow) -> None:
-        nonlocal done
-        done = row.round
-        if sys.stderr.isatty():
-            print(f"\rround {done} of {options['rounds']}", end="", file=sys.stderr, flush=True)
+        if terminal:
+            print(f"\rround {row.round} of {options['rounds']}", end="", file=sys.stderr, flush=True)
 
-    history = simulate(arguments.data, told=told, **options)
-    if sys.stderr.isatty():
+    def said(sentence: str) -> None:
+        if terminal:
+            print(f"\r{sentence}", file=sys.stderr, flush=True)
+
+    history = simulate(arguments.data, told=told, said=said, **options)
+    if terminal:
         print(file=sys.stderr)
     print(json.dumps(history.to_json()))
     return history
@@ -84,15 +89,20 @@ def _json(arguments: argparse.Namespace, options: dict[str, Any]) -> History:
 
 def _table(arguments: argparse.Namespace, options: dict[str, Any]) -> History:
     console = Console()
-    history: History | None = None
-    from simulation import datasets  # noqa: PLC0415 - the table's title needs the task before the run
-
     dataset = datasets.load(arguments.data)
     task = dataset.task(arguments.task)
     with LiveTable(f"accord simulate: {arguments.data}", task.kind, console) as table:
-        history = simulate(dataset, told=table.add, **options)
-        for note in history.notes:
-            table.say(note)
-    final = ", ".join(f"{name} {value:.4f}" for name, value in history.final.to_json().items() if value is not None)
-    console.print(f"final, on all test rows: {final}\nmodel {history.model_digest}")
+        history = simulate(dataset, told=table.add, said=table.say, **options)
+    parts = [
+        f"{NAMES[name]} {_number(name, value)}" for name, value in history.final.to_json().items() if value is not None
+    ]
+    for line in (f"final, on all test rows: {', '.join(parts)}", f"model {history.model_digest}"):
+        console.print(Text(line), soft_wrap=True)
+    if arguments.report is not None:
+        console.print(Text(f"report {arguments.report}"), soft_wrap=True)
     return history
+
+
+def _number(name: str, value: float) -> str:
+    """Return a metric with four decimals, or four digits where it is large or small."""
+    return f"{value:.4f}" if name in PERCENT or value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.4g}"
