@@ -146,7 +146,7 @@ class Coordinator:
 
     def next_time(self) -> float | None:
         """Return when a `Tick` can change something, or None."""
-        return None if self._attempt is None else self._attempt.next_time()
+        return None if self._attempt is None else self._attempt.next_time(self.online)
 
     def expected_upload(self, letter: Envelope) -> int | None:
         """Return the largest letter in bytes that the sender of `letter` may send in pieces now.
@@ -196,7 +196,7 @@ class Coordinator:
             return before
         ticket = self._memory.ticket()
         effects = self._arrived(device, data, now, clock)
-        if not any(isinstance(effect, Log) for effect in effects):
+        if not any(isinstance(effect, Log | Recall) for effect in effects):
             self._memory.took(device, name, ticket)
         return effects
 

@@ -7,7 +7,7 @@ import numpy as np
 from accord.entropy import SeededEntropy
 from accord.secagg import keys
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, Join, Later, opened
+from accord.wire.messages import Join, opened
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from tests.fleet.test_rounds import LAYOUT, World
@@ -19,15 +19,14 @@ LETTERS = ("check-in", "join", "share", "masked", "unmask")
 
 
 class Scene(World):
-    """Everybody but dev-00 answers at once, so that each stage waits for dev-00 alone."""
+    """Everybody but dev-00 answers at once: each stage waits for dev-00 alone. `last` is what it was sent last."""
 
     def __init__(self, profile: str) -> None:
         super().__init__(4)
         self.profile = profile
         self.held: deque[bytes] = deque()
         self.mine: list[list[bytes]] = []
-        for name in self.sessions:
-            self.aggregator(agg.Presence(device=name, online=True))
+        self.last = b""
         self.start()
         while self.held:
             self.hand_over()
@@ -35,8 +34,14 @@ class Scene(World):
 
     def start(self) -> None:
         self.mine.append([])
-        self.aggregator(agg.Start(request=self.request(profile=self.profile)))
+        self.aggregator(self.opening())
         self.settle()
+
+    def opening(self) -> agg.Start:
+        everybody = tuple(f"dev-{i:02d}" for i in range(4))
+        return agg.Start(
+            request=self.request(profile=self.profile), online=everybody, seed=bytes([self.coordinator.round] * 32)
+        )
 
     def settle(self) -> None:
         while self.queue:
@@ -47,6 +52,7 @@ class Scene(World):
             elif to.startswith("aggregator:"):
                 self.aggregator(agg.Arrived(device=to.partition(":")[2], data=data))
             elif to in self.sessions:
+                self.last = data if to == ME and Envelope.decode(data).tag != "opening/1" else self.last
                 self.device(to, dev.Arrived(data=data))
 
     def hand_over(self) -> None:
@@ -80,16 +86,12 @@ class Scene(World):
         return closed
 
     def take(self, event: agg.Event) -> list[object]:
-        """Give the coordinator one event and return what it tells, and what it sends to dev-00, as messages."""
+        """Give the coordinator one event and return what it tells, and the letters that it sends to dev-00."""
         before = len(self.log)
+        waiting = len(self.queue)
         self.aggregator(event)
-        answers = [opened_answer(data) for to, data in self.queue if to == ME]
-        return [*self.log[before:], *[a for a in answers if a is not None]]
-
-
-def opened_answer(data: bytes) -> Later | None:
-    letter = Envelope.decode(data)
-    return opened(letter, Later) if letter.tag == TAG_OF[Later] else None
+        letters = [Envelope.decode(data) for to, data in list(self.queue)[waiting:] if to == ME]
+        return [*self.log[before:], *letters]
 
 
 def events(profile: str) -> dict[str, agg.Event]:

@@ -14,28 +14,30 @@ from tests.aggregator.job_scene import ME, STAGES, Scene, events
 from tests.fleet.test_rounds import CLOCK, World
 
 # All but dev-00 have answered, so that each stage waits for dev-00 alone; three of the four are enough. A cell is the
-# next stage, the name under which the event is refused, "later" where dev-00 is told to wait for the next opening,
-# "=" where the stage stays, and "raises" where our own side would be to blame. An old letter is round 1's.
+# next stage, the name under which the event is refused, or one of these: "=" where nothing happens; "again" where what
+# dev-00 was sent last is sent again; "recall" where it gets the RESULT that was kept for it, if there is one; "later"
+# where it is told to wait for the next opening; "raises" where our own side would be to blame. An old letter is round
+# 1's. A device can stand at a later stage than a letter of its own that comes twice.
 STANDARD = """
                  idle           inviting        joining         sharing         collecting      unmasking
 start            inviting       raises          raises          raises          raises          raises
-check-in         NoRound        joining         =               later           later           later
-check-in-old     NoRound        later           later           later           later           later
+check-in         NoRound        joining         again           again           again           again
+check-in-old     again          later           later           later           later           later
 check-in-forged  NoRound        SignatureError  SignatureError  SignatureError  SignatureError  SignatureError
-join             NoRound        NotOffered      sharing         =               =               =
-join-old         NoRound        NotOffered      WrongContext    WrongContext    WrongContext    WrongContext
-join-forged      NoRound        NotOffered      SignatureError  SignatureError  SignatureError  SignatureError
-join-other       NoRound        NotOffered      sharing         JoinedBefore    JoinedBefore    JoinedBefore
-join-twin        NoRound        NotOffered      DuplicateKey    JoinedBefore    JoinedBefore    JoinedBefore
-share            NoRound        NotOffered      OutOfOrder      collecting      OutOfOrder      OutOfOrder
-share-old        NoRound        NotOffered      OutOfOrder      WrongContext    WrongContext    WrongContext
-share-forged     NoRound        NotOffered      SignatureError  SignatureError  SignatureError  SignatureError
-masked           NoRound        NotOffered      OutOfOrder      OutOfOrder      unmasking       OutOfOrder
-masked-old       NoRound        NotOffered      OutOfOrder      WrongContext    WrongContext    WrongContext
-masked-forged    NoRound        NotOffered      SignatureError  SignatureError  SignatureError  SignatureError
-unmask           NoRound        NotOffered      OutOfOrder      OutOfOrder      OutOfOrder      idle
-unmask-old       NoRound        NotOffered      OutOfOrder      WrongContext    WrongContext    WrongContext
-unmask-forged    NoRound        NotOffered      SignatureError  SignatureError  SignatureError  SignatureError
+join             recall         recall          sharing         again           again           again
+join-old         again          recall          WrongContext    WrongContext    WrongContext    WrongContext
+join-forged      recall         recall          SignatureError  SignatureError  SignatureError  SignatureError
+join-other       recall         recall          sharing         JoinedBefore    JoinedBefore    JoinedBefore
+join-twin        recall         recall          DuplicateKey    JoinedBefore    JoinedBefore    JoinedBefore
+share            recall         recall          OutOfOrder      collecting      again           again
+share-old        again          recall          OutOfOrder      WrongContext    WrongContext    WrongContext
+share-forged     recall         recall          SignatureError  SignatureError  SignatureError  SignatureError
+masked           recall         recall          OutOfOrder      OutOfOrder      unmasking       again
+masked-old       again          recall          OutOfOrder      WrongContext    WrongContext    WrongContext
+masked-forged    recall         recall          SignatureError  SignatureError  SignatureError  SignatureError
+unmask           recall         recall          OutOfOrder      OutOfOrder      OutOfOrder      idle
+unmask-old       again          recall          OutOfOrder      WrongContext    WrongContext    WrongContext
+unmask-forged    recall         recall          SignatureError  SignatureError  SignatureError  SignatureError
 plan             NoRound        NotOffered      OutOfOrder      OutOfOrder      OutOfOrder      OutOfOrder
 noise            CodecError     CodecError      CodecError      CodecError      CodecError      CodecError
 foreign-topic    ForeignTopic   ForeignTopic    ForeignTopic    ForeignTopic    ForeignTopic    ForeignTopic
@@ -50,20 +52,20 @@ tick-deadline    =              sharing         sharing         collecting      
 OFF = """
                  idle           inviting        joining         collecting      unmasking
 start            inviting       raises          raises          raises          raises
-check-in         NoRound        joining         =               later           later
-check-in-old     NoRound        later           later           later           later
+check-in         NoRound        joining         again           again           again
+check-in-old     again          later           later           later           later
 check-in-forged  NoRound        SignatureError  SignatureError  SignatureError  SignatureError
-join             NoRound        NotOffered      collecting      =               =
-join-old         NoRound        NotOffered      WrongContext    WrongContext    WrongContext
-join-forged      NoRound        NotOffered      SignatureError  SignatureError  SignatureError
-join-other       NoRound        NotOffered      collecting      JoinedBefore    JoinedBefore
-join-twin        NoRound        NotOffered      DuplicateKey    JoinedBefore    JoinedBefore
-masked           NoRound        NotOffered      OutOfOrder      unmasking       OutOfOrder
-masked-old       NoRound        NotOffered      OutOfOrder      WrongContext    WrongContext
-masked-forged    NoRound        NotOffered      SignatureError  SignatureError  SignatureError
-unmask           NoRound        NotOffered      OutOfOrder      OutOfOrder      idle
-unmask-old       NoRound        NotOffered      OutOfOrder      WrongContext    WrongContext
-unmask-forged    NoRound        NotOffered      SignatureError  SignatureError  SignatureError
+join             recall         recall          collecting      again           again
+join-old         again          recall          WrongContext    WrongContext    WrongContext
+join-forged      recall         recall          SignatureError  SignatureError  SignatureError
+join-other       recall         recall          collecting      JoinedBefore    JoinedBefore
+join-twin        recall         recall          DuplicateKey    JoinedBefore    JoinedBefore
+masked           recall         recall          OutOfOrder      unmasking       again
+masked-old       again          recall          OutOfOrder      WrongContext    WrongContext
+masked-forged    recall         recall          SignatureError  SignatureError  SignatureError
+unmask           recall         recall          OutOfOrder      OutOfOrder      idle
+unmask-old       again          recall          OutOfOrder      WrongContext    WrongContext
+unmask-forged    recall         recall          SignatureError  SignatureError  SignatureError
 plan             NoRound        NotOffered      OutOfOrder      OutOfOrder      OutOfOrder
 noise            CodecError     CodecError      CodecError      CodecError      CodecError
 foreign-topic    ForeignTopic   ForeignTopic    ForeignTopic    ForeignTopic    ForeignTopic
@@ -85,7 +87,7 @@ def rows(table: str) -> dict[str, dict[str, str]]:
 def happened(scene: Scene, name: str, known: dict[str, agg.Event]) -> list[object]:
     match name:
         case "start":
-            return scene.take(agg.Start(request=scene.request(profile=scene.profile)))
+            return scene.take(scene.opening())
         case "tick":
             scene.now += 0.5
         case "tick-grace":
@@ -94,6 +96,19 @@ def happened(scene: Scene, name: str, known: dict[str, agg.Event]) -> list[objec
         case "tick-deadline":
             scene.now = max(scene.now, scene.coordinator.next_time() or 0)
     return scene.take(known[name.partition("-")[0] if name.startswith("tick") else name])
+
+
+def named(told: object, last: bytes) -> str:
+    match told:
+        case agg.Log(reason=reason):
+            return reason
+        case agg.Recall():
+            return "recall"
+        case Envelope(tag="later/1"):
+            return "later"
+        case Envelope():
+            return "again" if told.encode() == last else "another letter"
+    return type(told).__name__
 
 
 @pytest.mark.parametrize("profile", ["standard", "off"])
@@ -115,16 +130,13 @@ def test_every_event_at_every_stage(profile: str) -> None:
                 told = happened(scene, name, known)
             if cell in STAGES:
                 assert scene.stage == cell, what
-                assert not any(isinstance(t, agg.Log | Later) for t in told), what
+                assert not any(isinstance(t, agg.Log | agg.Recall) for t in told), what
                 continue
             assert scene.stage == stage, what
-            if cell == "later":
-                assert [type(t) for t in told] == [Later], what
-            elif cell not in {"=", "raises"}:
-                assert [t.reason for t in told if isinstance(t, agg.Log)] == [cell], what
-                assert len(told) == 1, what
-            else:
+            if cell in {"=", "raises"}:
                 assert told == [], what
+            else:
+                assert [named(t, scene.last) for t in told] == [cell], what
             if name in {"gone", "tick-grace"}:
                 scene.take(known["back"])
             scene.settle()
@@ -169,7 +181,7 @@ def test_a_wrong_dealer_is_named_and_barred_from_the_next_attempt() -> None:
     scene.settle()
     while len(scene.held) and scene.stage != "unmasking":
         scene.hand_over()
-    (aborted,) = scene.take(agg.Arrived(device=ME, data=scene.held.popleft()))
+    aborted = scene.take(agg.Arrived(device=ME, data=scene.held.popleft()))[0]
     assert isinstance(aborted, agg.Aborted)
     assert (aborted.reason, aborted.final) == ("WrongDealer", False)
     assert ME in aborted.detail
@@ -178,8 +190,8 @@ def test_a_wrong_dealer_is_named_and_barred_from_the_next_attempt() -> None:
             scene.device(ME, dev.Arrived(data=data))
     _, check_in = scene.queue.pop()
     (later,) = scene.take(agg.Arrived(device=ME, data=check_in))
-    assert isinstance(later, Later)
-    assert later.reason.startswith("barred")
+    assert isinstance(later, Envelope)
+    assert opened(later, Later).reason.startswith("barred")
     scene.settle()
     closed = scene.of(agg.Closed)[-1]
     assert (closed.attempt, closed.included) == (2, ("dev-01", "dev-02", "dev-03"))
@@ -215,3 +227,32 @@ def test_the_transcript_chains_rounds() -> None:
             seen.append(world.coordinator.transcript)
     assert seen[:2] == seen[2:4]
     assert len(set(seen)) == 3
+
+
+def test_the_time_of_the_next_tick_is_one_at_which_something_can_happen() -> None:
+    """A device checks in and dies; another one is online and has not checked in: nothing is due before the deadline."""
+    scene = Scene("standard")
+    opening = scene.opening()
+    request = dataclasses.replace(opening.request, devices=5)
+    scene.aggregator(dataclasses.replace(opening, request=request, online=(*opening.online, "dev-99")))
+    scene.settle()
+    scene.hand_over()
+    gone = scene.take(agg.Presence(device=ME, online=False))
+    assert gone == []
+    deadline = 10.0
+    assert scene.coordinator.next_time() == deadline
+    scene.now = 5.0
+    assert scene.take(agg.Tick()) == []
+    assert scene.coordinator.next_time() == deadline
+    scene.aggregator(agg.Presence(device="dev-99", online=False))
+    assert scene.stage == "sharing", "nobody else is online, and dev-00 has been gone for longer than the grace"
+
+
+def test_a_result_that_is_lost_twice_is_recalled_twice() -> None:
+    """A device that missed its result asks with its last letter; each time it is answered, whatever got lost before."""
+    scene = Scene("standard")
+    unmask = scene.mine[0][-1]
+    scene.at("inviting")
+    for _ in range(2):
+        (answer,) = scene.take(agg.Arrived(device=ME, data=unmask))
+        assert isinstance(answer, agg.Recall)

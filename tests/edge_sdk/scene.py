@@ -35,7 +35,9 @@ class Scene(World):
         self.begin()
 
     def begin(self) -> None:
-        self.aggregator(agg.Start(request=self.request(profile=self.profile)))
+        self.aggregator(
+            agg.Start(request=self.request(profile=self.profile), online=(), seed=bytes([len(self.letters)] * 32))
+        )
         self.settle()
 
     def settle(self) -> None:

@@ -19,9 +19,9 @@ READ = {TAG_OF[kind] for kind in (Opening, Later, Offer, Roster, Shares, Survivo
 # A letter called old is round 1's, shown in round 2; stray is bound to this attempt but meant for another device.
 STANDARD = """
                 idle           fetching       checked-in    joined        shared         working        masked         answered
-opening         fetching       =              =             OldRound      OldRound       OldRound       OldRound       OldRound
+opening         fetching       =              =             =             =              =              =              =
 opening-next    fetching       fetching       fetching      fetching      fetching       fetching       fetching       fetching
-opening-old     OldRound       OldRound       OldRound      OldRound      OldRound       OldRound       OldRound       OldRound
+opening-old     =              =              =             OldRound      OldRound       OldRound       OldRound       OldRound
 opening-foreign ForeignBundle  ForeignBundle  ForeignBundle ForeignBundle ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle
 fetched         .              checked-in     .             .             .              .              .              .
 fetched-old     .              .              .             .             .              .              .              .
@@ -49,9 +49,9 @@ result-stray    .              .              .             WrongContext  NotFor
 """  # noqa: E501 - one row, one event
 OFF = """
                 idle           fetching       checked-in    joined        shared         working        masked         answered
-opening         fetching       =              =             OldRound      -              OldRound       OldRound       OldRound
+opening         fetching       =              =             =             -              =              =              =
 opening-next    fetching       fetching       fetching      fetching      -              fetching       fetching       fetching
-opening-old     OldRound       OldRound       OldRound      OldRound      -              OldRound       OldRound       OldRound
+opening-old     =              =              =             OldRound      -              OldRound       OldRound       OldRound
 opening-foreign ForeignBundle  ForeignBundle  ForeignBundle ForeignBundle -              ForeignBundle  ForeignBundle  ForeignBundle
 fetched         .              checked-in     .             .             -              .              .              .
 fetched-old     .              .              .             .             -              .              .              .
@@ -79,14 +79,14 @@ EFFECTS: dict[str, list[type]] = {
     "opening": [dev.Fetch],
     "fetched": [dev.Send],
     "later": [],
-    "plan": [dev.Charge, dev.Send],
+    "plan": [dev.Keep, dev.Charge, dev.Send],
     "roster": [dev.Keep, dev.Send],
-    "unmasked roster": [dev.Work],
+    "unmasked roster": [dev.Keep, dev.Work],
     "shares": [dev.Work],
     "worked": [dev.Keep, dev.Send],
-    "gave up": [dev.Refused],
-    "survivors": [dev.Keep, dev.Send],
-    "result": [dev.Finished],
+    "gave up": [dev.Forget, dev.Refused],
+    "survivors": [dev.Keep, dev.Forget, dev.Send],
+    "result": [dev.Forget, dev.Finished],
 }
 """What each accepted event gives, in order: what binds a device is written before it leaves."""
 
@@ -116,7 +116,8 @@ def test_every_event_at_every_stage(played: tuple[str, dict[str, dev.Event], lis
                 event = {"gave-up": "gave up"}.get(name, name.partition("-")[0])
                 event = "unmasked roster" if (event, profile) == ("roster", "off") else event
                 assert scene.session.stage is Stage(cell) is TRANSITIONS[stage][event], what
-                assert [type(e) for e in effects] == EFFECTS[event], what
+                forgotten = [dev.Forget] if event == "opening" and stage is not Stage.IDLE else []
+                assert [type(e) for e in effects] == forgotten + EFFECTS[event], what
                 continue
             assert scene.session.stage is stage, what
             if cell == "=":
@@ -195,9 +196,9 @@ def test_a_result_that_contradicts_the_answer_counts_as_included() -> None:
     letter = Envelope.decode(event.data)
     lie = dataclasses.replace(opened(letter, Result), survivors=b"\x03")
     effects = scene.take(dev.Arrived(data=scene.coordinator.desk.sealed(lie, ME, letter.context)))
-    assert [type(e) for e in effects] == [dev.Refused, dev.Finished]
-    assert effects[0].reason == "ResultContradicts"
-    assert effects[1].included
+    assert [type(e) for e in effects] == [dev.Forget, dev.Refused, dev.Finished]
+    assert effects[1].reason == "ResultContradicts"
+    assert effects[2].included
     assert scene.session.stage is Stage.IDLE
 
 
@@ -205,18 +206,18 @@ def test_a_device_whose_training_fails_leaves_and_the_round_goes_on() -> None:
     scene = Scene("standard").at(Stage.WORKING)
     scene.mail.clear()
     effects = scene.take(dev.GaveUp(reason="the disk is full"))
-    assert [e.reason for e in effects] == ["TrainingFailed"]
+    assert [e.reason for e in effects if isinstance(e, dev.Refused)] == ["TrainingFailed"]
     assert scene.session.stage is Stage.IDLE
     assert scene.session.ledger.participations == 2, "what was charged stays charged"
 
 
 def test_a_restart_never_goes_back() -> None:
-    """A session born from the ledger of one that charged the attempt refuses that attempt's opening."""
+    """A session born from the ledger of one that charged the attempt does not answer that attempt's opening again."""
     scene = Scene("standard")
     opening = scene.mail[0]
     scene.at(Stage.JOINED)
     again = World(3).sessions[ME]
     again.ledger = scene.session.ledger
-    assert [e.reason for e in again.step(opening)] == ["OldRound"]
+    assert again.step(opening) == ()
     assert again.ledger == scene.session.ledger
     assert again.stage is Stage.IDLE

@@ -24,6 +24,8 @@ shares-again    -              SharesChanged  -             -               -
 shares-old      -              BadSeal        -             -               -
 mask            -              -              Unmasking     -               -
 mask-again      -              -              MaskedBefore  -               -
+masked          -              -              Unmasking     -               -
+masked-again    -              -              MaskedBefore  -               -
 survivors       -              -              -             Answered        -
 survivors-again -              -              -             AnsweredBefore  -
 survivors-old   -              -              -             CalledDead      -
@@ -101,6 +103,8 @@ class Device:
                 return lambda: stage.shares(shares)
             case "mask":
                 return lambda: stage.mask(np.zeros(LENGTH, np.uint32), BITS)
+            case "masked":
+                return stage.masked
             case "survivors":
                 survivors = Survivors(survivors=b"\x0e" if how == "old" else b"\x0f")
                 return lambda: stage.survivors(survivors, SEAL.public)
@@ -137,7 +141,7 @@ def test_the_stages_of_a_device_have_one_way_out_each() -> None:
     assert ways == {
         "Joining": ["roster"],
         "Sharing": ["shares"],
-        "Masking": ["mask"],
+        "Masking": ["mask", "masked"],
         "Unmasking": ["survivors"],
         "Answered": ["result"],
     }
