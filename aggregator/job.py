@@ -59,12 +59,16 @@ class JobSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What a closed round changed: summed figures, and the next snapshot if the model moved."""
+    """What a closed round changed: summed figures, and the next snapshot if the model moved.
+
+    `saturated` is the share of values that devices had to cut; above `SATURATED` the scales have `doubled` at least.
+    """
 
     purpose: str
     figures: Mapping[str, list[float]]
     snapshot: Snapshot | None = field(default=None, repr=False)
     saturated: float = 0.0
+    doubled: bool = False
 
 
 class Job:
@@ -202,7 +206,8 @@ class Job:
         share = sum(t.saturated for t in closed.totals) / (self._layout.size * max(1, len(closed.included)))
         self._rescale(np.average(np.stack(means), axis=0, weights=weights).astype(np.float32), share)
         self.snapshot = dataclasses.replace(self.snapshot, params=params)
-        return Step(purpose=purpose, figures=figures, snapshot=self.snapshot, saturated=share)
+        doubled = share > SATURATED
+        return Step(purpose=purpose, figures=figures, snapshot=self.snapshot, saturated=share, doubled=doubled)
 
     def _rescale(self, mean: np.ndarray[tuple[int, ...], np.dtype[np.float32]], saturated: float) -> None:
         """Choose the next scales: a tensor's goes down by one power at most, and up as far as it must."""

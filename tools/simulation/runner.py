@@ -4,8 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 
-from aggregator.coordinator_values import Closed
-from aggregator.job import Job
+from aggregator.job import Job, Step
 from simulation import evaluation
 from simulation.fleet import Attempted, SimulatedFleet, failed
 from simulation.history import Abort, RoundRow
@@ -40,23 +39,24 @@ class Runner:
             awake = self.fleet.choose(request.devices, names) if training else names
             before, started = self._counters(awake), time.perf_counter()
             attempted = self.fleet.round(request, awake, dropouts=training)
+            step: Step | None = None
             if attempted.closed is None:
                 if not training:
                     raise failed(attempted, f"the {request.purpose} round")
                 self.job.skip()
             else:
-                pending = self._took(attempted.closed, pending)
+                step = self.job.closed(attempted.closed)
+                pending = self._took(step, pending)
             if training:
                 if pending is not None:
                     self._tell(pending)
-                pending = self._row(attempted, awake, before, time.perf_counter() - started)
+                pending = self._row(attempted, step, awake, before, time.perf_counter() - started)
         if pending is not None:
             self._tell(pending)
         return self.rows
 
-    def _took(self, closed: Closed, pending: RoundRow | None) -> RoundRow | None:
-        """Let the job take a closed round; its tail says how good the model of the round before is."""
-        step = self.job.closed(closed)
+    def _took(self, step: Step, pending: RoundRow | None) -> RoundRow | None:
+        """Release what a closed round gave; its tail says how good the model of the round before is."""
         if step.snapshot is not None:
             self.fleet.release(step.snapshot.encode())
         if pending is not None and "loss" in step.figures:
@@ -77,7 +77,12 @@ class Runner:
         )
 
     def _row(
-        self, attempted: Attempted, awake: Sequence[str], before: tuple[int, int, int, int], seconds: float
+        self,
+        attempted: Attempted,
+        step: Step | None,
+        awake: Sequence[str],
+        before: tuple[int, int, int, int],
+        seconds: float,
     ) -> RoundRow:
         up, down, payload_up, payload_down = (
             (now - then) / len(awake) for now, then in zip(self._counters(awake), before, strict=True)
@@ -100,4 +105,6 @@ class Runner:
             control_bytes_down=down - payload_down,
             seconds=seconds,
             aborted=tuple(Abort(attempt=a.attempt, reason=a.reason, detail=a.detail) for a in attempted.aborted),
+            saturated=0.0 if step is None else step.saturated,
+            doubled=step is not None and step.doubled,
         )
