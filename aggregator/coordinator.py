@@ -19,6 +19,7 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, CheckIn, Join, Opening, Outcome, Release, Revocations, Roles, opened
 from aggregator.attempt import ROUND_MESSAGES, Attempt
 from aggregator.attempt_values import Invitation, from_empty
+from aggregator.cohorts import cap
 from aggregator.coordinator_values import (
     Aborted,
     Announce,
@@ -236,7 +237,7 @@ class Coordinator:
             seal_key=pair.public,
             profile=request.profile,
             cohort_floor=request.floor,
-            cohort_cap=max(request.floor, -(-request.devices // request.cohorts)),
+            cohort_cap=cap(request.devices, request.cohorts, request.floor),
             training=request.training,
             fixed=request.fixed,
             task=request.task,

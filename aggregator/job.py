@@ -18,6 +18,7 @@ from accord.secagg.graph import COMPLETE_UP_TO
 from accord.tensors import Layout
 from accord.update.pipeline import LOWEST_POWER, POWERS, ROW_POWERS, Total
 from accord.update.snapshot import Scaling, Snapshot, decode
+from aggregator.cohorts import cap
 from aggregator.coordinator_values import Closed, Request
 from aggregator.job_state import JobState
 from aggregator.strategies.fedavg import FedAvg
@@ -122,11 +123,11 @@ class Job:
         training = purpose == "train"
         devices = settings.devices_per_round if training else settings.devices
         cohorts = max(settings.cohorts if training else 1, -(-devices // COMPLETE_UP_TO))
-        cap = max(settings.floor, -(-devices // cohorts))
+        largest = cap(devices, cohorts, settings.floor)
         exponents: tuple[int, ...] = self._powers if purpose == "moments" else ()
         fixed = Fixed(
             value_bits=settings.value_bits,
-            modulus_bits=modulus_bits(settings.value_bits, cap),
+            modulus_bits=modulus_bits(settings.value_bits, largest),
             exponents=self._exponents if training else exponents,
             largest_weight=self.largest_weight,
         )

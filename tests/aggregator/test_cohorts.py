@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
-from aggregator.cohorts import form
+from aggregator.cohorts import cap, form
 
 
 @given(
@@ -29,6 +29,16 @@ def test_everybody_sums_once_within_the_bounds(devices: int, count: int, floor: 
     if devices >= floor:
         assert len(groups) == max(fewest, min(count, devices // floor))
     assert groups == form(names[::-1], count, floor, cap, SeededEntropy(seed)), "the order of arrival decides nothing"
+
+
+@given(data=st.data(), count=st.integers(1, 8), floor=st.integers(3, 50))
+def test_whoever_joins_can_be_dealt_under_the_cap_of_the_plan(data: st.DataObject, count: int, floor: int) -> None:
+    """However many of the invited devices join, the plan's cap leaves room for cohorts that keep the floor."""
+    invited = data.draw(st.integers(count * floor, count * floor + 200))
+    joined = data.draw(st.integers(floor, invited))
+    names = [f"dev-{i:03d}" for i in range(joined)]
+    groups = form(names, count, floor, cap(invited, count, floor), SeededEntropy(0))
+    assert len(groups) == min(count, joined // floor)
 
 
 def test_who_sums_with_whom_is_drawn_anew() -> None:

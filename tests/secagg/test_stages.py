@@ -162,7 +162,10 @@ class Aggregator:
         elif self.kind == "Collecting":
             self.vectors(fleet)
         elif self.off:
-            self.stage = unmasked.Confirming(tuple(d.device for d in fleet.joining), 3, fleet.vectors[0])
+            collecting = unmasked.Collecting(tuple(d.device for d in fleet.joining), 3)
+            for one, vector in zip(fleet.joining, fleet.vectors, strict=True):
+                collecting.add(one.device, vector)
+            self.stage, _ = collecting.close()
             self.messages, self.changed = [()] * 4, ()
         else:
             self.stage, survivors, waiting = fleet.unmask()
@@ -214,3 +217,17 @@ def test_the_aggregator_at_every_stage(stage: str, name: str, cell: str) -> None
     one.add(3)
     assert one.stage.complete
     assert outcome(one.close) in {"Collecting", "Unmasking", "Confirming", "sum"}
+
+
+def test_as_many_confirmations_are_enough_as_answers_with_masks() -> None:
+    """Three devices under a floor of three: with masks two answers open the sum, and so do two confirmations."""
+    fleet = Fleet(3)
+    unmasking, survivors, waiting = fleet.unmask()
+    plain = unmasked.Collecting(tuple(d.device for d in fleet.joining), 3)
+    for one, vector in zip(fleet.joining, fleet.vectors, strict=True):
+        plain.add(one.device, vector)
+    confirming, _ = plain.close()
+    for one, last in list(zip(fleet.joining, waiting, strict=True))[:2]:
+        unmasking.add(one.device, last.survivors(survivors, SEAL.public)[1], SEAL)
+        confirming.add(one.device)
+    assert (unmasking.close(BITS) == confirming.close(BITS)).all()
