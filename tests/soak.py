@@ -31,11 +31,15 @@ Told = Callable[[str], None]
 
 
 def cohorts(count: int, seed: int, told: Told) -> dict[str, Any]:
-    """Random cohorts of 3 to 40 devices with dropouts at every stage: the exact sum, or an abort by name."""
+    """Random cohorts with dropouts at every stage: the exact sum, or an abort by name.
+
+    Nine of ten have 3 to 16 devices, where thresholds are tight; the tenth has up to 40.
+    """
     rng = np.random.default_rng(seed)
     ended: Counter[str] = Counter()
     for number in range(count):
-        n, rate, drawn = int(rng.integers(3, 41)), float(rng.uniform(0, 0.5)), int(rng.integers(0, 2**32))
+        largest = 16 if number % 10 else 40
+        n, rate, drawn = int(rng.integers(3, largest + 1)), float(rng.uniform(0, 0.5)), int(rng.integers(0, 2**32))
         ended[cohort_with_dropouts(n, rate, drawn) or "exact"] += 1
         told(f"{number + 1} of {count}")
     return {"ended": dict(ended)}

@@ -45,7 +45,19 @@ def job(*, statistics: bool = True, **changes: Any) -> Job:
 
 def closed(*totals: Total, devices: int = 10) -> Closed:
     names = tuple(f"dev-{i}" for i in range(devices))
-    return Closed(round=1, attempt=1, totals=totals, included=names, dropped=(), recovered=(), lost_cohorts=())
+    return Closed(
+        round=1,
+        attempt=1,
+        plan_digest=bytes(32),
+        previous=bytes(32),
+        transcript=bytes(32),
+        cohorts=(),
+        totals=totals,
+        included=names,
+        dropped=(),
+        recovered=(),
+        lost_cohorts=(),
+    )
 
 
 def trained(w: float, b: float, *, saturated: int = 0, weight: int = 10) -> Total:
