@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 
-from accord.plan import Fixed, Plan, Task, Training
 from accord.secagg import client, keys, unmasked
 from accord.update import packing
 from accord.wire.messages import Masked, Share, Unmask
@@ -23,32 +22,10 @@ from aggregator.round_values import (
     Windows,
 )
 from tests.secagg.test_transcript import BITS, CONTEXT, LENGTH, SEAL, Fleet
+from tests.update.test_pipeline import PLAN
 
 NAMES = ("dev-000", "dev-001", "dev-002", "dev-003", "dev-004")
 WINDOWS = Windows(share=10, collect=20, unmask=30, grace=2)
-PLAN = Plan(
-    tenant="t",
-    job="j",
-    round=1,
-    attempt=1,
-    purpose="evaluate",
-    base_version=0,
-    bundle_digest=bytes(32),
-    params_digest=bytes(32),
-    previous=bytes(32),
-    checkpoint=b"c",
-    roles_version=1,
-    revocations_digest=bytes(32),
-    seal_key=SEAL.public,
-    profile="standard",
-    cohort_floor=3,
-    cohort_cap=10,
-    training=Training(epochs=1, batch_size=1, learning_rate=0, momentum=0, proximal=0),
-    fixed=Fixed(value_bits=16, modulus_bits=BITS, exponents=(), largest_weight=1),
-    task=Task(kind="classification", outputs=2, target_exponent=0, transform="none"),
-    length=0,
-    expires=0,
-)
 
 
 class Scene:
