@@ -108,8 +108,7 @@ class Attempt:
             if waiting and self._complete(online) and all(d in self._gone for d in waiting):
                 return min(self._deadline, max(self._gone[d] for d in waiting) + self._windows.grace)
             return self._deadline
-        times = [time for c in self.cohorts.values() if (time := engine.next_time(c.state)) is not None]
-        return min(times, default=None)
+        return min((t for c in self.cohorts.values() if (t := engine.next_time(c.state)) is not None), default=None)
 
     def check_in(self, letter: Envelope, clock: int) -> tuple[Effect, ...]:
         """Offer the plan to a device that holds the right version, or ask it to wait.
