@@ -53,7 +53,7 @@ bench: venv  ## every benchmark, one JSON object each
 	@for script in benchmarks/*.py; do echo "$$script"; $(RUN) python $$script --json | tail -n 1; done
 
 soak: debian venv  ## every long check in full: one JSON object with counts and seeds
-	@$(RUN) python tests/soak.py
+	@$(RUN) python -m tests.soak
 
 clean:  ## everything that can be made again
 	rm -rf .venv .venv-device .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -101,11 +101,11 @@ class Attempt:
         found = [c.ended for c in self.cohorts.values() if isinstance(c.ended, Failed)]
         return found if self.failure is None else [self.failure, *found]
 
-    def next_time(self) -> float | None:
+    def next_time(self, online: set[str]) -> float | None:
         """Return when a tick can change something, or None."""
         if self._joining:
             waiting = [d for d in self.offered if d not in self._joined]
-            if waiting and all(d in self._gone for d in waiting):
+            if waiting and self._complete(online) and all(d in self._gone for d in waiting):
                 return min(self._deadline, max(self._gone[d] for d in waiting) + self._windows.grace)
             return self._deadline
         return min((t for c in self.cohorts.values() if (t := engine.next_time(c.state)) is not None), default=None)
@@ -204,9 +204,7 @@ class Attempt:
         plan, invitation = self.plan, self._invitation
         waiting = [d for d in self.offered if d not in self._joined]
         lost = all(d in self._gone and now >= self._gone[d] + self._windows.grace for d in waiting)
-        here = len((online - invitation.barred) | set(self.offered))
-        enough = len(self.offered) >= min(invitation.devices, max(here, plan.cohort_floor)) and lost
-        if not enough and now < self._deadline:
+        if not (self._complete(online) and lost) and now < self._deadline:
             return ()
         self._joining = False
         try:
@@ -225,6 +223,11 @@ class Attempt:
         for number, group in enumerate(groups, 1):
             effects += self._begin(f"r{plan.round}-a{plan.attempt}-c{number}", group, now)
         return tuple(effects)
+
+    def _complete(self, online: set[str]) -> bool:
+        """Return whether everybody who is wanted and here was offered the plan."""
+        here = len((online - self._invitation.barred) | set(self.offered))
+        return len(self.offered) >= min(self._invitation.devices, max(here, self.plan.cohort_floor))
 
     def _later(self, device: str, nonce: bytes, reason: str) -> tuple[Effect, ...]:
         return (Send(device=device, data=self._desk.sealed(Later(nonce=nonce, reason=reason), device)),)

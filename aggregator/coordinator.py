@@ -19,6 +19,7 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, CheckIn, Join, Opening, Outcome, Release, Revocations, Roles, opened
 from aggregator.attempt import ROUND_MESSAGES, Attempt
 from aggregator.attempt_values import Invitation, from_empty
+from aggregator.cohorts import cap
 from aggregator.coordinator_values import (
     Aborted,
     Announce,
@@ -148,7 +149,7 @@ class Coordinator:
 
     def next_time(self) -> float | None:
         """Return when a `Tick` can change something, or None."""
-        return None if self._attempt is None else self._attempt.next_time()
+        return None if self._attempt is None else self._attempt.next_time(self.online)
 
     def expected_upload(self, letter: Envelope) -> int | None:
         """Return the largest letter in bytes that the sender of `letter` may send in pieces now.
@@ -238,7 +239,7 @@ class Coordinator:
             seal_key=pair.public,
             profile=request.profile,
             cohort_floor=request.floor,
-            cohort_cap=max(request.floor, -(-request.devices // request.cohorts)),
+            cohort_cap=cap(request.devices, request.cohorts, request.floor),
             training=request.training,
             fixed=request.fixed,
             task=request.task,

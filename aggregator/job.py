@@ -18,6 +18,7 @@ from accord.secagg.graph import COMPLETE_UP_TO
 from accord.tensors import Layout
 from accord.update.pipeline import BOUNDS, POWERS, ROW_POWERS, Total
 from accord.update.snapshot import Scaling, Snapshot, decode
+from aggregator.cohorts import cap
 from aggregator.coordinator_values import Closed, Request
 from aggregator.job_state import JobState
 from aggregator.strategies.fedavg import FedAvg
@@ -63,12 +64,16 @@ class JobSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What a closed round changed: summed figures, and the next snapshot if the model moved."""
+    """What a closed round changed: summed figures, and the next snapshot if the model moved.
+
+    `saturated` is the share of values that devices had to cut; above `SATURATED` the scales have `doubled` at least.
+    """
 
     purpose: str
     figures: Mapping[str, list[float]]
     snapshot: Snapshot | None = field(default=None, repr=False)
     saturated: float = 0.0
+    doubled: bool = False
 
 
 class Job:
@@ -122,11 +127,11 @@ class Job:
         training = purpose == "train"
         devices = settings.devices_per_round if training else settings.devices
         cohorts = max(settings.cohorts if training else 1, -(-devices // COMPLETE_UP_TO))
-        cap = max(settings.floor, -(-devices // cohorts))
+        largest = cap(devices, cohorts, settings.floor)
         exponents: tuple[int, ...] = self._powers if purpose == "moments" else ()
         fixed = Fixed(
             value_bits=settings.value_bits,
-            modulus_bits=modulus_bits(settings.value_bits, cap),
+            modulus_bits=modulus_bits(settings.value_bits, largest),
             exponents=self._exponents if training else exponents,
             largest_weight=self.largest_weight,
         )
@@ -206,7 +211,8 @@ class Job:
         share = sum(t.saturated for t in closed.totals) / (self._layout.size * max(1, len(closed.included)))
         self._rescale(np.average(np.stack(means), axis=0, weights=weights).astype(np.float32), share)
         self.snapshot = dataclasses.replace(self.snapshot, params=params)
-        return Step(purpose=purpose, figures=figures, snapshot=self.snapshot, saturated=share)
+        doubled = share > SATURATED
+        return Step(purpose=purpose, figures=figures, snapshot=self.snapshot, saturated=share, doubled=doubled)
 
     def _rescale(self, mean: np.ndarray[tuple[int, ...], np.dtype[np.float32]], saturated: float) -> None:
         """Choose the next scales: a tensor's goes down by one power at most, and up as far as it must."""

@@ -215,6 +215,7 @@ class JobRunner:
                 "dropped": list(closed.dropped),
                 "recovered": list(closed.recovered),
                 "saturated": step.saturated,
+                "scale_doubled": step.doubled,
                 "figures": figures,
                 "version": self.coordinator.model.version,
             },

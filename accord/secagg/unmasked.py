@@ -29,7 +29,8 @@ class Collecting:
 
     def __init__(self, members: tuple[str, ...], floor: int) -> None:
         self.members = members
-        self._needed = max(floor, graph.standard(len(members))[1])
+        self._threshold = graph.standard(len(members))[1]
+        self._needed = max(floor, self._threshold)
         self._digests: dict[str, bytes] = {}
         self._sum: ring.Ring | None = None
 
@@ -67,17 +68,17 @@ class Collecting:
         alive = tuple(device for device in self.members if device in self._digests)
         number = sum(1 << at for at, device in enumerate(self.members) if device in self._digests)
         bitmap = number.to_bytes(-(-len(self.members) // 8), "little")
-        return Confirming(alive, self._needed, self._sum), Survivors(survivors=bitmap)
+        return Confirming(alive, self._threshold, self._sum), Survivors(survivors=bitmap)
 
 
 class Confirming:
-    """Waits for as many confirmations as the masked profile waits for answers."""
+    """Waits for as many confirmations as the masked profile needs shares of each secret: its threshold."""
 
-    def __init__(self, alive: tuple[str, ...], needed: int, total: ring.Ring) -> None:
+    def __init__(self, alive: tuple[str, ...], threshold: int, total: ring.Ring) -> None:
         self.survivors = alive
         self.recovered: tuple[str, ...] = ()
         self.wrong_holders: set[str] = set()
-        self._needed, self._sum = needed, total
+        self._threshold, self._sum = threshold, total
         self._confirmed: set[str] = set()
 
     @property
@@ -101,6 +102,6 @@ class Confirming:
         Raises:
             Aborted: `TooFewAnswers`.
         """
-        if len(self._confirmed) < self._needed:
-            raise Aborted("TooFewAnswers", f"{len(self._confirmed)} confirmations; {self._needed} needed")
+        if len(self._confirmed) < self._threshold:
+            raise Aborted("TooFewAnswers", f"{len(self._confirmed)} confirmations; {self._threshold} needed")
         return ring.reduced(self._sum, bits)

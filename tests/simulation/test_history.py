@@ -45,7 +45,7 @@ def test_json_has_the_shape_that_is_documented() -> None:
         "round": 1, "accuracy": 0.8125, "loss": 0.5, "participants": 10, "dropouts": 2, "recovered": 1,
         "bytes_up_per_device": 2500, "bytes_down_per_device": 4600.2, "payload_bytes_up": 2000,
         "payload_bytes_down": 4000.2, "control_bytes_up": 500, "control_bytes_down": 600, "seconds": 1.25,
-        "attempt": 1, "cohorts": 1, "aborted": [],
+        "attempt": 1, "cohorts": 1, "saturated": 0, "scale_doubled": False, "aborted": [],
     }  # fmt: skip
     assert got["final"] == {"accuracy": 0.8, "auroc": 0.9, "auprc": None, "mae": None, "r2": None, "loss": 0.6}
     assert got["devices"]["dev-000"]["train_rows"] == 5
@@ -142,6 +142,16 @@ def test_a_pipe_gets_one_line_a_round() -> None:
         line(row(1), "classification"),
         line(row(1), "classification").replace("round 1", "round 2 (attempt 2)") + "  aborted 1: TooFewSurvivors",
     ]
+
+
+def test_cut_values_are_told() -> None:
+    cut = row(saturated=0.0123456789, doubled=True)
+    assert cut.to_json("classification")["saturated"] == 0.012346
+    assert cut.to_json("classification")["scale_doubled"] is True
+    assert line(cut, "classification").endswith("  1.2 % of values cut: scales doubled")
+    assert "cut" not in line(row(saturated=0.0005), "classification")
+    with pytest.raises(UsageError, match="0 or more"):
+        row(saturated=-0.1)
 
 
 def test_a_terminal_gets_a_table_that_stands_in_the_end() -> None:

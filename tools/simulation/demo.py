@@ -263,6 +263,8 @@ class Demo:
             control_bytes_down=_rest(carried["bytes_down"], carried["payload_down"]),
             seconds=fact["seconds"],
             aborted=aborted,
+            saturated=fact.get("saturated", 0.0),
+            doubled=fact.get("scale_doubled", False),
         )
 
     def _history(

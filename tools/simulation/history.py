@@ -55,6 +55,8 @@ class RoundRow:
         seconds: from the first announcement of the round to its end, with attempts that were aborted.
         cohorts: secure sums that the round was made of.
         aborted: attempts that ended without a sum, in order.
+        saturated: the share of the update's values that devices had to cut, from 0 to 1.
+        doubled: whether the fixed-point scales at least doubled for the next round because of it.
 
     Raises:
         UsageError: a number is negative, not finite, or does not go with another.
@@ -73,11 +75,13 @@ class RoundRow:
     recovered: int = 0
     cohorts: int = 1
     aborted: tuple[Abort, ...] = ()
+    saturated: float = 0.0
+    doubled: bool = False
 
     def __post_init__(self) -> None:
         if self.round < 1 or self.attempt < 1:
             raise UsageError(f"round {self.round}, attempt {self.attempt}: both are counted from 1")
-        numbers = (self.participants, self.dropouts, self.recovered, self.cohorts, self.seconds)
+        numbers = (self.participants, self.dropouts, self.recovered, self.cohorts, self.seconds, self.saturated)
         carried = (
             self.payload_bytes_up, self.payload_bytes_down, self.control_bytes_up, self.control_bytes_down,
         )  # fmt: skip
@@ -127,6 +131,8 @@ class RoundRow:
             "seconds": round(self.seconds, 3),
             "attempt": self.attempt,
             "cohorts": self.cohorts,
+            "saturated": round(self.saturated, 6),
+            "scale_doubled": self.doubled,
             "aborted": [{"attempt": a.attempt, "reason": a.reason, "detail": a.detail} for a in self.aborted],
         }
 

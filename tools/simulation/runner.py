@@ -5,8 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from aggregator.coordinator_values import Closed
-from aggregator.job import Job
+from aggregator.job import Job, Step
 from simulation import evaluation
 from simulation.fleet import Attempted, SimulatedFleet, failed
 from simulation.history import Abort, RoundRow
@@ -55,16 +54,18 @@ class Runner:
                 self._notes.pass_by(UNDER_WAY[request.purpose].format(len(awake)))
             before, started = self._counters(awake), time.perf_counter()
             attempted = self.fleet.round(request, awake, dropouts=training)
+            step: Step | None = None
             if attempted.closed is None:
                 if not training:
                     raise failed(attempted, f"the {request.purpose} round")
                 self.job.skip()
             else:
-                pending = self._took(attempted.closed, pending)
+                step = self.job.closed(attempted.closed)
+                pending = self._took(step, pending)
             if training:
                 if pending is not None:
                     self._tell(pending)
-                pending = self._row(attempted, awake, before, time.perf_counter() - started)
+                pending = self._row(attempted, step, awake, before, time.perf_counter() - started)
             self._failed(attempted)
         if pending is not None:
             self._tell(pending)
@@ -82,9 +83,8 @@ class Runner:
                 self._notes.pass_by(f"{device} failed to train: {refusal.detail}")
             self._failures[refusal.detail][device] += 1
 
-    def _took(self, closed: Closed, pending: RoundRow | None) -> RoundRow | None:
-        """Let the job take a closed round; its tail says how good the model of the round before is."""
-        step = self.job.closed(closed)
+    def _took(self, step: Step, pending: RoundRow | None) -> RoundRow | None:
+        """Release what a closed round gave; its tail says how good the model of the round before is."""
         if step.snapshot is not None:
             self.fleet.release(step.snapshot.encode())
         if pending is not None and "loss" in step.figures:
@@ -105,7 +105,12 @@ class Runner:
         )
 
     def _row(
-        self, attempted: Attempted, awake: Sequence[str], before: tuple[int, int, int, int], seconds: float
+        self,
+        attempted: Attempted,
+        step: Step | None,
+        awake: Sequence[str],
+        before: tuple[int, int, int, int],
+        seconds: float,
     ) -> RoundRow:
         up, down, payload_up, payload_down = (
             (now - then) / len(awake) for now, then in zip(self._counters(awake), before, strict=True)
@@ -128,4 +133,6 @@ class Runner:
             control_bytes_down=down - payload_down,
             seconds=seconds,
             aborted=tuple(Abort(attempt=a.attempt, reason=a.reason, detail=a.detail) for a in attempted.aborted),
+            saturated=0.0 if step is None else step.saturated,
+            doubled=step is not None and step.doubled,
         )

@@ -1,0 +1,173 @@
+"""A cohort of five devices in any phase of its round, reached with real letters, and every event it may meet there."""
+
+import dataclasses
+
+import numpy as np
+
+from accord.secagg import client, keys, unmasked
+from accord.update import packing
+from accord.wire.messages import Masked, Share, Unmask
+from aggregator.round import TRANSITIONS, begin, begin_unmasked, step
+from aggregator.round_values import (
+    Back,
+    Effect,
+    Event,
+    Gone,
+    Opened,
+    Phase,
+    Received,
+    Tick,
+    ToCohort,
+    ToDevice,
+    Windows,
+)
+from tests.secagg.test_transcript import BITS, CONTEXT, LENGTH, SEAL, Fleet
+from tests.update.test_pipeline import PLAN
+
+NAMES = ("dev-000", "dev-001", "dev-002", "dev-003", "dev-004")
+WINDOWS = Windows(share=10, collect=20, unmask=30, grace=2)
+
+
+class Scene:
+    """Five devices and the state of their cohort; dev-004 shares and is then silent, or never speaks."""
+
+    def __init__(self, profile: str) -> None:
+        self.profile, self.now = profile, 0.0
+        self.fleet = Fleet(5)
+        self.effects: list[Effect] = []
+        self.sharing = self.fleet.share(5)
+        self.answers: dict[str, Unmask] = {}
+        self.letters: dict[str, Masked] = {}
+        self.unmasking: dict[str, client.Unmasking] = {}
+        plan = dataclasses.replace(PLAN, profile=profile)
+        if profile == "off":
+            self.context = unmasked.second_context(CONTEXT, "c-1")
+            seals = {d.device: d.sealing.public for d in self.fleet.joining}
+            self.state = begin_unmasked(
+                plan, "c-1", self.context, seals, length=LENGTH, windows=WINDOWS, seal_pair=SEAL, now=0.0
+            )
+        else:
+            self.state = begin(plan, self.fleet.cohort, length=LENGTH, windows=WINDOWS, seal_pair=SEAL, now=0.0)
+
+    def take(self, event: Event) -> tuple[Effect, ...]:
+        self.state, effects = step(self.state, event, self.now)
+        self.effects += effects
+        return effects
+
+    def receive(self, device: str, message: Share | Masked | Unmask) -> tuple[Effect, ...]:
+        return self.take(Received(device=device, message=message))
+
+    def message(self, place: int) -> Share | Masked | Unmask:
+        """Return what an honest device sends in this phase."""
+        name = NAMES[place]
+        if self.state.phase is Phase.SHARING:
+            return self.sharing[place].message
+        if self.state.phase is Phase.COLLECTING:
+            return self.masked(place)
+        return self.answers[name] if self.profile == "standard" else Unmask(sealed=b"")
+
+    def masked(self, place: int) -> Masked:
+        name, vector = NAMES[place], self.fleet.vectors[place]
+        if name not in self.letters and self.profile == "off":
+            self.letters[name] = self.locked(packing.pack(vector, BITS), place)
+        elif name not in self.letters:
+            shares = next(e.message for e in self.effects if isinstance(e, ToDevice) and e.device == name)
+            self.unmasking[name], found, dealers = self.sharing[place].shares(shares).mask(vector, BITS)
+            self.letters[name] = Masked(dealers=dealers, vector=packing.pack(found, BITS))
+        return self.letters[name]
+
+    def answer_survivors(self) -> None:
+        survivors = next(e.message for e in self.effects if isinstance(e, ToCohort))
+        if self.profile == "standard":
+            for name in self.state.expected:
+                self.answers[name] = self.unmasking[name].survivors(survivors, SEAL.public)[1]
+
+    def close(self, silent: tuple[int, ...]) -> None:
+        """Let every expected device answer but the silent ones, and the deadline pass."""
+        before = self.state.phase
+        for name in self.state.expected:
+            if NAMES.index(name) not in silent and self.state.phase is before:
+                self.receive(name, self.message(NAMES.index(name)))
+        if self.state.phase is before:
+            self.now = self.state.deadline
+            self.take(Tick())
+        if self.state.phase is Phase.UNMASKING:
+            self.answer_survivors()
+
+    def at(self, phase: Phase) -> "Scene":
+        """Bring the cohort to `phase`, where members 0, 1 and 2 have answered; dev-004 dies before its vector."""
+        if phase is Phase.ABORTED:
+            self.close(silent=(0, 1, 2, 3, 4))
+            return self
+        while self.state.phase is not phase:
+            self.close(silent=(4,) if self.state.phase is not Phase.SHARING else ())
+        if phase is not Phase.CLOSED:
+            for place in (0, 1, 2):
+                assert self.receive(NAMES[place], self.message(place)) == ()
+        return self
+
+    def event(self, name: str) -> Event:  # noqa: C901, PLR0912 - the events, one after another
+        kind, _, how = name.partition("-")
+        match name:
+            case "gone":
+                return Gone(device=NAMES[3])
+            case "back":
+                return Back(device=NAMES[3])
+            case "tick":
+                self.now += 1
+                return Tick()
+            case "tick-grace":
+                for place in (3, 4):
+                    self.take(Gone(device=NAMES[place]))
+                self.now += WINDOWS.grace
+                return Tick()
+            case "tick-deadline":
+                self.now = self.state.deadline
+                return Tick()
+        place = 0 if how in {"again", "changed"} else 3
+        device = {"stranger": "dev-900", "undealt": NAMES[4], "dead": NAMES[4]}.get(how, NAMES[place])
+        message: Share | Masked | Unmask
+        if kind == "share":
+            message = self.sharing[place].message
+            if how == "changed":
+                message = dataclasses.replace(message, commitment=bytes(32))
+            elif how == "short":
+                message = dataclasses.replace(message, sealed=())
+        elif kind == "masked":
+            own = self.state.phase is Phase.COLLECTING and how != "undealt"
+            empty = Masked(dealers=b"\x0f", vector=packing.pack(np.zeros(LENGTH, np.uint32), BITS))
+            message = self.masked(place) if own else empty
+            if how == "changed":
+                message = self.other_vector(message)
+            elif how == "dealers":
+                message = dataclasses.replace(message, dealers=b"\x0f")
+            elif how == "garbage":
+                message = dataclasses.replace(message, vector=bytes(len(message.vector)))
+            elif how == "short":
+                message = self.short(message)
+        else:
+            message = self.answers.get(NAMES[place], Unmask(sealed=b""))
+            if how in {"changed", "garbage"}:
+                message = Unmask(sealed=bytes(64))
+        return Received(device=device, message=message)
+
+    def other_vector(self, message: Masked) -> Masked:
+        if self.profile == "standard":
+            return dataclasses.replace(message, vector=bytes(len(message.vector)))
+        return self.locked(packing.pack(np.zeros(LENGTH, np.uint32), BITS), 0)
+
+    def short(self, message: Masked) -> Masked:
+        if self.profile == "standard":
+            return dataclasses.replace(message, vector=message.vector[:-1])
+        return self.locked(b"short", 3)
+
+    def locked(self, packed: bytes, place: int) -> Masked:
+        key = unmasked.update_key(self.fleet.joining[place].sealing, SEAL.public, self.context, NAMES[place])
+        return Masked(dealers=b"\x00", vector=keys.lock(key, packed))
+
+    def to_the_end(self) -> Opened:
+        while TRANSITIONS[self.state.phase]:
+            self.close(silent=(4,))
+        opened = self.effects[-1]
+        assert isinstance(opened, Opened), opened
+        return opened

@@ -1,0 +1,206 @@
+"""A job's rounds in order, and how the fixed-point scales follow what the fleet sends."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accord.errors import CodecError, LocalProtocolError, UsageError
+from accord.plan import Task, Training
+from accord.tensors import Layout
+from accord.update.pipeline import LOWEST_POWER, POWERS, ROW_POWERS, Total
+from accord.update.snapshot import Snapshot, unscaled
+from aggregator.coordinator_values import Closed
+from aggregator.job import HEADROOM, SATURATED, Job, JobSettings, Step
+from aggregator.strategies.fedavg import FedAvg
+
+LAYOUT = Layout((("w", (2, 100)), ("b", (100,))))
+CLASSES = Task(kind="classification", outputs=2, target_exponent=0, transform="none")
+SETTINGS = JobSettings(
+    rounds=3,
+    devices=40,
+    devices_per_round=10,
+    cohorts=2,
+    floor=3,
+    training=Training(epochs=1, batch_size=8, learning_rate=1, momentum=0, proximal=0),
+    task=CLASSES,
+    profile="standard",
+)
+
+
+def job(*, statistics: bool = True, **changes: Any) -> Job:
+    return Job(
+        settings=dataclasses.replace(SETTINGS, **changes),
+        layout=LAYOUT,
+        exponents=(-3, -5),
+        snapshot=Snapshot(params=np.zeros(LAYOUT.size, np.float32), scaling=unscaled(2)),
+        columns=2,
+        strategy=FedAvg(),
+        statistics=statistics,
+    )
+
+
+def closed(*totals: Total, devices: int = 10) -> Closed:
+    names = tuple(f"dev-{i}" for i in range(devices))
+    return Closed(
+        round=1,
+        attempt=1,
+        plan_digest=bytes(32),
+        previous=bytes(32),
+        transcript=bytes(32),
+        cohorts=(),
+        totals=totals,
+        included=names,
+        dropped=(),
+        recovered=(),
+        lost_cohorts=(),
+    )
+
+
+def trained(w: float, b: float, *, saturated: int = 0, weight: int = 10) -> Total:
+    mean = np.concatenate([np.full(200, w), np.full(100, b)]).astype(np.float32)
+    figures = {"count": [4.0], "loss": [2.0], "correct": [3.0]}
+    return Total(figures=figures, mean=mean, weight=weight, saturated=saturated)
+
+
+def exponents(of: Job) -> tuple[int, ...]:
+    request = of.request()
+    assert request is not None
+    return request.fixed.exponents
+
+
+def powers(columns: int, power: int, rows: int) -> Total:
+    histogram = np.zeros((columns, POWERS))
+    histogram[:, power - LOWEST_POWER + 1] = 1_000  # the first bin is for zeros
+    counts = np.zeros(ROW_POWERS)
+    counts[rows.bit_length()] = 10
+    return Total(figures={"count": [1_000.0], "powers": histogram.ravel().tolist(), "rows": counts.tolist()})
+
+
+def moments(columns: int) -> Total:
+    figures = {name: [250.0] * columns for name in ("positive", "squared")}
+    return Total(figures={"count": [1_000.0], "negative": [0.0] * columns, **figures})
+
+
+def test_purposes_in_order_and_who_is_asked() -> None:
+    one = job()
+    asked = []
+    answers = {"powers": powers(2, 3, 100), "moments": moments(2), "train": trained(0.1, 0.1)}
+    while (request := one.request()) is not None:
+        asked.append((request.purpose, request.devices, request.cohorts, request.length))
+        one.closed(closed(answers.get(request.purpose, trained(0, 0))))
+    assert asked == [
+        ("powers", 40, 1, 2),
+        ("moments", 40, 1, 2),
+        *[("train", 10, 2, LAYOUT.size)] * 3,
+        ("evaluate", 40, 1, 0),
+    ]
+    assert one.purpose is None
+    with pytest.raises(LocalProtocolError, match="no round left"):
+        one.closed(closed(trained(0, 0)))
+
+
+def test_without_statistics_training_comes_first() -> None:
+    one = job(statistics=False, rounds=1)
+    assert one.purpose == "train"
+    one.skip()
+    assert one.purpose == "evaluate"
+    with pytest.raises(LocalProtocolError, match="only a training round"):
+        one.skip()
+    one.closed(closed(trained(0, 0)))
+    assert one.request() is None
+
+
+def test_more_than_a_hundred_devices_are_asked_in_cohorts() -> None:
+    request = job(devices=250).request()
+    assert request is not None
+    assert (request.devices, request.cohorts) == (250, 3)
+    assert request.fixed.modulus_bits >= request.fixed.value_bits + 7
+
+
+def test_statistics_bound_columns_rows_and_targets() -> None:
+    regression = Task(kind="regression", outputs=1, target_exponent=0, transform="none")
+    one = job(task=regression)
+    first = one.request()
+    assert first is not None
+    assert first.length == 4, "two columns, and the target transformed and as it is"
+    step = one.closed(closed(powers(4, 5, 300)))
+    assert (step.purpose, step.snapshot) == ("powers", None)
+    assert one.largest_weight == 512, "the power of two above 300"
+    second = one.request()
+    assert second is not None
+    assert second.fixed.exponents == (5, 5, 5, 5)
+    assert one.task.target_exponent == 6
+    scaling = one.closed(closed(moments(4))).snapshot
+    assert scaling is not None
+    assert np.allclose(scaling.scaling.mean, 0.25 * 32)
+    assert np.allclose(1 / scaling.scaling.factor, np.sqrt(0.25 - 0.0625) * 32)
+
+
+def stepped(one: Job, *totals: Total, devices: int = 10) -> Step:
+    return one.closed(closed(*totals, devices=devices))
+
+
+def test_scales_follow_the_aggregate_down_by_one_and_up_at_once() -> None:
+    one = job(statistics=False, rounds=10)
+    assert exponents(one) == (-3, -5)
+    stepped(one, trained(1e-6, 1e-6))
+    assert exponents(one) == (-4, -6), "one step down at most"
+    stepped(one, trained(3.0, 0.0))
+    assert exponents(one) == (5, -6), "3 times the headroom is below 2^5; nothing moved: the scale stays"
+    assert 2**4 < 3.0 * HEADROOM <= 2**5
+
+
+def test_more_than_a_thousandth_of_cut_values_doubles_every_scale() -> None:
+    """300 values of 10 devices: 3 cut ones are a thousandth, 4 are more."""
+    for cut, doubled in ((3, False), (4, True)):
+        one = job(statistics=False)
+        step = stepped(one, trained(1e-6, 1e-6, saturated=cut))
+        assert step.saturated == cut / (LAYOUT.size * 10)
+        assert (step.saturated > SATURATED) is step.doubled is doubled
+        assert exponents(one) == ((-2, -4) if doubled else (-4, -6))
+
+
+def test_cut_values_of_several_cohorts_are_added() -> None:
+    one = job(statistics=False)
+    step = stepped(one, trained(1e-6, 1e-6, saturated=2), trained(1e-6, 1e-6, saturated=2))
+    assert step.doubled
+    assert step.figures["count"] == [8.0]
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1, width=32), st.integers(1, 10_000)), min_size=1, max_size=5))
+def test_cohort_means_weigh_by_rows(parts: list[tuple[float, int]]) -> None:
+    one = job(statistics=False)
+    stepped(one, *(trained(w, -w, weight=weight) for w, weight in parts))
+    expected = np.average([w for w, _ in parts], weights=[weight for _, weight in parts])
+    assert np.allclose(one.snapshot.params[:200], expected, atol=1e-6)
+    assert np.allclose(one.snapshot.params[200:], -expected, atol=1e-6)
+
+
+def test_a_job_that_can_not_be_run_says_what_is_needed() -> None:
+    for changes, says in (
+        ({"rounds": 0}, "at least 1 round"),
+        ({"devices_per_round": 41}, "41 of 40 devices"),
+        ({"devices_per_round": 2}, "3 devices are needed"),
+        ({"cohorts": 4}, "need 12 devices per round"),
+        ({"cohorts": 0}, "cohorts"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            job(**changes)
+
+
+def test_a_job_goes_on_from_its_state_and_from_no_other() -> None:
+    one = job()
+    stepped(one, powers(2, 3, 100))
+    stepped(one, moments(2))
+    stepped(one, trained(0.5, 0.25, saturated=1_000))
+    state = one.state(number=3, transcript=bytes(32), version=2)
+    again = job()
+    again.restore(state, one.snapshot.encode())
+    assert again.request() == one.request()
+    assert again.state(number=3, transcript=bytes(32), version=2) == state
+    with pytest.raises(CodecError, match="another job"):
+        job(rounds=1, statistics=False).restore(dataclasses.replace(state, done=9), one.snapshot.encode())

@@ -1,0 +1,223 @@
+"""The device's session: every event at every stage, as a table; what is refused leaves no trace in what is sent."""
+
+import dataclasses
+
+import pytest
+
+from accord.signing import SigningKey
+from accord.wire.envelope import Envelope, seal
+from accord.wire.messages import TAG_OF, TAGS, Later, Offer, Opening, Result, Roster, Shares, Survivors, opened
+from aggregator import coordinator_values as agg
+from edge_sdk import session_values as dev
+from edge_sdk.session_values import TRANSITIONS, Stage
+from tests.edge_sdk.scene import ME, Scene, events
+from tests.fleet.test_rounds import World
+
+READ = {TAG_OF[kind] for kind in (Opening, Later, Offer, Roster, Shares, Survivors, Result)}
+
+# A cell is the next stage or the name of the refusal; "." is OutOfOrder, "=" is nothing at all, "-" is not reachable.
+# A letter called old is round 1's, shown in round 2; stray is bound to this attempt but meant for another device.
+STANDARD = """
+                idle           fetching       checked-in    joined        shared         working        masked         answered
+opening         fetching       =              =             =             =              =              =              =
+opening-next    fetching       fetching       fetching      fetching      fetching       fetching       fetching       fetching
+opening-old     =              =              =             OldRound      OldRound       OldRound       OldRound       OldRound
+opening-foreign ForeignBundle  ForeignBundle  ForeignBundle ForeignBundle ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle
+fetched         .              checked-in     .             .             .              .              .              .
+fetched-old     .              .              .             .             .              .              .              .
+later           .              StaleNonce     idle          .             .              .              .              .
+later-old       .              StaleNonce     StaleNonce    StaleNonce    StaleNonce     StaleNonce     StaleNonce     StaleNonce
+later-stray     .              NotForUs       NotForUs      NotForUs      NotForUs       NotForUs       NotForUs       NotForUs
+plan            .              .              joined        .             .              .              .              .
+plan-old        .              .              StaleNonce    .             .              .              .              .
+plan-stray      .              .              NotForUs      .             .              .              .              .
+roster          .              .              .             shared        RosterChanged  RosterChanged  RosterChanged  RosterChanged
+roster-old      .              .              .             WrongContext  WrongContext   WrongContext   WrongContext   WrongContext
+roster-stray    .              .              .             NotForUs      NotForUs       NotForUs       NotForUs       NotForUs
+shares          .              .              .             .             working        .              .              .
+shares-old      .              .              .             .             WrongContext   .              .              .
+shares-stray    .              .              .             .             NotForUs       .              .              .
+worked          .              .              .             .             .              masked         .              .
+gave-up         .              .              .             .             .              idle           .              .
+survivors       .              .              .             .             .              .              answered       .
+survivors-old   .              .              .             .             .              .              WrongContext   .
+survivors-stray .              .              .             .             .              .              NotForUs       .
+result          .              .              .             WrongContext  idle           idle           idle           idle
+result-early    .              .              .             idle          WrongContext   WrongContext   WrongContext   WrongContext
+result-old      .              .              .             WrongContext  WrongContext   WrongContext   WrongContext   WrongContext
+result-stray    .              .              .             WrongContext  NotForUs       NotForUs       NotForUs       NotForUs
+"""  # noqa: E501 - one row, one event
+OFF = """
+                idle           fetching       checked-in    joined        shared         working        masked         answered
+opening         fetching       =              =             =             -              =              =              =
+opening-next    fetching       fetching       fetching      fetching      -              fetching       fetching       fetching
+opening-old     =              =              =             OldRound      -              OldRound       OldRound       OldRound
+opening-foreign ForeignBundle  ForeignBundle  ForeignBundle ForeignBundle -              ForeignBundle  ForeignBundle  ForeignBundle
+fetched         .              checked-in     .             .             -              .              .              .
+fetched-old     .              .              .             .             -              .              .              .
+later           .              StaleNonce     idle          .             -              .              .              .
+later-old       .              StaleNonce     StaleNonce    StaleNonce    -              StaleNonce     StaleNonce     StaleNonce
+later-stray     .              NotForUs       NotForUs      NotForUs      -              NotForUs       NotForUs       NotForUs
+plan            .              .              joined        .             -              .              .              .
+plan-old        .              .              StaleNonce    .             -              .              .              .
+plan-stray      .              .              NotForUs      .             -              .              .              .
+roster          .              .              .             working       -              .              .              .
+roster-old      .              .              .             WrongContext  -              WrongContext   WrongContext   WrongContext
+roster-stray    .              .              .             NotForUs      -              NotForUs       NotForUs       NotForUs
+worked          .              .              .             .             -              masked         .              .
+gave-up         .              .              .             .             -              idle           .              .
+survivors       .              .              .             .             -              .              answered       .
+survivors-old   .              .              .             .             -              .              WrongContext   .
+survivors-stray .              .              .             .             -              .              NotForUs       .
+result          .              .              .             WrongContext  -              idle           idle           idle
+result-early    .              .              .             idle          -              WrongContext   WrongContext   WrongContext
+result-old      .              .              .             WrongContext  -              WrongContext   WrongContext   WrongContext
+result-stray    .              .              .             WrongContext  -              NotForUs       NotForUs       NotForUs
+"""  # noqa: E501 - one row, one event
+TABLES = {"standard": STANDARD, "off": OFF}
+EFFECTS: dict[str, list[type]] = {
+    "opening": [dev.Fetch],
+    "fetched": [dev.Send],
+    "later": [],
+    "plan": [dev.Keep, dev.Charge, dev.Send],
+    "roster": [dev.Keep, dev.Send],
+    "unmasked roster": [dev.Keep, dev.Work],
+    "shares": [dev.Work],
+    "worked": [dev.Keep, dev.Send],
+    "gave up": [dev.Forget, dev.Refused],
+    "survivors": [dev.Keep, dev.Forget, dev.Send],
+    "result": [dev.Forget, dev.Finished],
+}
+"""What each accepted event gives, in order: what binds a device is written before it leaves."""
+
+
+def rows(table: str) -> dict[str, dict[Stage, str]]:
+    head, *lines = [line.split() for line in table.strip().splitlines()]
+    return {name: dict(zip(map(Stage, head), cells, strict=True)) for name, *cells in lines}
+
+
+@pytest.fixture(scope="module", params=["standard", "off"])
+def played(request: pytest.FixtureRequest) -> tuple[str, dict[str, dev.Event], list[bytes]]:
+    return request.param, events(request.param), Scene(request.param).to_the_end()
+
+
+def test_every_event_at_every_stage(played: tuple[str, dict[str, dev.Event], list[bytes]]) -> None:
+    profile, known, undisturbed = played
+    table = rows(TABLES[profile])
+    assert set(table) == set(known)
+    for name, row in table.items():
+        for stage, cell in row.items():
+            if cell == "-":
+                continue
+            scene = Scene(profile).at(stage)
+            effects = scene.take(known[name])
+            what = f"{profile}: {name} while {stage.value}"
+            if cell in {s.value for s in Stage}:
+                event = {"gave-up": "gave up"}.get(name, name.partition("-")[0])
+                event = "unmasked roster" if (event, profile) == ("roster", "off") else event
+                assert scene.session.stage is Stage(cell) is TRANSITIONS[stage][event], what
+                forgotten = [dev.Forget] if event == "opening" and stage is not Stage.IDLE else []
+                assert [type(e) for e in effects] == forgotten + EFFECTS[event], what
+                continue
+            assert scene.session.stage is stage, what
+            if cell == "=":
+                assert effects == (), what
+            else:
+                refusal = "OutOfOrder" if cell == "." else cell
+                assert [e.reason for e in effects if isinstance(e, dev.Refused)] == [refusal], what
+                assert len(effects) == 1, what
+            assert scene.to_the_end() == undisturbed, what
+            assert len(scene.of(agg.Closed)[-1].included) == 3, what
+
+
+def test_the_tables_hold_every_transition_and_no_other() -> None:
+    accepted: dict[Stage, set[str]] = {stage: set() for stage in Stage}
+    for profile, table in TABLES.items():
+        for name, row in rows(table).items():
+            for stage, cell in row.items():
+                if cell in {s.value for s in Stage}:
+                    event = {"gave-up": "gave up"}.get(name, name.partition("-")[0])
+                    accepted[stage].add("unmasked roster" if (event, profile) == ("roster", "off") else event)
+    assert accepted == {stage: set(row) for stage, row in TRANSITIONS.items()}
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_what_no_stage_takes(stage: Stage, played: tuple[str, dict[str, dev.Event], list[bytes]]) -> None:
+    """Letters of others, of strangers and of no kind at all: refused at every stage, and nothing has changed."""
+    profile, known, undisturbed = played
+    if profile == "off" and stage is Stage.SHARED:
+        return
+    scene = Scene(profile).at(stage)
+    stranger = SigningKey(b"s" * 32)
+    tried = [(b"noise", "BadMessage"), (b"", "BadMessage")]
+    for event in known.values():
+        if isinstance(event, dev.Arrived):
+            letter = Envelope.decode(event.data)
+            forged = seal(
+                letter.tag, letter.payload, key=stranger, sender="aggregator", recipient=ME, context=letter.context
+            )
+            tried += [(forged.encode(), "BadSignature"), (event.data[:-1], "BadMessage")]
+            tried.append((dataclasses.replace(letter, sender="dev-01").encode(), "Foreign"))
+    key = scene.office.key
+    for tag in (tag for tag in TAGS if tag not in READ):
+        tried.append((seal(tag, b"", key=key, sender="aggregator", recipient=ME).encode(), "Foreign"))
+    for data, reason in tried:
+        effects = scene.take(dev.Arrived(data=data))
+        assert [e.reason for e in effects] == [reason], (stage, reason, effects)
+        assert scene.session.stage is stage
+    assert scene.to_the_end() == undisturbed
+
+
+def test_a_lie_within_an_attempt_ends_it_for_this_device_until_the_next_one() -> None:
+    """A roster with a lowered threshold is refused, and the honest one after it too: no key pair sees two rosters."""
+    scene = Scene("standard").at(Stage.JOINED)
+    event = scene.mail[0]
+    assert isinstance(event, dev.Arrived)
+    letter = Envelope.decode(event.data)
+    lie = dataclasses.replace(opened(letter, Roster), threshold=1)
+    effects = scene.take(dev.Arrived(data=scene.coordinator.desk.sealed(lie, ME, letter.context)))
+    assert [e.reason for e in effects] == ["WrongRule"]
+    assert [e.reason for e in scene.hand_over()] == ["RosterChanged"]
+    assert scene.session.stage is Stage.JOINED
+    scene.now = scene.coordinator.next_time() or 0
+    scene.aggregator(agg.Tick())
+    scene.settle()
+    closing = scene.of(agg.Aborted)
+    assert [a.reason for a in closing] == ["TooFewShares"]
+    assert len(scene.to_the_end()) > 2
+    assert scene.session.ledger.attempt == 2
+    assert scene.of(agg.Closed)[-1].included == ("dev-00", "dev-01", "dev-02")
+
+
+def test_a_result_that_contradicts_the_answer_counts_as_included() -> None:
+    scene = Scene("standard").at(Stage.ANSWERED)
+    event = scene.mail[0]
+    assert isinstance(event, dev.Arrived)
+    letter = Envelope.decode(event.data)
+    lie = dataclasses.replace(opened(letter, Result), survivors=b"\x03")
+    effects = scene.take(dev.Arrived(data=scene.coordinator.desk.sealed(lie, ME, letter.context)))
+    assert [type(e) for e in effects] == [dev.Forget, dev.Refused, dev.Finished]
+    assert effects[1].reason == "ResultContradicts"
+    assert effects[2].included
+    assert scene.session.stage is Stage.IDLE
+
+
+def test_a_device_whose_training_fails_leaves_and_the_round_goes_on() -> None:
+    scene = Scene("standard").at(Stage.WORKING)
+    scene.mail.clear()
+    effects = scene.take(dev.GaveUp(reason="the disk is full"))
+    assert [e.reason for e in effects if isinstance(e, dev.Refused)] == ["TrainingFailed"]
+    assert scene.session.stage is Stage.IDLE
+    assert scene.session.ledger.participations == 2, "what was charged stays charged"
+
+
+def test_a_restart_never_goes_back() -> None:
+    """A session born from the ledger of one that charged the attempt does not answer that attempt's opening again."""
+    scene = Scene("standard")
+    opening = scene.mail[0]
+    scene.at(Stage.JOINED)
+    again = World(3).sessions[ME]
+    again.ledger = scene.session.ledger
+    assert again.step(opening) == ()
+    assert again.ledger == scene.session.ledger
+    assert again.stage is Stage.IDLE
