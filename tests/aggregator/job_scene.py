@@ -1,5 +1,6 @@
 """A coordinator and four devices in their second round; the letters of dev-00 wait until the test hands them over."""
 
+import dataclasses
 from collections import deque
 
 import numpy as np
@@ -27,21 +28,20 @@ class Scene(World):
         self.held: deque[bytes] = deque()
         self.mine: list[list[bytes]] = []
         self.last = b""
-        self.start()
+        self.begin()
         while self.held:
             self.hand_over()
         self.coordinator.release(np.ones(LAYOUT.size, "<f4").tobytes(), 1)
 
-    def start(self) -> None:
+    def begin(self) -> None:
         self.mine.append([])
         self.aggregator(self.opening())
         self.settle()
 
     def opening(self) -> agg.Start:
         everybody = tuple(f"dev-{i:02d}" for i in range(4))
-        return agg.Start(
-            request=self.request(profile=self.profile), online=everybody, seed=bytes([self.coordinator.round] * 32)
-        )
+        seed = bytes([self.coordinator.round] * 32)
+        return dataclasses.replace(self.start(profile=self.profile), online=everybody, seed=seed)
 
     def settle(self) -> None:
         while self.queue:
@@ -71,14 +71,14 @@ class Scene(World):
 
     def at(self, stage: str) -> "Scene":
         if stage != "idle":
-            self.start()
+            self.begin()
         while self.stage != stage:
             self.hand_over()
         return self
 
     def to_the_end(self) -> agg.Closed:
         if self.stage == "idle" and self.coordinator.round == 1:
-            self.start()
+            self.begin()
         while self.held:
             self.hand_over()
         closed = self.log[-1] if isinstance(self.log[-1], agg.Closed) else self.of(agg.Closed)[-1]

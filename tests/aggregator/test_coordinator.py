@@ -149,7 +149,7 @@ def test_the_last_attempt_that_fails_ends_the_round() -> None:
     """Three attempts without enough devices: each is named, the last one is final, and the next round may start."""
     scene = Scene("standard")
     scene.sessions = {ME: scene.sessions[ME]}
-    scene.start()
+    scene.begin()
     for number in (1, 2, 3):
         scene.now = scene.coordinator.next_time() or 0
         told = scene.take(agg.Tick())
@@ -160,7 +160,7 @@ def test_the_last_attempt_that_fails_ends_the_round() -> None:
     assert scene.stage == "idle"
     assert scene.coordinator.next_time() is None
     assert scene.coordinator.step(agg.Tick(), scene.now, CLOCK) == ()
-    scene.start()
+    scene.begin()
     assert scene.coordinator.round == 3
 
 
@@ -196,7 +196,7 @@ def test_a_wrong_dealer_is_named_and_barred_from_the_next_attempt() -> None:
     closed = scene.of(agg.Closed)[-1]
     assert (closed.attempt, closed.included) == (2, ("dev-01", "dev-02", "dev-03"))
     scene.held.clear()
-    scene.start()
+    scene.begin()
     while scene.held:
         scene.hand_over()
     assert scene.of(agg.Closed)[-1].included == ("dev-00", "dev-01", "dev-02", "dev-03"), "barred for one round only"

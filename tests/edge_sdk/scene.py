@@ -35,9 +35,8 @@ class Scene(World):
         self.begin()
 
     def begin(self) -> None:
-        self.aggregator(
-            agg.Start(request=self.request(profile=self.profile), online=(), seed=bytes([len(self.letters)] * 32))
-        )
+        opening = self.start(profile=self.profile)
+        self.aggregator(dataclasses.replace(opening, seed=bytes([len(self.letters)] * 32)))
         self.settle()
 
     def settle(self) -> None:
