@@ -23,21 +23,21 @@ STANDARD = """
 start            inviting       raises          raises          raises          raises          raises
 check-in         NoRound        joining         again           again           again           again
 check-in-old     again          later           later           later           later           later
-check-in-forged  NoRound        BadSignature    BadSignature    BadSignature    BadSignature    BadSignature  
+check-in-forged  NoRound        BadSignature    BadSignature    BadSignature    BadSignature    BadSignature
 join             recall         recall          sharing         again           again           again
 join-old         again          recall          WrongContext    WrongContext    WrongContext    WrongContext
-join-forged      recall         recall          BadSignature    BadSignature    BadSignature    BadSignature  
+join-forged      recall         recall          BadSignature    BadSignature    BadSignature    BadSignature
 join-other       recall         recall          sharing         JoinedBefore    JoinedBefore    JoinedBefore
 join-twin        recall         recall          DuplicateKey    JoinedBefore    JoinedBefore    JoinedBefore
 share            recall         recall          OutOfOrder      collecting      again           again
 share-old        again          recall          OutOfOrder      WrongContext    WrongContext    WrongContext
-share-forged     recall         recall          BadSignature    BadSignature    BadSignature    BadSignature  
+share-forged     recall         recall          BadSignature    BadSignature    BadSignature    BadSignature
 masked           recall         recall          OutOfOrder      OutOfOrder      unmasking       again
 masked-old       again          recall          OutOfOrder      WrongContext    WrongContext    WrongContext
-masked-forged    recall         recall          BadSignature    BadSignature    BadSignature    BadSignature  
+masked-forged    recall         recall          BadSignature    BadSignature    BadSignature    BadSignature
 unmask           recall         recall          OutOfOrder      OutOfOrder      OutOfOrder      idle
 unmask-old       again          recall          OutOfOrder      WrongContext    WrongContext    WrongContext
-unmask-forged    recall         recall          BadSignature    BadSignature    BadSignature    BadSignature  
+unmask-forged    recall         recall          BadSignature    BadSignature    BadSignature    BadSignature
 plan             NoRound        NotOffered      OutOfOrder      OutOfOrder      OutOfOrder      OutOfOrder
 noise            BadMessage     BadMessage      BadMessage      BadMessage      BadMessage      BadMessage
 foreign-topic    ForeignTopic   ForeignTopic    ForeignTopic    ForeignTopic    ForeignTopic    ForeignTopic
@@ -54,18 +54,18 @@ OFF = """
 start            inviting       raises          raises          raises          raises
 check-in         NoRound        joining         again           again           again
 check-in-old     again          later           later           later           later
-check-in-forged  NoRound        BadSignature    BadSignature    BadSignature    BadSignature  
+check-in-forged  NoRound        BadSignature    BadSignature    BadSignature    BadSignature
 join             recall         recall          collecting      again           again
 join-old         again          recall          WrongContext    WrongContext    WrongContext
-join-forged      recall         recall          BadSignature    BadSignature    BadSignature  
+join-forged      recall         recall          BadSignature    BadSignature    BadSignature
 join-other       recall         recall          collecting      JoinedBefore    JoinedBefore
 join-twin        recall         recall          DuplicateKey    JoinedBefore    JoinedBefore
 masked           recall         recall          OutOfOrder      unmasking       again
 masked-old       again          recall          OutOfOrder      WrongContext    WrongContext
-masked-forged    recall         recall          BadSignature    BadSignature    BadSignature  
+masked-forged    recall         recall          BadSignature    BadSignature    BadSignature
 unmask           recall         recall          OutOfOrder      OutOfOrder      idle
 unmask-old       again          recall          OutOfOrder      WrongContext    WrongContext
-unmask-forged    recall         recall          BadSignature    BadSignature    BadSignature  
+unmask-forged    recall         recall          BadSignature    BadSignature    BadSignature
 plan             NoRound        NotOffered      OutOfOrder      OutOfOrder      OutOfOrder
 noise            BadMessage     BadMessage      BadMessage      BadMessage      BadMessage
 foreign-topic    ForeignTopic   ForeignTopic    ForeignTopic    ForeignTopic    ForeignTopic

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from accord.errors import CodecError, LocalProtocolError, UsageError
 from accord.plan import Task, Training
 from accord.tensors import Layout
-from accord.update.pipeline import LOWEST_POWER, POWERS, ROW_POWERS, Total
+from accord.update.pipeline import BOUNDS, POWERS, ROW_POWERS, Total
 from accord.update.snapshot import Snapshot, unscaled
 from aggregator.coordinator_values import Closed
 from aggregator.job import HEADROOM, SATURATED, Job, JobSettings, Step
@@ -74,7 +74,7 @@ def exponents(of: Job) -> tuple[int, ...]:
 
 def powers(columns: int, power: int, rows: int) -> Total:
     histogram = np.zeros((columns, POWERS))
-    histogram[:, power - LOWEST_POWER + 1] = 1_000  # the first bin is for zeros
+    histogram[:, BOUNDS.index(power) + 1] = 1_000  # the first bin is for zeros
     counts = np.zeros(ROW_POWERS)
     counts[rows.bit_length()] = 10
     return Total(figures={"count": [1_000.0], "powers": histogram.ravel().tolist(), "rows": counts.tolist()})
@@ -133,9 +133,9 @@ def test_statistics_bound_columns_rows_and_targets() -> None:
     second = one.request()
     assert second is not None
     assert second.fixed.exponents == (5, 5, 5, 5)
-    assert one.task.target_exponent == 6
     scaling = one.closed(closed(moments(4))).snapshot
     assert scaling is not None
+    assert one.task.target_exponent == 4, "the power of two above the targets' deviation of 13.9"
     assert np.allclose(scaling.scaling.mean, 0.25 * 32)
     assert np.allclose(1 / scaling.scaling.factor, np.sqrt(0.25 - 0.0625) * 32)
 
