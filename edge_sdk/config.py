@@ -103,8 +103,8 @@ def load(path: Path) -> DeviceConfig:
 
     def seconds(key: str, default: float) -> float:
         item = found.get("device", {}).get(key, default)
-        if type(item) not in (int, float) or not 0 < item <= LONGEST:
-            raise UsageError(f"{path}: [device] {key} is not a number of seconds, above 0 and up to {LONGEST}")
+        if type(item) not in (int, float) or not 0 <= item <= LONGEST:
+            raise UsageError(f"{path}: [device] {key} is not a number of seconds from 0 to {LONGEST}")
         return float(item)
 
     state = folder / str(value("device", "state", str))

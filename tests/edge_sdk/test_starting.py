@@ -74,7 +74,7 @@ def test_a_configuration_is_refused_with_the_key(tmp_path: Path) -> None:
     home = _home(tmp_path)
     _fails(home, r"\[broker\] port is not a whole number", lambda t: t.replace("port = 1", 'port = "x"'))
     _fails(home, r"\[broker\] port is missing", lambda t: t.replace("port = 1", ""))
-    for heartbeat in ('"x"', "0", "nan", "true"):
+    for heartbeat in ('"x"', "-1", "nan", "true"):
         _fails(
             home,
             r"heartbeat is not a number of seconds",

@@ -51,7 +51,7 @@ def home(tmp_path: Path) -> Path:
     fleet = create(
         tmp_path / "fleet", NewFleet(tenant="fleet", devices=("dev-000",), expires=int(time.time()) + 99), entropy
     )
-    bundle = make_bundle("linear", (2,), 2, "softmax", 4, entropy, fleet.publisher())
+    bundle = make_bundle("linear", (2,), 2, "softmax", 32, entropy, fleet.publisher())
     (tmp_path / "bundle").write_bytes(bundle)
     x, y = np.zeros((4, 2)), np.array([0, 1, 0, 1])
     np.savez(tmp_path / "rows.npz", x_train=x, y_train=y, x_test=x, y_test=y)
