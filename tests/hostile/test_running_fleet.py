@@ -149,7 +149,7 @@ def quiet() -> tuple[np.ndarray[Any, Any], dict[str, list[float]]]:
     return closed(fleet())
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))  # ten seconds each
 @given(data=st.data())
 def test_the_model_is_that_of_a_quiet_fleet(
     quiet: tuple[np.ndarray[Any, Any], dict[str, list[float]]], data: Any
