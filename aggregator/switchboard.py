@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from accord.errors import CodecError
 from accord.link import Delivery
 from accord.wire import topics
+from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAG_OF, Beat, CheckIn, State, opened
+from accord.wire.messages import TAG_OF, Beat, State, opened
 from aggregator.attendance import Attendance
 from aggregator.coordinator_values import Presence
 from aggregator.job_runner import JobRunner
