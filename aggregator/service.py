@@ -13,7 +13,7 @@ from typing import Any
 from accord.bundle.archive import Bundle, read_bundle
 from accord.entropy import SystemEntropy
 from accord.errors import AccordError
-from accord.files import make_folder, read_limited, read_private
+from accord.files import make_folder, read_limited
 from accord.ids import AGGREGATOR
 from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
@@ -115,7 +115,7 @@ class AggregatorService:
         self._stopping = False
         self._birth = time.time_ns()
         topic = topics.aggregator_state(self._tenant)
-        password = read_private(config.fleet / "passwords" / AGGREGATOR, 256).decode().strip()
+        password = folder.password()
         self._link: Link = MqttLink(
             Address(host=config.host, port=config.port, client_id=AGGREGATOR, password=password),
             entropy=SystemEntropy(),
