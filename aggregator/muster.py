@@ -13,7 +13,7 @@ from accord.wire.messages import Certificate, Join, Member, Offer, opened
 from aggregator.attempt_values import Invitation, check_identity
 from aggregator.coordinator_values import Effect, Log, Send, Stood
 from aggregator.desk import Desk
-from aggregator.standing import SEEN_TWICE, Standing, after
+from aggregator.standing import SEEN_TWICE, SEQUENCE_BACK, Standing, after
 
 
 class Muster:
@@ -111,10 +111,9 @@ class Muster:
 
     def _joined_twice(self, device: str) -> tuple[Effect, ...]:
         """A device writes its JOIN before it sends it, and sends that one again: two are of two devices."""
-        before = self._standings[device]
-        self._standings[device] = before.bar(SEEN_TWICE)
-        log = Log(device=device, reason="JoinedBefore", detail=f"{device} joined with other keys")
-        return (log, *self._stands(device, before, self._standings[device]))
+        standing = self._standings[device] = self._standings[device].bar(SEEN_TWICE)
+        detail = f"{device} joined with other keys: one of two is a copy, and it is barred as {standing.barred}"
+        return (Log(device=device, reason="JoinedBefore", detail=detail), Stood(device=device, standing=standing))
 
     def _why_not(self, device: str, standing: Standing) -> str:
         invitation = self._invitation
@@ -132,8 +131,12 @@ class Muster:
         stood = Stood(device=device, standing=now)
         if not now.barred or (before is not None and before.barred):
             return (stood,)
-        detail = f"{device} is a copy or has an old state folder: erase it, then invite and enrol it anew"
-        return (Log(device=device, reason=now.barred, detail=detail), stood)
+        todo = "erase it, then invite and enrol it anew"
+        if now.barred == SEQUENCE_BACK:
+            detail = f"{device} took part more often than it says: a copy, or an old state folder; {todo}"
+            return (Log(device=device, reason="SequenceBack", detail=detail), stood)
+        detail = f"{device} was started more often than it says: a copy, or an old state folder; {todo}"
+        return (Log(device=device, reason="SeenTwice", detail=detail), stood)
 
     def _later(self, device: str, nonce: bytes, reason: str) -> Send:
         return Send(device=device, data=self._desk.sealed(Later(nonce=nonce, reason=reason), device))
