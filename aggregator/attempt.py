@@ -209,7 +209,7 @@ class Attempt:
 
     def _complete(self, online: set[str]) -> bool:
         """Return whether everybody who is wanted and here was offered the plan."""
-        here = len((online - self._invitation.barred) | set(self.offered))
+        here = len((online - self._invitation.barred - self._muster.turned_away) | set(self.offered))
         return len(self.offered) >= min(self._invitation.devices, max(here, self.plan.cohort_floor))
 
     def _begin(self, name: str, group: list[str], now: float) -> list[Effect]:

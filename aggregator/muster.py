@@ -15,6 +15,9 @@ from aggregator.coordinator_values import Effect, Log, Send, Stood
 from aggregator.desk import Desk
 from aggregator.standing import SEEN_TWICE, SEQUENCE_BACK, Standing, after
 
+FOR_NOW = ("Revoked", "Expired")
+"""Why a device that enrolment knows is turned away in every attempt until it has another certificate."""
+
 
 class Muster:
     """One attempt's.
@@ -33,6 +36,8 @@ class Muster:
         self.open = True
         self.offered: dict[str, Certificate] = {}
         self.joined: dict[str, tuple[Member, Join]] = {}
+        self.turned_away: set[str] = set()
+        """Devices that are here and will not take part: nobody need wait for them."""
         self._invitation, self._context, self._authority, self._desk = invitation, context, authority, desk
         self._seal_pair = seal_pair
         self._standings: dict[str, Standing] = {}
@@ -57,7 +62,13 @@ class Muster:
             SignatureError: it is not the device's.
         """
         message, device, plan = opened(letter, CheckIn), letter.sender, self._invitation.plan
-        certificate = self._authority.certificate(message.certificate, device)
+        try:
+            certificate = self._authority.certificate(message.certificate, device)
+        except Refusal as refusal:
+            if refusal.reason not in FOR_NOW:
+                raise
+            self.turned_away.add(device)
+            return (Log(device=device, reason=refusal.reason, detail=refusal.detail),)
         letter.check(certificate.identity)
         if message.job != plan.job or message.params_digest != plan.params_digest:
             return (self._later(device, message.nonce, "another version is current"),)
@@ -66,6 +77,8 @@ class Muster:
         standing = after(known, message, certificate)
         effects = self._stands(device, known, standing)
         reason = self._why_not(device, standing)
+        if standing.barred:
+            self.turned_away.add(device)
         if reason:
             return (*effects, self._later(device, message.nonce, reason))
         proof = self._invitation.prove(message.log_size)
@@ -80,6 +93,7 @@ class Muster:
         for imitator in [d for d, (_, j) in self.joined.items() if certificate.identity in (j.mask_key, j.seal_key)]:
             del self.joined[imitator]
         self.offered[device] = certificate
+        self.turned_away.discard(device)
         self._standings[device], self._sequences[device] = standing, message.sequence
         return (*effects, Send(device=device, data=self._desk.sealed(offer, device)))
 

@@ -79,6 +79,11 @@ class Reception:
         self._waiting.add(device)
         return None
 
+    @property
+    def waiting(self) -> frozenset[str]:
+        """The devices that have asked since this process began, and wait."""
+        return frozenset(self._waiting)
+
     def answered(self) -> tuple[tuple[str, bytes], ...]:
         """Return the answers that have come since, for devices that have asked since this process began."""
         if not self._waiting:

@@ -202,6 +202,7 @@ class AggregatorService:
 
     def _enrol(self, device: str, data: bytes) -> None:
         """Take a request for a certificate, and answer it if a person has."""
+        before = device in self._reception.waiting
         try:
             answer = self._reception.take(device, data)
         except Refusal as refusal:
@@ -212,7 +213,7 @@ class AggregatorService:
             return
         if answer is not None:
             self._link.publish(topics.down(self._tenant, device, "rsp"), answer)
-        else:
+        elif not before:
             self._told({"event": "asked", "device": device})
 
     def _refused(self, reason: str, detail: str) -> None:

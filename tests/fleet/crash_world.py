@@ -162,6 +162,7 @@ class World:
         self.fuse, self.starts = Fuse(), 0
         self.books = MemoryBooks(self.fuse.burn)
         self.crashes = 0
+        self.revocations = b""
         self.runner: JobRunner | None = None
         self.devices: dict[str, Device] = {}
         self.how = Crash(names="lost", data="lost")
@@ -242,6 +243,7 @@ class World:
             gather=30.0,
             told=lambda fact: self.told.append(dict(fact)),
             held=True,
+            revocations=lambda: self.revocations,
         )
         self.runner.start()
 

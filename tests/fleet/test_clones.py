@@ -188,7 +188,7 @@ def test_two_copies_that_join_one_attempt_are_seen() -> None:
 
 
 def test_a_bar_survives_the_aggregator_wherever_it_dies() -> None:
-    for at in range(0, 60, 5):
+    for at in range(0, 45, 4):
         world = World(5, rounds=2)
         device = world.devices[NAME]
         old = deepcopy(device.files)
