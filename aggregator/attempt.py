@@ -9,18 +9,14 @@ from accord.entropy import Entropy
 from accord.errors import CodecError, Refusal, UsageError
 from accord.secagg import keys, unmasked
 from accord.secagg.authority import Authority
-from accord.secagg.cohort import assembled, check_join, first_context, new_roster
+from accord.secagg.cohort import assembled, first_context, new_roster
 from accord.update.pipeline import Form
 from accord.wire.envelope import Envelope
 from accord.wire.messages import (
     TAG_OF,
     Certificate,
-    CheckIn,
     Join,
-    Later,
     Masked,
-    Member,
-    Offer,
     Result,
     Roster,
     Share,
@@ -29,13 +25,15 @@ from accord.wire.messages import (
 )
 from aggregator import cohorts
 from aggregator import round as engine
-from aggregator.attempt_values import CohortOf, Invitation, check_identity
+from aggregator.attempt_values import CohortOf, Invitation
 from aggregator.coordinator_values import Effect, Log, Send, Settle
 from aggregator.desk import Desk
+from aggregator.muster import Muster
 from aggregator.round_values import Back, Failed, Gone, Opened, Received, Refused, ToCohort, ToDevice, Windows
 from aggregator.round_values import Effect as RoundEffect
 from aggregator.round_values import Event as RoundEvent
 from aggregator.round_values import Tick as RoundTick
+from aggregator.standing import Standing
 
 ROUND_MESSAGES: Mapping[str, type[Share] | type[Masked] | type[Unmask]] = {
     TAG_OF[Share]: Share,
@@ -71,23 +69,26 @@ class Attempt:
         now: float,
     ) -> None:
         self.plan, self.form = invitation.plan, form
-        self.offered: dict[str, Certificate] = {}
         self.cohorts: dict[str, CohortOf] = {}
         self.of_device: dict[str, str] = {}
         self.failure: Failed | None = None
         plan = invitation.plan
         self._context = first_context(invitation.data, plan.bundle_digest, plan.params_digest)
+        self._muster = Muster(invitation, context=self._context, seal_pair=seal_pair, authority=authority, desk=desk)
         self._invitation, self._seal_pair, self._windows = invitation, seal_pair, windows
-        self._authority, self._desk, self._entropy = authority, desk, entropy
+        self._desk, self._entropy = desk, entropy
         self._deadline = now + windows.join
-        self._joining = True
-        self._joined: dict[str, tuple[Member, Join]] = {}
         self._gone: dict[str, float] = {}
+
+    @property
+    def offered(self) -> Mapping[str, Certificate]:
+        """The devices that were offered the plan, with their certificates."""
+        return self._muster.offered
 
     @property
     def ended(self) -> bool:
         """Whether it failed before cohorts were formed, or every cohort has ended."""
-        formed = not self._joining and bool(self.cohorts)
+        formed = not self._muster.open and bool(self.cohorts)
         return self.failure is not None or (formed and all(c.ended is not None for c in self.cohorts.values()))
 
     @property
@@ -103,41 +104,25 @@ class Attempt:
 
     def next_time(self, online: set[str]) -> float | None:
         """Return when a tick can change something, or None."""
-        if self._joining:
-            waiting = [d for d in self.offered if d not in self._joined]
+        if self._muster.open:
+            waiting = self._muster.waiting
             if waiting and self._complete(online) and all(d in self._gone for d in waiting):
                 return min(self._deadline, max(self._gone[d] for d in waiting) + self._windows.grace)
             return self._deadline
         return min((t for c in self.cohorts.values() if (t := engine.next_time(c.state)) is not None), default=None)
 
-    def check_in(self, letter: Envelope, clock: int) -> tuple[Effect, ...]:
-        """Offer the plan to a device that holds the right version, or ask it to wait.
+    def check_in(self, letter: Envelope, clock: int, standing: Standing | None = None) -> tuple[Effect, ...]:
+        """Offer the plan to a device that holds the right version, or ask it to wait; `standing` is where it stood.
 
         Raises:
             Refusal: its certificate does not hold, `DuplicateKey`, or `LogBehind`, it saw a longer log than the plan's.
             CodecError: the letter is not a check-in.
             SignatureError: it is not the device's.
         """
-        message, device, plan, invitation = opened(letter, CheckIn), letter.sender, self.plan, self._invitation
-        certificate = self._authority.certificate(message.certificate, device)
-        letter.check(certificate.identity)
-        if message.job != plan.job or message.params_digest != plan.params_digest:
-            return self._later(device, message.nonce, "another version is current")
-        if device in invitation.barred:
-            return self._later(device, message.nonce, "barred: it dealt wrong shares in this round")
-        full = len(self.offered) >= invitation.devices and device not in self.offered
-        if not self._joining or full:
-            return self._later(device, message.nonce, "this attempt is full")
-        proof = invitation.prove(message.log_size)
-        offer = Offer(
-            nonce=message.nonce, now=clock, plan=invitation.data, revocations=invitation.revocations, consistency=proof
-        )
-        check_identity(device, certificate.identity, self.offered)
-        for imitator in [d for d, (_, j) in self._joined.items() if certificate.identity in (j.mask_key, j.seal_key)]:
-            del self._joined[imitator]
-        self.offered[device] = certificate
-        self._gone.pop(device, None)
-        return (Send(device=device, data=self._desk.sealed(offer, device)),)
+        effects = self._muster.check_in(letter, clock, standing)
+        if letter.sender in self.offered:
+            self._gone.pop(letter.sender, None)
+        return effects
 
     def letter(self, letter: Envelope, online: set[str], now: float) -> tuple[Effect, ...]:
         """Take any other letter of a device that was offered the plan.
@@ -153,8 +138,7 @@ class Attempt:
             raise Refusal("NotOffered", f"{device} was not offered this attempt")
         letter.check(certificate.identity)
         if letter.tag == TAG_OF[Join]:
-            self._join(letter, certificate)
-            return self.formed(online, now)
+            return (*self._muster.join(letter), *self.formed(online, now))
         if letter.tag not in ROUND_MESSAGES or device not in self.of_device:
             raise Refusal("OutOfOrder", f"{letter.tag} from {device}")
         held = self.cohorts[self.of_device[device]]
@@ -176,7 +160,7 @@ class Attempt:
 
     def tick(self, online: set[str], now: float) -> tuple[Effect, ...]:
         """Let time pass."""
-        if self._joining:
+        if self._muster.open:
             return self.formed(online, now)
         return tuple(effect for held in self.cohorts.values() for effect in self._stepped(held, RoundTick(), now))
 
@@ -199,25 +183,24 @@ class Attempt:
 
     def formed(self, online: set[str], now: float) -> tuple[Effect, ...]:
         """Make cohorts once everybody that is wanted has joined, or the window is over."""
-        if not self._joining:
+        if not self._muster.open:
             return ()
         plan, invitation = self.plan, self._invitation
-        waiting = [d for d in self.offered if d not in self._joined]
+        waiting = self._muster.waiting
         lost = all(d in self._gone and now >= self._gone[d] + self._windows.grace for d in waiting)
         if not (self._complete(online) and lost) and now < self._deadline:
             return ()
-        self._joining = False
+        self._muster.open = False
         try:
             groups = cohorts.form(
-                sorted(self._joined), invitation.cohorts, plan.cohort_floor, plan.cohort_cap, self._entropy
+                sorted(self._muster.joined), invitation.cohorts, plan.cohort_floor, plan.cohort_cap, self._entropy
             )
         except UsageError as error:
             self.failure = Failed(reason="TooFewDevices", detail=str(error))
             return ()
         if not groups:
-            self.failure = Failed(
-                reason="TooFewDevices", detail=f"{len(self._joined)} joined; {plan.cohort_floor} needed"
-            )
+            detail = f"{len(self._muster.joined)} joined; {plan.cohort_floor} needed"
+            self.failure = Failed(reason="TooFewDevices", detail=detail)
             return ()
         effects: list[Effect] = []
         for number, group in enumerate(groups, 1):
@@ -226,40 +209,20 @@ class Attempt:
 
     def _complete(self, online: set[str]) -> bool:
         """Return whether everybody who is wanted and here was offered the plan."""
-        here = len((online - self._invitation.barred) | set(self.offered))
+        here = len((online - self._invitation.barred - self._muster.turned_away) | set(self.offered))
         return len(self.offered) >= min(self._invitation.devices, max(here, self.plan.cohort_floor))
-
-    def _later(self, device: str, nonce: bytes, reason: str) -> tuple[Effect, ...]:
-        return (Send(device=device, data=self._desk.sealed(Later(nonce=nonce, reason=reason), device)),)
-
-    def _join(self, letter: Envelope, certificate: Certificate) -> None:
-        device = letter.sender
-        if letter.context != self._context:
-            raise Refusal("WrongContext", f"{device} joins with another plan or model")
-        message = opened(letter, Join)
-        if self._authority.certificate(message.certificate, device) != certificate:
-            raise Refusal("NotEnrolled", f"{device} joins with another certificate than it checked in with")
-        member = Member(device=device, join=letter.payload, signature=letter.signature)
-        known = self._joined.get(device)
-        if known is not None and known[0] != member:
-            raise Refusal("JoinedBefore", f"{device} joined with other keys")
-        if known is None and not self._joining:
-            raise Refusal("TooLate", f"{device} joins after the roster was made")
-        others = {k for d, (_, j) in self._joined.items() if d != device for k in (j.mask_key, j.seal_key)}
-        check_join(message, others | {c.identity for c in self.offered.values()}, self._seal_pair)
-        self._joined[device] = (member, message)
 
     def _begin(self, name: str, group: list[str], now: float) -> list[Effect]:
         plan, length = self.plan, self.form.length
         if plan.profile == unmasked.PROFILE:
             roster = Roster(cohort=name, profile=plan.profile, neighbours=0, threshold=0, members=())
             root = unmasked.second_context(self._context, name)
-            seal_keys = {device: self._joined[device][1].seal_key for device in group}
+            seal_keys = {device: self._muster.joined[device][1].seal_key for device in group}
             state = engine.begin_unmasked(
                 plan, name, root, seal_keys, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now
             )
         else:
-            roster = new_roster(name, plan.profile, [self._joined[device][0] for device in group])
+            roster = new_roster(name, plan.profile, [self._muster.joined[device][0] for device in group])
             identities = [self.offered[member.device].identity for member in roster.members]
             cohort = assembled(roster, self._context, identities)
             root = cohort.root

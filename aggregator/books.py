@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from aggregator.coordinator_values import Closed, Event, Settle
 from aggregator.job_state import JobState
 from aggregator.journal_port import Journal
+from aggregator.standing import Standing
 
 Noted = tuple[Event, float, int]
 """An event, and the monotonic and wall time in seconds at which it was taken."""
@@ -47,9 +48,10 @@ class _Contents:
     results: dict[str, bytes] = field(default_factory=dict)
     state: tuple[JobState, bytes] | None = None
     records: list[Mapping[str, Any]] = field(default_factory=list)
+    standings: dict[str, Standing] = field(default_factory=dict)
 
     def copied(self) -> "_Contents":
-        return _Contents(list(self.events), dict(self.results), self.state, list(self.records))
+        return _Contents(list(self.events), dict(self.results), self.state, list(self.records), dict(self.standings))
 
 
 class MemoryBooks:
@@ -84,6 +86,14 @@ class MemoryBooks:
     def recall(self, device: str) -> bytes | None:
         """Return the RESULT that was kept for a device."""
         return self._live.results.get(device)
+
+    def standing(self, device: str) -> Standing | None:
+        """Return where a device stands."""
+        return self._live.standings.get(device)
+
+    def stand(self, device: str, standing: Standing) -> None:
+        """Keep where a device stands."""
+        self._live.standings[device] = standing
 
     def commit(self) -> None:
         """Make all of it durable."""

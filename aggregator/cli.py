@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def text_of(fact: Mapping[str, Any]) -> str:
+def text_of(fact: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one for each kind of event
     """Return a record of `AggregatorService` as a line for people."""
     match fact["event"]:
         case "round":
@@ -57,5 +57,10 @@ def text_of(fact: Mapping[str, Any]) -> str:
             return f"job {fact['job']} can't go on: {fact['reason']}"
         case "ended":
             return f"job {fact['job']} is {fact['status']}"
+        case "asked":
+            return f"{fact['device']} asks to be enrolled: `accord fleet approve` answers it"
+        case "revocations":
+            gone = f": {', '.join(fact['devices'])} revoked" if fact["devices"] else ""
+            return f"revocation list {fact['version']} counts from the next round on{gone}"
         case _:
             return f"refused {fact['device']}: {fact['reason']}, {fact['detail']}"

@@ -15,8 +15,9 @@ from accord.secagg.authority import Authority
 from accord.tensors import Layout
 from accord.update import packing
 from accord.update.pipeline import Form
+from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAG_OF, CheckIn, Join, Opening, Outcome, Release, Revocations, Roles, opened
+from accord.wire.messages import TAG_OF, Join, Opening, Outcome, Release, Revocations, Roles, opened
 from aggregator.attempt import ROUND_MESSAGES, Attempt
 from aggregator.attempt_values import Invitation, from_empty
 from aggregator.cohorts import cap
@@ -41,6 +42,7 @@ from aggregator.coordinator_values import (
 from aggregator.desk import Desk
 from aggregator.memory import Memory
 from aggregator.round_values import Opened
+from aggregator.standing import Standing
 
 LETTERS_OF_AN_ATTEMPT = frozenset((TAG_OF[Join], *ROUND_MESSAGES))
 UPLOAD_ROOM = 1_024
@@ -85,6 +87,7 @@ class Coordinator:
         self._attempt: Attempt | None = None
         self._plan_digest = b""
         self._barred: frozenset[str] = frozenset()
+        self._revocations = office.revocations
         revocations = opened(Envelope.decode(office.revocations), Revocations)
         roles = opened(Envelope.decode(office.roles), Roles)
         self._authority = Authority(roles=roles, revocations=revocations, now=clock)
@@ -102,18 +105,19 @@ class Coordinator:
     def step(self, event: Event, now: float, clock: int) -> tuple[Effect, ...]:
         """Take one event and return what must be done, in order; what is wrong gives `Log` and changes nothing."""
         match event:
-            case Start(request=request, online=online, seed=seed, checkpoint=checkpoint):
+            case Start(request=request, online=online, seed=seed, checkpoint=checkpoint, revocations=revocations):
                 if self._attempt is not None:
                     raise LocalProtocolError("a round is under way")
                 self._request, self._barred = request, frozenset()
                 self._entropy = SeededEntropy(seed)
                 self.online = set(online)
                 self._checkpoint = checkpoint
+                self._believe(revocations or self.office.revocations)
                 self.round += 1
                 return tuple(self._open(1, now, clock))
-            case Arrived(device=device, data=data):
+            case Arrived(device=device, data=data, standing=standing):
                 try:
-                    effects = self._answered(device, data, now, clock)
+                    effects = self._answered(device, data, standing, now, clock)
                 except Refusal as refusal:
                     return (Log(device=device, reason=refusal.reason, detail=refusal.detail),)
                 except SignatureError as error:
@@ -186,24 +190,35 @@ class Coordinator:
         )
         return (Announce(topic="model", data=self.desk.sealed(message, self.settings.job)),)
 
+    def _believe(self, revocations: bytes) -> None:
+        """Take up a revocation list for the rounds from here on."""
+        if revocations != self._revocations:
+            self._revocations = revocations
+            found = opened(Envelope.decode(revocations), Revocations)
+            self._authority = Authority(roles=self._authority.roles, revocations=found, now=self._authority.now)
+
     def _asked(self) -> Request:
         if self._request is None:
             raise LocalProtocolError("no round was asked for")
         return self._request
 
-    def _answered(self, device: str, data: bytes, now: float, clock: int) -> tuple[Effect, ...]:
+    def _answered(
+        self, device: str, data: bytes, standing: Standing | None, now: float, clock: int
+    ) -> tuple[Effect, ...]:
         """Take a letter; one that has been taken before is answered from memory."""
         name = prg.digest(data)
         before = self._memory.again(device, name)
         if before is not None:
             return before
         ticket = self._memory.ticket()
-        effects = self._arrived(device, data, now, clock)
+        effects = self._arrived(device, data, standing, now, clock)
         if not any(isinstance(effect, Log | Recall) for effect in effects):  # what was not taken is not remembered
             self._memory.took(device, name, ticket)
         return effects
 
-    def _arrived(self, device: str, data: bytes, now: float, clock: int) -> tuple[Effect, ...]:
+    def _arrived(
+        self, device: str, data: bytes, standing: Standing | None, now: float, clock: int
+    ) -> tuple[Effect, ...]:
         letter = Envelope.decode(data)
         if letter.sender != device or letter.recipient != "aggregator":
             raise Refusal("ForeignTopic", f"{device} carries a letter of {letter.sender} to {letter.recipient}")
@@ -213,7 +228,7 @@ class Coordinator:
                 return (Recall(device=device, reason="NoRound", detail="no round is open"),)
             raise Refusal("NoRound", "no round is open")
         if letter.tag == TAG_OF[CheckIn]:
-            return attempt.check_in(letter, clock)
+            return (*attempt.check_in(letter, clock, standing), *attempt.formed(self.online, now))
         if asks and device not in attempt.offered:
             return (Recall(device=device, reason="NotOffered", detail=f"{device} was not offered this attempt"),)
         return attempt.letter(letter, self.online, now)
@@ -235,7 +250,7 @@ class Coordinator:
             previous=self.transcript,
             checkpoint=checkpoint,
             roles_version=office.roles_version,
-            revocations_digest=prg.digest(office.revocations),
+            revocations_digest=prg.digest(self._revocations),
             seal_key=pair.public,
             profile=request.profile,
             cohort_floor=request.floor,
@@ -253,7 +268,7 @@ class Coordinator:
             Invitation(
                 plan=plan,
                 data=data,
-                revocations=office.revocations,
+                revocations=self._revocations,
                 devices=request.devices,
                 cohorts=request.cohorts,
                 barred=self._barred,

@@ -6,6 +6,7 @@ from accord.plan import Fixed, Task, Training
 from accord.signing import SigningKey
 from accord.update.pipeline import Total
 from aggregator.round_values import Windows
+from aggregator.standing import Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,21 +63,23 @@ class Start:
     """Begin the next round with those who are online now.
 
     `seed` is 32 bytes drawn for it alone: its seal keys and cohorts are derived from there. `checkpoint` is the signed
-    head of the audit log that its plans carry.
+    head of the audit log that its plans carry, `revocations` the signed list that they name; empty is the office's.
     """
 
     request: Request
     online: tuple[str, ...]
     checkpoint: bytes = field(repr=False)
     seed: bytes = field(repr=False)
+    revocations: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arrived:
-    """Bytes came on a device's own topic."""
+    """Bytes came on a device's own topic; `standing` is where it stood, if they are a CHECK-IN."""
 
     device: str
     data: bytes = field(repr=False)
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,14 @@ class Settle:
     attempt: int
     device: str
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stood:
+    """Keep where a device stands now, for all jobs."""
+
+    device: str
+    standing: Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,4 +189,4 @@ class Closed:
     lost_cohorts: tuple[str, ...]
 
 
-Effect = Send | Settle | Recall | Announce | Planned | Log | Aborted | Closed
+Effect = Send | Settle | Stood | Recall | Announce | Planned | Log | Aborted | Closed

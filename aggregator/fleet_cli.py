@@ -1,4 +1,4 @@
-"""`accord fleet`: a fleet's keys and documents."""
+"""`accord fleet`: a fleet's keys and documents, and who may take part in it."""
 
 import argparse
 import json
@@ -7,38 +7,66 @@ from pathlib import Path
 
 from accord.entropy import SystemEntropy
 from accord.errors import UsageError
-from aggregator.fleet_folder import NewFleet, create
+from aggregator import enrolment_cli
+from aggregator.fleet_folder import NewFleet, create, create_in_parts
 
 DAY = 86_400
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add `init`."""
-    parser.epilog = "example: accord fleet init --dev fleet --devices 3"
+    """Add `init`, and what enrolment does."""
+    parser.epilog = "example: accord fleet init fleet"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     init = commands.add_parser(
         "init",
-        help="make a fleet's keys, roles, certificates and one key file per device",
-        description="Make a fleet. With --dev every key lies in one folder: good for development and demos only, "
-        "as whoever reads it can enrol devices and sign models.",
-        epilog=parser.epilog,
+        help="make a fleet's keys and documents",
+        description="Make a fleet: a folder each for the root (keep it offline), enrolment, the publisher and the "
+        "aggregator, none of which needs another. With --dev every key lies in one folder, with devices beside them: "
+        "good for development and demos only, as whoever reads it can enrol devices and sign models.",
+        epilog="examples: accord fleet init fleet\naccord fleet init --dev fleet --devices 3",
     )
-    init.add_argument("--dev", type=Path, required=True, metavar="DIR", help="the folder to make it in")
+    init.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="the folder to make it in")
+    init.add_argument("--dev", type=Path, metavar="DIR", help="the folder to make one for development in")
     init.add_argument("--tenant", default="fleet", help="its name in topics and documents (default %(default)s)")
-    init.add_argument("--devices", type=int, default=12, help="dev-000, dev-001, ... (default %(default)s)")
+    init.add_argument("--devices", type=int, help="with --dev: dev-000, dev-001, ... (default 12)")
     init.add_argument("--days", type=int, default=90, help="until documents and certificates end (default %(default)s)")
     init.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    enrolment_cli.configure(commands)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the fleet and return 0."""
-    if not 1 <= arguments.devices <= 100_000 or not 1 <= arguments.days <= 36_500:
+    """Make the fleet and return 0, or do what enrolment does."""
+    if arguments.action != "init":
+        return enrolment_cli.run(arguments)
+    if (arguments.folder is None) == (arguments.dev is None):
+        raise UsageError("give DIR, or --dev DIR for a fleet in one folder")
+    count = 12 if arguments.devices is None else arguments.devices
+    if not 1 <= count <= 100_000 or not 1 <= arguments.days <= 36_500:
         raise UsageError("--devices is from 1 to 100000 and --days from 1 to 36500")
-    names = tuple(f"dev-{number:03d}" for number in range(arguments.devices))
-    fleet = NewFleet(tenant=arguments.tenant, devices=names, expires=int(time.time()) + arguments.days * DAY)
+    expires = int(time.time()) + arguments.days * DAY
+    if arguments.dev is None:
+        return _in_parts(arguments, expires)
+    names = tuple(f"dev-{number:03d}" for number in range(count))
+    fleet = NewFleet(tenant=arguments.tenant, devices=names, expires=expires)
     folder = create(arguments.dev, fleet, SystemEntropy())
     if arguments.json:
         print(json.dumps({"path": str(folder.path), "tenant": fleet.tenant, "devices": list(names)}))
     else:
         print(f"fleet {fleet.tenant} with {len(names)} devices in {folder.path}; note: {fleet.note}")
+    return 0
+
+
+def _in_parts(arguments: argparse.Namespace, expires: int) -> int:
+    if arguments.devices is not None:
+        raise UsageError("--devices goes with --dev: here each device makes its own key, see `accord fleet invite`")
+    folder = create_in_parts(arguments.folder, arguments.tenant, expires, SystemEntropy())
+    parts = {name: str(folder.path / name) for name in ("root", "enrolment", "publisher", "aggregator")}
+    if arguments.json:
+        print(json.dumps({"path": str(folder.path), "tenant": arguments.tenant, "parts": parts}))
+        return 0
+    print(f"fleet {arguments.tenant} in {folder.path}:")
+    print(f"  {parts['root']}: signs the roles document; take it offline now")
+    print(f"  {parts['enrolment']}: for `accord fleet invite` and `approve`")
+    print(f"  {parts['publisher']}: for `accord quantize --sign`")
+    print(f"  {parts['aggregator']}: all that the aggregator's machine needs")
     return 0

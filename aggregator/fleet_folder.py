@@ -1,41 +1,66 @@
-"""A fleet's keys and documents as files: `--dev` keeps all of them in one folder, each secret alone with mode 0600.
+"""A fleet's keys and documents as files, in one of two layouts; every secret is alone in a file of mode 0600.
+
+Made with `--dev`, all of it lies in one folder:
 
 keys/{root,enrolment,aggregator,publisher}   32 secret bytes each
 roles, revocations, checkpoint               signed documents
 root.pub                                     the fleet root's public key, hexadecimal
 devices/ID/{identity,password,certificate}   what one device needs beside the public files
 passwords/aggregator                         the aggregator's own at the broker
+ledger/                                      what enrolment remembers
+
+Made without it, each role has a folder that can lie on another machine:
+
+root/{key,root.pub}                          signs roles; kept offline
+enrolment/{key,root.pub,roles,revocations,ledger/}
+publisher/key                                signs bundles
+aggregator/{key,password,root.pub,roles,revocations,checkpoint}
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from accord.entropy import Entropy
 from accord.errors import UsageError
-from accord.files import make_folder, read_limited, read_secret, write_atomic
+from accord.files import DISK, Disk, make_folder, read_limited, read_private, read_secret, write_atomic
 from accord.ids import AGGREGATOR, checked_device
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Roles, opened
 from aggregator.coordinator_values import Office
-from aggregator.enrolment import new_fleet
+from aggregator.enrolment import Fleet, new_fleet
+from aggregator.enrolment_ledger import EnrolmentLedger, Issued
 
 KEYS = ("root", "enrolment", "aggregator", "publisher")
+KEY = "key"
+ROOT, ROLES, REVOCATIONS, CHECKPOINT = "root.pub", "roles", "revocations", "checkpoint"
 PUBLIC = 0o644
 LARGEST = 1 << 20  # bytes of a document
-_PASSWORD = 24  # random bytes, written as hexadecimal
+PASSWORD = 24  # random bytes, written as hexadecimal
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetFolder:
-    """The places of a fleet's files."""
+    """The places of the aggregator's files: a fleet for development, a fleet in parts, or the aggregator's part."""
 
     path: Path
 
     @property
+    def together(self) -> bool:
+        """Whether it is a fleet for development, all in one folder."""
+        return (self.path / "keys").is_dir()
+
+    @property
+    def home(self) -> Path:
+        """The folder of the documents that the aggregator hands on."""
+        parts = not self.together and (self.path / AGGREGATOR).is_dir()
+        return self.path / AGGREGATOR if parts else self.path
+
+    @property
     def devices(self) -> tuple[str, ...]:
-        """The ids of the devices that were enrolled here, in order."""
-        return tuple(sorted(folder.name for folder in (self.path / "devices").iterdir()))
+        """The ids of the devices that were made here, in order."""
+        folder = self.path / "devices"
+        return tuple(sorted(one.name for one in folder.iterdir())) if folder.is_dir() else ()
 
     def device(self, name: str) -> Path:
         """The folder of one device."""
@@ -43,12 +68,22 @@ class FleetFolder:
 
     def publisher(self) -> SigningKey:
         """The key that signs bundles; never needed by the aggregator's process."""
-        return SigningKey(read_secret(self.path / "keys" / "publisher", 32))
+        path = self.path / "keys" / "publisher" if self.together else self.path / "publisher" / KEY
+        return SigningKey(read_secret(path, 32))
+
+    def password(self) -> str:
+        """The aggregator's own password at the broker.
+
+        Raises:
+            FileError: the file is missing or readable by others.
+        """
+        path = self.path / "passwords" / AGGREGATOR if self.together else self.home / "password"
+        return read_private(path, 256).decode().strip()
 
     def passwords(self) -> dict[str, str]:
         """Every client's password at the broker, for whoever sets the broker up."""
-        found = {name: read_limited(self.device(name) / "password", 256).decode() for name in self.devices}
-        return found | {AGGREGATOR: read_limited(self.path / "passwords" / AGGREGATOR, 256).decode()}
+        found = {name: read_private(self.device(name) / "password", 256).decode() for name in self.devices}
+        return found | {AGGREGATOR: self.password()}
 
     def office(self) -> Office:
         """The aggregator's own key and the documents that it hands on.
@@ -56,17 +91,48 @@ class FleetFolder:
         Raises:
             FileError: a file is missing, or a secret is readable by others.
         """
-        roles_data = read_limited(self.path / "roles", LARGEST)
+        home = self.home
+        roles_data = read_limited(home / ROLES, LARGEST)
         roles = opened(Envelope.decode(roles_data), Roles)
+        key = self.path / "keys" / AGGREGATOR if self.together else home / KEY
         return Office(
             tenant=roles.tenant,
-            key=SigningKey(read_secret(self.path / "keys" / "aggregator", 32)),
+            key=SigningKey(read_secret(key, 32)),
             roles=roles_data,
             roles_version=roles.version,
             enrolment=roles.enrolment,
-            revocations=read_limited(self.path / "revocations", LARGEST),
-            checkpoint=read_limited(self.path / "checkpoint", LARGEST),
+            revocations=read_limited(home / REVOCATIONS, LARGEST),
+            checkpoint=read_limited(home / CHECKPOINT, LARGEST),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnrolmentFolder:
+    """The places of enrolment's files: its part of a fleet, or a fleet for development."""
+
+    path: Path
+    disk: Disk = DISK
+
+    def key(self) -> SigningKey:
+        """Enrolment's key.
+
+        Raises:
+            FileError: it is missing or readable by others.
+        """
+        together = self.path / "keys" / "enrolment"
+        return SigningKey(self.disk.read_secret(together if self.disk.exists(together) else self.path / KEY, 32))
+
+    def root(self) -> bytes:
+        """The fleet root's public key, 32 bytes."""
+        return bytes.fromhex(self.disk.read_limited(self.path / ROOT, 256).decode())
+
+    def roles(self) -> bytes:
+        """The signed roles document."""
+        return self.disk.read_limited(self.path / ROLES, LARGEST)
+
+    def revocations(self) -> bytes:
+        """The signed revocation list."""
+        return self.disk.read_limited(self.path / REVOCATIONS, LARGEST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +152,7 @@ def create(path: Path, fleet: NewFleet, entropy: Entropy) -> FleetFolder:
         UsageError: the folder holds a fleet already, or a device is named twice.
         FileError: a file can't be written.
     """
-    if (path / "keys").exists():
-        raise UsageError(f"{path} holds a fleet already: choose another folder, or remove it")
+    _unused(path)
     if len(set(fleet.devices)) != len(fleet.devices) or not fleet.devices:
         raise UsageError("a fleet needs at least one device, each with an id of its own")
     drawn = new_fleet(fleet.tenant, entropy, fleet.expires)
@@ -95,15 +160,58 @@ def create(path: Path, fleet: NewFleet, entropy: Entropy) -> FleetFolder:
     for name in KEYS:
         key: SigningKey = getattr(drawn, name)
         write_atomic(keys / name, key.seed)
-    write_atomic(path / "roles", drawn.roles(), PUBLIC)
-    write_atomic(path / "revocations", drawn.revocations(), PUBLIC)
-    write_atomic(path / "checkpoint", drawn.checkpoint(), PUBLIC)
-    write_atomic(path / "root.pub", drawn.root.public.hex().encode(), PUBLIC)
-    write_atomic(make_folder(path / "passwords") / AGGREGATOR, entropy(_PASSWORD).hex().encode())
+    _write_documents(path, drawn, ROOT, ROLES, REVOCATIONS, CHECKPOINT)
+    write_atomic(make_folder(path / "passwords") / AGGREGATOR, entropy(PASSWORD).hex().encode())
+    ledger = EnrolmentLedger(path)
+    ledger.start_at(len(fleet.devices))
     for serial, name in enumerate(fleet.devices, 1):
         folder = make_folder(path / "devices" / checked_device(name))
         identity = SigningKey(entropy(32))
         write_atomic(folder / "identity", identity.seed)
-        write_atomic(folder / "password", entropy(_PASSWORD).hex().encode())
-        write_atomic(folder / "certificate", drawn.certificate(name, identity.public, serial), PUBLIC)
+        write_atomic(folder / "password", entropy(PASSWORD).hex().encode())
+        certificate = drawn.certificate(name, identity.public, serial)
+        write_atomic(folder / "certificate", certificate, PUBLIC)
+        issued = Issued(
+            serial=serial,
+            expires=fleet.expires,
+            identity=identity.public,
+            request=b"",
+            certificate=certificate,
+        )
+        ledger.put(replace(ledger.entry(name), issued=(issued,)))
     return FleetFolder(path=path)
+
+
+def create_in_parts(path: Path, tenant: str, expires: int, entropy: Entropy) -> FleetFolder:
+    """Make a fleet without devices: one folder for each role, none of which needs another.
+
+    Raises:
+        UsageError: the folder holds a fleet already.
+        FileError: a file can't be written.
+    """
+    _unused(path)
+    drawn = new_fleet(tenant, entropy, expires)
+    for name in KEYS:
+        key: SigningKey = getattr(drawn, name)
+        write_atomic(make_folder(path / name) / KEY, key.seed)
+    write_atomic(path / AGGREGATOR / "password", entropy(PASSWORD).hex().encode())
+    _write_documents(path / "root", drawn, ROOT)
+    _write_documents(path / "enrolment", drawn, ROOT, ROLES, REVOCATIONS)
+    _write_documents(path / AGGREGATOR, drawn, ROOT, ROLES, REVOCATIONS, CHECKPOINT)
+    return FleetFolder(path=path)
+
+
+def _unused(path: Path) -> None:
+    if (path / "keys").exists() or (path / "root").exists():
+        raise UsageError(f"{path} holds a fleet already: choose another folder, or remove it")
+
+
+def _write_documents(folder: Path, drawn: Fleet, *names: str) -> None:
+    documents = {
+        ROOT: lambda: drawn.root.public.hex().encode(),
+        ROLES: drawn.roles,
+        REVOCATIONS: drawn.revocations,
+        CHECKPOINT: drawn.checkpoint,
+    }
+    for name in names:
+        write_atomic(folder / name, documents[name](), PUBLIC)

@@ -16,7 +16,8 @@ from aggregator.coordinator_values import Closed, Event, Office, Request, Settle
 from aggregator.desk import Desk
 from aggregator.job_state import JobState
 from aggregator.registry import Registry
-from aggregator.tables import jobs, lines, results, rounds
+from aggregator.standing import Standing
+from aggregator.tables import devices, jobs, lines, results, rounds
 from aggregator.unit_of_work import UnitOfWork
 
 KEPT = 30 * 86_400
@@ -73,6 +74,16 @@ class JobBooks:
         """Return the last RESULT that was kept for a device."""
         with self._work.reading() as connection:
             return results.latest(connection, self._name, device)
+
+    def standing(self, device: str) -> Standing | None:
+        """Return where a device stands."""
+        with self._work.reading() as connection:
+            return devices.standing(connection, device)
+
+    def stand(self, device: str, standing: Standing) -> None:
+        """Keep where a device stands, for all jobs."""
+        tenant, now = self._office.tenant, float(self._clock())
+        devices.stood(self._work.writing(), device, standing, tenant=tenant, time=now)
 
     def line(self, record: Mapping[str, Any]) -> None:
         """Write a log line."""

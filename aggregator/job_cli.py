@@ -11,7 +11,8 @@ from accord.errors import UsageError
 from aggregator.blobs import Blobs
 from aggregator.cli import text_of
 from aggregator.config import load_job
-from aggregator.service import BLOBS, add_job
+from aggregator.job_maker import add_job
+from aggregator.service import BLOBS
 from aggregator.store import Store, database_of
 from aggregator.tables import jobs, lines
 

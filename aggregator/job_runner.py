@@ -39,6 +39,7 @@ class JobRunner:
         gather: seconds that a round waits for devices that are not online.
         told: called with a JSON-ready record of each round, abort, refusal and figure.
         chronicle: the audit log; None writes none.
+        revocations: gives the signed list that counts from the next round on; None is the office's.
         attendance: who is there and what they have carried, shared with other jobs.
         held: whether the owner calls `transport.release` for many deliveries at once.
 
@@ -61,6 +62,7 @@ class JobRunner:
         told: Told,
         attendance: Attendance | None = None,
         chronicle: Chronicle | None = None,
+        revocations: Callable[[], bytes] | None = None,
         held: bool = True,
     ) -> None:
         self.job, self.coordinator, self.stopping = job, coordinator, False
@@ -68,6 +70,7 @@ class JobRunner:
         """Why the job can't go on; empty while it can."""
         self._books, self._objects, self._entropy, self._told = books, objects, entropy, told
         self._chronicle = NoChronicle(coordinator.office.checkpoint) if chronicle is None else chronicle
+        self._revocations = revocations
         self._monotonic, self._offset = monotonic, 0.0
         self._gather = gather
         self._opens: float | None = None
@@ -154,7 +157,15 @@ class JobRunner:
             self._began, self._before = now, self.transport.attendance.traffic()
             online = tuple(sorted(self.coordinator.online))
             checkpoint = self._chronicle.checkpoint()
-            self.transport.step(Start(request=request, online=online, seed=self._entropy(32), checkpoint=checkpoint))
+            self.transport.step(
+                Start(
+                    request=request,
+                    online=online,
+                    seed=self._entropy(32),
+                    checkpoint=checkpoint,
+                    revocations=b"" if self._revocations is None else self._revocations(),
+                )
+            )
 
     def _noticed(self, notice: Notice) -> None:
         match notice:

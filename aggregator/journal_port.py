@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from aggregator.coordinator_values import Event, Settle
+from aggregator.standing import Standing
 
 
 class Journal(Protocol):
@@ -20,16 +21,25 @@ class Journal(Protocol):
         """Return the RESULT that was kept for a device."""
         ...
 
+    def standing(self, device: str) -> Standing | None:
+        """Return where a device stands; None if it never checked in."""
+        ...
+
+    def stand(self, device: str, standing: Standing) -> None:
+        """Keep where a device stands, for all jobs."""
+        ...
+
     def commit(self) -> None:
         """Make all of it durable."""
         ...
 
 
 class NoJournal:
-    """Keeps results, and nothing that would survive the process."""
+    """Keeps results and standings, and nothing that would survive the process."""
 
     def __init__(self) -> None:
         self._results: dict[str, bytes] = {}
+        self._standings: dict[str, Standing] = {}
 
     def note(self, event: Event, now: float, clock: int) -> None:
         """Let it go."""
@@ -41,6 +51,14 @@ class NoJournal:
     def recall(self, device: str) -> bytes | None:
         """Return the RESULT that was kept for a device."""
         return self._results.get(device)
+
+    def standing(self, device: str) -> Standing | None:
+        """Return where a device stands."""
+        return self._standings.get(device)
+
+    def stand(self, device: str, standing: Standing) -> None:
+        """Keep where a device stands."""
+        self._standings[device] = standing
 
     def commit(self) -> None:
         """There is nothing to make durable."""

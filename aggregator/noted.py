@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from accord.errors import CodecError
-from accord.records import Many, Name, Octets, Record, field
+from accord.records import Int, Many, Name, Nested, Octets, Record, Text, field
+from accord.wire.check_in import BIRTH
 from aggregator.coordinator_values import Arrived, Event, Presence, Request, Start, Tick
 from aggregator.journal import Entry
+from aggregator.standing import Standing
 
 HERE, GONE = b"\x01", b"\x00"
 
@@ -21,17 +23,44 @@ class Started(Record):
     online: tuple[str, ...] = field(Many(Name(), 0, 1 << 18))
     seed: bytes = field(Octets(32))
     checkpoint: bytes = field(Octets(1, 4_096))
+    revocations: bytes = field(Octets(0, 1 << 20))
 
     def __repr__(self) -> str:
         return "Started(...)"
 
 
+_NUMBER = Int(0, 2**32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stands(Record):
+    """Where a device stood when its CHECK-IN came."""
+
+    serial: int = field(_NUMBER)
+    identity: bytes = field(Octets(32))
+    sequence: int = field(_NUMBER)
+    birth: int = field(BIRTH)
+    barred: str = field(Text(64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedIn(Record):
+    """A CHECK-IN of a device that was known."""
+
+    letter: bytes = field(Octets(0, 1 << 16))
+    stands: Stands = field(Nested(Stands))
+
+
 def entry(event: Event, now: float, clock: int) -> Entry:
     """Return the journal's row of an event."""
     match event:
-        case Start(online=online, seed=seed, checkpoint=checkpoint):
-            started = Started(online=online, seed=seed, checkpoint=checkpoint)
+        case Start(online=online, seed=seed, checkpoint=checkpoint, revocations=revocations):
+            started = Started(online=online, seed=seed, checkpoint=checkpoint, revocations=revocations)
             return Entry(now=now, clock=clock, kind="start", data=started.encode())
+        case Arrived(device=device, data=data, standing=Standing() as known):
+            stands = Stands(**{name: getattr(known, name) for name, _ in Stands.kinds()})
+            checked_in = CheckedIn(letter=data, stands=stands)
+            return Entry(now=now, clock=clock, kind="check-in", device=device, data=checked_in.encode())
         case Arrived(device=device, data=data):
             return Entry(now=now, clock=clock, kind="letter", device=device, data=data)
         case Presence(device=device, online=here):
@@ -56,7 +85,17 @@ def event(row: Entry, request: Callable[[], Request | None]) -> Event:
             if wanted is None:
                 raise CodecError("the journal begins a round after the last one")
             started = Started.decode(row.data)
-            return Start(request=wanted, online=started.online, seed=started.seed, checkpoint=started.checkpoint)
+            return Start(
+                request=wanted,
+                online=started.online,
+                seed=started.seed,
+                checkpoint=started.checkpoint,
+                revocations=started.revocations,
+            )
+        case "check-in":
+            found = CheckedIn.decode(row.data)
+            known = Standing(**{name: getattr(found.stands, name) for name, _ in Stands.kinds()})
+            return Arrived(device=row.device, data=found.letter, standing=known)
         case "letter":
             return Arrived(device=row.device, data=row.data)
         case "presence":

@@ -18,9 +18,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest step of `aggregator.migrations`, known without loading Alembic."""
 
 NAMES = String(64)
@@ -127,7 +128,12 @@ DEVICES = Table(
     Column("rounds", BigInteger, nullable=False),
     Column("bytes_up", BigInteger, nullable=False),
     Column("bytes_down", BigInteger, nullable=False),
+    Column("identity", LargeBinary, nullable=False, server_default=text("''")),
+    Column("sequence", BigInteger, nullable=False, server_default=text("0")),
+    Column("newest_birth", BigInteger, nullable=False, server_default=text("0")),
+    Column("reason", WORDS, nullable=False, server_default=text("''")),
 )
+"""`birth` is that of the connection seen last, a hint; `newest_birth` and `sequence` are of signed check-ins."""
 
 REQUESTS = Table(
     "requests",

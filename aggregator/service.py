@@ -6,24 +6,17 @@ once, and then sent.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from accord.bundle.archive import Bundle, read_bundle
 from accord.entropy import SystemEntropy
-from accord.errors import AccordError
-from accord.files import make_folder, read_limited, read_private
+from accord.errors import AccordError, Refusal, SignatureError
+from accord.files import make_folder
 from accord.ids import AGGREGATOR
 from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
 from accord.link.port import Will
-from accord.prg import digest
-from accord.update.snapshot import Snapshot, columns_of, unscaled
 from accord.wire import topics
 from accord.wire.messages import State
-from accord.wire.versions import DataSchema
-from aggregator import job_config
 from aggregator.attendance import Attendance
 from aggregator.audit import entries
 from aggregator.audit.folder import AuditFolder
@@ -32,44 +25,22 @@ from aggregator.audit.salts import Salts
 from aggregator.blobs import Blobs
 from aggregator.chronicle import AuditChronicle
 from aggregator.config import AggregatorConfig
-from aggregator.coordinator import Coordinator
-from aggregator.coordinator_values import Model, Settings
 from aggregator.fleet_folder import FleetFolder
-from aggregator.job import Job
 from aggregator.job_books import JobBooks
-from aggregator.job_config import JobConfig
+from aggregator.job_maker import JobMaker, Told, add_job
 from aggregator.job_runner import JobRunner
-from aggregator.registry import Registry
+from aggregator.reception import Reception
+from aggregator.revocation_list import RevocationList
 from aggregator.store import Store, database_of
-from aggregator.strategies.fedavg import FedAvg
 from aggregator.switchboard import Switchboard
 from aggregator.tables import devices, jobs
 from aggregator.unit_of_work import UnitOfWork
 
-LARGEST_BUNDLE = 1 << 28  # bytes
 SETTLED = 0.02  # seconds without a delivery after which pieces that were asked for go out
 BATCH = 64  # deliveries that one commit covers
 LOOK = 0.5  # seconds between two looks at what people asked of the jobs
 BLOBS, SALTS = "blobs", "salts"
 LOG = logging.getLogger("accord.aggregator")
-Told = Callable[[Mapping[str, Any]], None]
-
-
-def add_job(store: Store, blobs: Blobs, config: JobConfig) -> None:
-    """Put a job into the store, in status `waiting`; its bundle goes among the blobs.
-
-    Raises:
-        UsageError: there is a job of that name.
-        CodecError: the bundle is none.
-        FileError: it can't be read.
-    """
-    data = read_limited(Path(config.bundle), LARGEST_BUNDLE)
-    bundle = read_bundle(data, limit=LARGEST_BUNDLE, publisher=None)
-    config.settings(bundle.manifest.outputs)
-    config.check_bundle(bundle.manifest.loss, bundle.manifest.batch)
-    name = blobs.put(data)
-    with store.begin() as connection:
-        jobs.add(connection, config.name, config.to_json(name.hex()), time.time())
 
 
 class AggregatorService:
@@ -89,12 +60,13 @@ class AggregatorService:
         self._told, self._only = told, None if config.job is None else config.job.name
         state = make_folder(config.state)
         folder = FleetFolder(path=config.fleet)
-        self._office = folder.office()
+        office = folder.office()
+        self._revocations = RevocationList(folder.home, state, office.enrolment, self._refused)
+        self._office = replace(office, revocations=self._revocations.data)
         self._tenant = self._office.tenant
         self._store = Store(config.database or database_of(state))
         self._work = UnitOfWork(self._store)
         self._blobs = Blobs(state / BLOBS)
-        self._registry = Registry(self._blobs)
         if config.job is not None:
             with self._store.read() as connection:
                 known = any(row.name == config.job.name for row in jobs.every(connection))
@@ -102,7 +74,6 @@ class AggregatorService:
                 add_job(self._store, self._blobs, config.job)
         self._runners: dict[str, JobRunner] = {}
         self._books: dict[str, JobBooks] = {}
-        self._objects: dict[bytes, bytes] = {}
         self._audit = AuditFolder(state)
         self._audit.keep_roles(self._office.roles)
         log = AuditLog(self._audit, key=self._office.key, tenant=self._tenant)
@@ -111,15 +82,27 @@ class AggregatorService:
             entries.of_roles(_clock(), self._office.roles), entries.of_revocation(_clock(), self._office.revocations)
         )
         self._attendance = Attendance()
-        self._switchboard = Switchboard(self._runners, self._attendance)
+        self._reception = Reception(self._work, self._tenant, self._chronicle, clock=_clock)
+        self._switchboard = Switchboard(self._runners, self._attendance, self._enrol)
         self._stopping = False
         self._birth = time.time_ns()
         topic = topics.aggregator_state(self._tenant)
-        password = read_private(config.fleet / "passwords" / AGGREGATOR, 256).decode().strip()
+        password = folder.password()
         self._link: Link = MqttLink(
             Address(host=config.host, port=config.port, client_id=AGGREGATOR, password=password),
             entropy=SystemEntropy(),
             will=Will(topic=topic, payload=State(online=False, birth=self._birth).encode()),
+        )
+        self._maker = JobMaker(
+            link=self._link,
+            work=self._work,
+            blobs=self._blobs,
+            office=self._office,
+            chronicle=self._chronicle,
+            attendance=self._attendance,
+            revocations=lambda: self._revocations.data,
+            told=told,
+            clock=_clock,
         )
 
     def stop(self) -> None:
@@ -135,8 +118,12 @@ class AggregatorService:
 
     def run(self) -> None:
         """Run every job that is to run, until `stop` is called or the one that the configuration names is over."""
-        devices.nobody_online(self._work.writing())
+        connection = self._work.writing()
+        devices.nobody_online(connection)
+        devices.revoked(connection, frozenset(self._revocations.list.serials))
         self._work.commit()
+        for topic in topics.everything_up(self._tenant):
+            self._link.subscribe(topic)
         connections, look = 0, 0.0
         while not self._stopping:
             if time.monotonic() >= look:
@@ -180,6 +167,10 @@ class AggregatorService:
             elif row.status in ("waiting", "running"):
                 self._start(row)
         self._note_devices()
+        if self._revocations.look():
+            self._take_up_revocations()
+        for device, answer in self._reception.answered():
+            self._link.publish(topics.down(self._tenant, device, "rsp"), answer)
         if self._only is None or self._only in self._runners:
             return False
         mine = next((row for row in rows if row.name == self._only), None)
@@ -190,7 +181,7 @@ class AggregatorService:
     def _start(self, row: jobs.JobRow) -> None:
         """Build one job and let it go on from its books."""
         try:
-            runner, books = self._built(row)
+            runner, books = self._maker.made(row)
             self._runners[row.name], self._books[row.name] = runner, books
             runner.start()
             self._switchboard.joined(runner)
@@ -204,67 +195,37 @@ class AggregatorService:
             self._work.commit()
             self._told({"event": "failed", "job": row.name, "reason": str(error)})
 
-    def _built(self, row: jobs.JobRow) -> tuple[JobRunner, JobBooks]:
-        config = job_config.from_tables(row.config, f"job {row.name}")
-        data = self._blobs.get(bytes.fromhex(config.bundle))
-        bundle = read_bundle(data, limit=LARGEST_BUNDLE, publisher=None)
-        job = _job(config, bundle)
-        params = job.snapshot.encode()
-        office = self._office
-        model = Model(
-            version=0, params=params, digest=digest(params), bundle_digest=bundle.digest, bundle_size=len(data)
-        )
-        coordinator = Coordinator(
-            office=office,
-            settings=Settings(job=config.name, windows=config.windows, max_attempts=config.max_attempts),
-            model=model,
-            layout=bundle.manifest.layout,
-            clock=_clock(),
-            prove=self._chronicle.prove,
-        )
-        self._chronicle.write(entries.of_bundle(_clock(), config.name, bundle.digest))
-        books = JobBooks(
-            work=self._work,
-            registry=self._registry,
-            office=office,
-            name=config.name,
-            bundle=digest(data),
-            input_shape=bundle.manifest.input_shape,
-            request=job.request,
-            clock=_clock,
-        )
-        schema = DataSchema(input_shape=bundle.manifest.input_shape, columns=(), task=job.task)
-        books.begin(0, params, schema)
-        books.commit()
-
-        def told(fact: Mapping[str, Any]) -> None:
-            if fact["event"] != "refused":
-                books.line(fact)
-            if fact["event"] == "round":
-                for device in fact["included"]:
-                    devices.carried(self._work.writing(), device, rounds=1)
-            self._told({"job": config.name, **fact})
-
-        runner = JobRunner(
-            link=self._link,
-            coordinator=coordinator,
-            job=job,
-            books=books,
-            objects=self._objects,
-            entropy=SystemEntropy(),
-            monotonic=time.monotonic,
-            clock=_clock,
-            gather=config.windows.gather,
-            told=told,
-            attendance=self._attendance,
-            chronicle=self._chronicle,
-        )
-        return runner, books
-
     def _over(self, name: str, runner: JobRunner) -> None:
         status = "failed" if runner.failure else "done" if runner.job.purpose is None else "stopped"
         self._books[name].ended(status, runner.failure)
         self._told({"event": "ended", "job": name, "status": status, "reason": runner.failure})
+
+    def _enrol(self, device: str, data: bytes) -> None:
+        """Take a request for a certificate, and answer it if a person has."""
+        before = device in self._reception.waiting
+        try:
+            answer = self._reception.take(device, data)
+        except Refusal as refusal:
+            self._told({"event": "refused", "device": device, "reason": refusal.reason, "detail": refusal.detail})
+            return
+        except SignatureError as error:
+            self._told({"event": "refused", "device": device, "reason": "BadSignature", "detail": str(error)})
+            return
+        if answer is not None:
+            self._link.publish(topics.down(self._tenant, device, "rsp"), answer)
+        elif not before:
+            self._told({"event": "asked", "device": device})
+
+    def _refused(self, reason: str, detail: str) -> None:
+        self._told({"event": "refused", "device": "", "reason": reason, "detail": detail})
+
+    def _take_up_revocations(self) -> None:
+        """A new list is logged before a plan names it, and counts from the next round on."""
+        found = self._revocations
+        self._chronicle.write(entries.of_revocation(_clock(), found.data))
+        names = devices.revoked(self._work.writing(), frozenset(found.list.serials))
+        self._work.commit()
+        self._told({"event": "revocations", "version": found.list.version, "devices": list(names)})
 
     def _note_devices(self) -> None:
         changed = sorted(self._attendance.changed)
@@ -281,18 +242,6 @@ class AggregatorService:
             up, down = seen.not_noted()
             devices.carried(connection, name, up=up, down=down)
         self._work.commit()
-
-
-def _job(config: JobConfig, bundle: Bundle) -> Job:
-    columns = columns_of(bundle.manifest.input_shape)
-    return Job(
-        settings=config.settings(bundle.manifest.outputs),
-        layout=bundle.manifest.layout,
-        exponents=bundle.manifest.exponents,
-        snapshot=Snapshot(params=bundle.params.copy(), scaling=unscaled(columns)),
-        columns=columns,
-        strategy=FedAvg(),
-    )
 
 
 def _clock() -> int:

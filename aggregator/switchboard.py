@@ -1,12 +1,14 @@
 """One link for several jobs: presence goes to all of them, a letter to the one that its device takes part in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from accord.errors import CodecError
 from accord.link import Delivery
 from accord.wire import topics
+from accord.wire.check_in import CheckIn
+from accord.wire.enrolment import Enrol
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAG_OF, Beat, CheckIn, State, opened
+from accord.wire.messages import TAG_OF, Beat, State, opened
 from aggregator.attendance import Attendance
 from aggregator.coordinator_values import Presence
 from aggregator.job_runner import JobRunner
@@ -21,10 +23,16 @@ class Switchboard:
     Args:
         runners: the jobs that are running, by name; looked at for each delivery.
         attendance: shared by them.
+        enrol: called with a device and its request for a certificate; None drops such letters.
     """
 
-    def __init__(self, runners: Mapping[str, JobRunner], attendance: Attendance) -> None:
-        self._runners, self._attendance = runners, attendance
+    def __init__(
+        self,
+        runners: Mapping[str, JobRunner],
+        attendance: Attendance,
+        enrol: Callable[[str, bytes], None] | None = None,
+    ) -> None:
+        self._runners, self._attendance, self._enrol = runners, attendance, enrol
         self._job_of: dict[str, str] = {}
 
     def handle(self, delivery: Delivery) -> str:
@@ -59,6 +67,10 @@ class Switchboard:
     def _letter(self, device: str, delivery: Delivery) -> None:
         if len(delivery.payload) <= LARGEST_CHECK_IN:
             letter = Envelope.decode(delivery.payload)
+            if letter.tag == TAG_OF[Enrol]:
+                if self._enrol is not None:
+                    self._enrol(device, delivery.payload)
+                return
             if letter.tag == TAG_OF[CheckIn]:
                 self._job_of[device] = opened(letter, CheckIn).job
         runner = self._runners.get(self._job_of.get(device, "")) or self._remembered(device)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from accord.errors import CodecError, Refusal, SignatureError
 from accord.link import Delivery, Link
 from accord.wire import chunks, topics
+from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Beat, State, opened
 from aggregator.attendance import Attendance
@@ -26,6 +27,7 @@ from aggregator.coordinator_values import (
     Recall,
     Send,
     Settle,
+    Stood,
 )
 from aggregator.journal_port import Journal, NoJournal
 
@@ -111,7 +113,8 @@ class Transport:
         elif letter.tag == TAG_OF[chunks.Manifest]:
             self._offered(device, letter)
         else:
-            self.step(Arrived(device=device, data=data))
+            standing = self._journal.standing(device) if letter.tag == TAG_OF[CheckIn] else None
+            self.step(Arrived(device=device, data=data, standing=standing))
 
     def _offered(self, device: str, letter: Envelope) -> None:
         """A device offers a letter in pieces: say which ones are missing."""
@@ -165,6 +168,8 @@ class Transport:
                 case Settle():
                     self._journal.settle(effect)
                     self._held.append(effect)
+                case Stood(device=device, standing=standing):
+                    self._journal.stand(device, standing)
                 case Recall(device=device):
                     kept = self._journal.recall(device)
                     if kept is None:

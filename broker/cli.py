@@ -11,6 +11,8 @@ from pathlib import Path
 from accord.entropy import SystemEntropy
 from accord.errors import UsageError
 from accord.files import make_folder, read_private
+from accord.ids import AGGREGATOR
+from accord.wire.enrolment import Invite
 from broker import credentials
 from broker.service import CLIENTS, BrokerConfig, serve
 
@@ -41,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument(
         "--password", type=Path, metavar="FILE", help="the file that holds its password, for nobody else"
     )
+    add_parser.add_argument("--invite", type=Path, metavar="FILE", help="instead: the device of an invitation")
     add_parser.add_argument(
         "--fleet", type=Path, metavar="DIR", help="instead of one client, all those of a fleet's folder"
     )
@@ -61,19 +64,31 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> None:
-    if (arguments.fleet is None) == (arguments.client is None or arguments.password is None):
-        raise UsageError("give --client ID and --password FILE, or --fleet DIR for all clients of a fleet")
-    if arguments.fleet is None:
-        files = {arguments.client: arguments.password}
+    one = arguments.client is not None and arguments.password is not None
+    if one + (arguments.fleet is not None) + (arguments.invite is not None) != 1:
+        raise UsageError("give --client ID and --password FILE, or --invite FILE, or --fleet DIR for all of a fleet")
+    if arguments.invite is not None:
+        invite = Invite.decode(read_private(arguments.invite, Invite.LIMIT))
+        passwords = {invite.device: invite.password}
+    elif arguments.fleet is not None:
+        passwords = {client: _password(file) for client, file in _files(arguments.fleet).items()}
     else:
-        files = {path.parent.name: path for path in sorted((arguments.fleet / "devices").glob("*/password"))}
-        files["aggregator"] = arguments.fleet / "passwords" / "aggregator"
-    passwords = {client: _password(file) for client, file in files.items()}
+        passwords = {arguments.client: _password(arguments.password)}
     credentials.add(make_folder(arguments.state) / CLIENTS, passwords, SystemEntropy())
     if arguments.json:
         print(json.dumps({"clients": list(passwords)}))
     else:
         print(f"{', '.join(passwords) if len(passwords) < 5 else f'{len(passwords)} clients'} may log in")
+
+
+def _files(fleet: Path) -> dict[str, Path]:
+    """Return the password files of a fleet for development, or of the aggregator's part of one."""
+    files = {path.parent.name: path for path in sorted((fleet / "devices").glob("*/password"))}
+    places = (fleet / "passwords" / AGGREGATOR, fleet / AGGREGATOR / "password", fleet / "password")
+    found = next((path for path in places if path.exists()), None)
+    if found is None:
+        raise UsageError(f"{fleet} is no fleet's folder: it holds no password of the aggregator")
+    return files | {AGGREGATOR: found}
 
 
 def _password(file: Path) -> str:

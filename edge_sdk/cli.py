@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from accord.errors import AccordError
 from edge_sdk.conditions import Unmet
 from edge_sdk.config import load
-from edge_sdk.session_values import Finished, Refused
+from edge_sdk.session_values import Finished, Limits, Refused
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add `run`, `status`, `erase` and `doctor`."""
+    """Add `enrol`, `renew`, `run`, `status`, `erase` and `doctor`."""
     parser.epilog = "example: accord device run --config dev-000/device.toml"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
@@ -25,6 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         found.add_argument("--json", action="store_true", help="print JSON instead of text")
         return found
 
+    _configure_enrol(commands)
+    renew_parser = add("renew", "take up the certificate that enrolment has renewed")
+    renew_parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait (default %(default)s)")
     run_parser = add("run", "connect and take part in rounds until stopped; with --json one object per line")
     run_parser.add_argument("--once", action="store_true", help="leave after one finished attempt")
     add("status", "tell where the device stands, from its state folder")
@@ -33,9 +37,67 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("doctor", "look for what may keep the device from taking part, and tell what to do", config=False)
 
 
+def _configure_enrol(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sentence = "make this device's key, ask for a certificate, wait for it, and write device.toml; run again it goes on"
+    found = commands.add_parser(
+        "enrol",
+        help=sentence,
+        description=sentence,
+        epilog="example: accord device enrol pi-7.invite --state state --bundle bundle",
+    )
+    found.add_argument("invite", type=Path, metavar="FILE", help="the invitation, of mode 0600")
+    found.add_argument("--state", type=Path, required=True, metavar="DIR", help="the device's state folder")
+    found.add_argument("--bundle", type=Path, metavar="FILE", help="what it trains (default: bundle in DIR)")
+    found.add_argument("--data", type=Path, metavar="FILE", help="its rows; without it, its example store")
+    found.add_argument("--smallest-cohort", type=int, metavar="N", help="refuse fewer members in a sum (default 20)")
+    found.add_argument("--timeout", type=float, default=600.0, help="seconds to wait (default %(default)s)")
+    found.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one action."""
-    return {"run": _run, "status": _status, "erase": _erase, "doctor": _doctor}[arguments.action](arguments)
+    actions = {
+        "enrol": _enrol,
+        "renew": _renew,
+        "run": _run,
+        "status": _status,
+        "erase": _erase,
+        "doctor": _doctor,
+    }
+    return actions[arguments.action](arguments)
+
+
+def _enrol(arguments: argparse.Namespace) -> int:
+    from edge_sdk.config_file import Work  # noqa: PLC0415 - each action loads what it needs
+    from edge_sdk.enrolling import enrol  # noqa: PLC0415 - the same
+
+    if arguments.smallest_cohort is not None:
+        Limits(smallest_cohort=arguments.smallest_cohort)  # refuses what the configuration would be refused for
+    work = Work(bundle=arguments.bundle, data=arguments.data, smallest_cohort=arguments.smallest_cohort)
+    done = enrol(arguments.invite, arguments.state, work, told=_progress, timeout=arguments.timeout)
+    if done is None:
+        raise AccordError("nobody has approved this device yet: run the same command again, it goes on waiting")
+    facts = {"device": done.device, "serial": done.serial, "config": str(done.config), "before": done.before}
+    text = f"{done.device} {'was enrolled before' if done.before else 'is enrolled'}: certificate {done.serial}"
+    print(json.dumps(facts) if arguments.json else f"{text}; next: accord device run --config {done.config}")
+    return 0
+
+
+def _renew(arguments: argparse.Namespace) -> int:
+    from edge_sdk.enrolling import renew  # noqa: PLC0415 - each action loads what it needs
+
+    config = load(arguments.config)
+    done = renew(config, arguments.config, told=_progress, timeout=arguments.timeout)
+    if done is None:
+        raise AccordError("no answer: is the aggregator running? Try again later")
+    facts = {"device": done.device, "serial": done.serial, "renewed": not done.before}
+    text = f"{done.device}: certificate {done.serial}, {'as before' if done.before else 'renewed'}"
+    print(json.dumps(facts) if arguments.json else text)
+    return 0
+
+
+def _progress(name: str, sentence: str) -> None:
+    print(f"{name}: {sentence}", file=sys.stderr, flush=True)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -102,6 +102,7 @@ class EdgeClient:
             root=root,
             roles=roles,
         )
+        self._birth = records.next_birth()
         session = Session(
             identity=identity,
             limits=config.limits,
@@ -110,6 +111,7 @@ class EdgeClient:
             entropy=entropy,
             ledger=records.ledger(),
             now=self._time.moment().now,
+            birth=self._birth,
         )
         check_own_certificate(identity, named, self._time.moment().now)
         shape = bundle.manifest.input_shape
@@ -127,7 +129,6 @@ class EdgeClient:
             over=lambda plan: plan.expires <= self._time.moment().now,
             meanwhile=self._beat_when_due,
         )
-        self._birth = records.next_birth()
         state = topics.up(config.tenant, config.device, "state")
         password = read_private(config.password, 1_024).decode().strip()
         self._link: Link = MqttLink(

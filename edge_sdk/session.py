@@ -19,12 +19,11 @@ from accord.secagg.cohort import first_context
 from accord.tensors import Layout
 from accord.update import packing
 from accord.update.pipeline import Contribution, Form
+from accord.wire.check_in import BARRED, CheckIn, Later
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
 from accord.wire.messages import (
     TAG_OF,
     TAGS,
-    CheckIn,
-    Later,
     Masked,
     Offer,
     Opening,
@@ -72,6 +71,7 @@ class Session:
         entropy: each attempt's seed is drawn from it.
         ledger: how far we had gone before.
         now: aggregator time in seconds, for the roles document.
+        birth: which start of this device's process this is.
 
     Raises:
         Refusal: the roles document does not hold.
@@ -87,12 +87,13 @@ class Session:
         entropy: Entropy,
         ledger: Ledger,
         now: int,
+        birth: int = 1,
     ) -> None:
         self.identity, self.limits, self.ledger = identity, limits, ledger
         self.stage = Stage.IDLE
         self.last = b""
         """The letter that the aggregator has not answered yet: it is sent again, unchanged, when nothing comes."""
-        self._layout, self._bundle, self._entropy = layout, bundle_digest, entropy
+        self._layout, self._bundle, self._entropy, self._birth = layout, bundle_digest, entropy, birth
         self._roles = trusted_roles(identity.roles, identity.root, identity.tenant, now=now, seen=ledger.roles_version)
         self._attempt: Attempt | None = None
         self._authority: Authority | None = None
@@ -289,22 +290,27 @@ class Session:
         message = CheckIn(
             nonce=attempt.nonce,
             job=opening.job,
+            round=opening.round,
+            attempt=opening.attempt,
             base_version=opening.base_version,
             params_digest=opening.params_digest,
             roles_version=self._roles.version,
             certificate=self.identity.certificate,
             log_size=acceptance.log_head(self.ledger.checkpoint).size,
+            sequence=self.ledger.participations,
+            birth=self._birth,
         )
         return self._sealed(message, NO_CONTEXT)
 
     def _later(self, letter: Envelope) -> tuple[Effect, ...]:
         attempt = self._current()
         self._bound(letter, NO_CONTEXT, self.identity.device)
-        if opened(letter, Later).nonce != attempt.nonce:
+        later = opened(letter, Later)
+        if later.nonce != attempt.nonce:
             raise Refusal("StaleNonce", "the answer is not to this device's last check-in")
         self._move("later")
         self._attempt, self.last = None, b""
-        return ()
+        return (Refused(reason="Barred", detail=later.reason),) if later.reason.startswith(BARRED) else ()
 
     def _plan(self, letter: Envelope) -> tuple[Effect, ...]:
         self._allowed("plan")

@@ -10,7 +10,9 @@ from typing import ClassVar
 from accord.errors import CodecError
 from accord.merkle import LARGEST_PROOF
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, RecordType, Text, field
+from accord.wire.check_in import CheckIn, Later
 from accord.wire.chunks import Get, Have, Manifest
+from accord.wire.enrolment import Declined, Enrol, Enrolled
 from accord.wire.envelope import Envelope
 from accord.wire.versions import Measurement, Promotion, Version
 
@@ -107,27 +109,6 @@ class Opening(Record):
     bundle_size: int = field(SIZE)
     params_digest: bytes = field(DIGEST)
     params_size: int = field(SIZE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckIn(Record):
-    """Device to aggregator: I hold this version and can take part; answer with my nonce."""
-
-    nonce: bytes = field(Octets(16))
-    job: str = field(Name())
-    base_version: int = field(VERSION)
-    params_digest: bytes = field(DIGEST)
-    roles_version: int = field(VERSION)
-    certificate: bytes = field(Octets(1, 512))
-    log_size: int = field(LOG_SIZE)  # of the audit checkpoint that this device acted on last
-
-
-@dataclass(frozen=True, kw_only=True)
-class Later(Record):
-    """Aggregator to one device: not this attempt; wait for the next opening."""
-
-    nonce: bytes = field(Octets(16))
-    reason: str = field(Text(64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +246,7 @@ TAGS: dict[str, type[Record]] = {
     "state/1": State,
     "beat/1": Beat,
     "opening/1": Opening,
-    "check-in/2": CheckIn,
+    "check-in/3": CheckIn,
     "later/1": Later,
     "plan/2": Offer,
     "join/1": Join,
@@ -284,6 +265,9 @@ TAGS: dict[str, type[Record]] = {
     "version/1": Version,
     "promotion/1": Promotion,
     "measurement/1": Measurement,
+    "enrol/1": Enrol,
+    "enrolled/1": Enrolled,
+    "declined/1": Declined,
 }
 TAG_OF: dict[type[Record], str] = {record: tag for tag, record in TAGS.items()}
 

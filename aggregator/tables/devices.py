@@ -1,6 +1,6 @@
-"""Devices as the aggregator knows them: enrolment, presence, and what they have carried."""
+"""Devices as the aggregator knows them: enrolment, standing, presence, and what they have carried."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, select, update
 from accord.errors import UsageError
 from accord.ids import checked_device
 from aggregator.schema import DEVICES
+from aggregator.standing import Standing
 from aggregator.tables.upsert import upsert
 
 STATUSES = ("enrolled", "barred", "revoked")
@@ -17,7 +18,11 @@ LARGEST = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRow:
-    """One device: times are wall time in seconds, `birth` is of the connection that was seen last."""
+    """One device: times are wall time in seconds, `birth` is of the connection that was seen last.
+
+    `identity` is empty until it checked in; `sequence` and `newest_birth` are the highest that it said with that key,
+    and `reason` is why it is barred.
+    """
 
     name: str
     tenant: str
@@ -30,15 +35,64 @@ class DeviceRow:
     rounds: int
     bytes_up: int
     bytes_down: int
+    identity: bytes = field(repr=False)
+    sequence: int
+    newest_birth: int
+    reason: str
 
 
 def enrolled(connection: Connection, name: str, *, tenant: str, serial: int, time: float) -> None:
-    """Note a certificate; enrolled again, as after a wiped card, the device is no longer barred.
+    """Note a certificate; enrolled again, as after a wiped card, the device is no longer barred or revoked.
 
     Raises:
         CodecError: the id can't be a device's.
     """
-    row = {
+    row = _fresh(name, tenant=tenant, serial=serial, time=time)
+    upsert(connection, DEVICES, row, changes=["tenant", "serial", "status", "reason"])
+
+
+def stood(connection: Connection, name: str, standing: Standing, *, tenant: str, time: float) -> None:
+    """Keep where a device stands after a signed check-in.
+
+    Raises:
+        CodecError: the id can't be a device's.
+    """
+    row = _fresh(name, tenant=tenant, serial=standing.serial, time=time) | {
+        "status": "barred" if standing.barred else "enrolled",
+        "identity": standing.identity,
+        "sequence": standing.sequence,
+        "newest_birth": standing.birth,
+        "reason": standing.barred,
+    }
+    changes = ["serial", "status", "identity", "sequence", "newest_birth", "reason"]
+    upsert(connection, DEVICES, row, changes=changes)
+
+
+def standing(connection: Connection, name: str) -> Standing | None:
+    """Return where a device stands; None if it never checked in."""
+    row = get(connection, name)
+    if row is None or not row.identity:
+        return None
+    return Standing(
+        serial=row.serial,
+        identity=row.identity,
+        sequence=row.sequence,
+        birth=row.newest_birth,
+        barred=row.reason,
+    )
+
+
+def revoked(connection: Connection, serials: frozenset[int]) -> tuple[str, ...]:
+    """Note whose newest certificate is on the revocation list, and return their names."""
+    rows = connection.execute(select(DEVICES.c.name, DEVICES.c.serial).where(DEVICES.c.status != "revoked"))
+    names = tuple(name for name, serial in rows if serial in serials)
+    for name in names:
+        set_status(connection, name, "revoked")
+    return names
+
+
+def _fresh(name: str, *, tenant: str, serial: int, time: float) -> dict[str, Any]:
+    return {
         "name": checked_device(name),
         "tenant": tenant,
         "serial": serial,
@@ -50,8 +104,11 @@ def enrolled(connection: Connection, name: str, *, tenant: str, serial: int, tim
         "rounds": 0,
         "bytes_up": 0,
         "bytes_down": 0,
+        "identity": b"",
+        "sequence": 0,
+        "newest_birth": 0,
+        "reason": "",
     }
-    upsert(connection, DEVICES, row, changes=["tenant", "serial", "status"])
 
 
 def seen(connection: Connection, name: str, *, online: bool, birth: int, time: float) -> bool:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from accord.errors import UsageError
 from aggregator.schema import REQUESTS
 
 ANSWERS = ("approved", "refused")
+ENROL = "enrol"
+"""The kind of a request for a certificate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,26 @@ def ask(connection: Connection, device: str, kind: str, data: bytes, time: float
     row = {"device": device, "time": time, "kind": kind, "data": data, "status": "waiting", "answer": None}
     number: int = connection.execute(insert(REQUESTS).values(**row).returning(REQUESTS.c.id)).scalar_one()
     return number
+
+
+def ask_instead(connection: Connection, device: str, kind: str, data: bytes, time: float) -> int:
+    """Keep a request as `ask` does, as the only one of its device and kind."""
+    number = ask(connection, device, kind, data, time)
+    others = (REQUESTS.c.device == device, REQUESTS.c.kind == kind, REQUESTS.c.id != number)
+    connection.execute(delete(REQUESTS).where(*others))
+    return number
+
+
+def of_device(connection: Connection, device: str, kind: str) -> tuple[Asked, ...]:
+    """Return a device's requests of one kind, oldest first."""
+    query = select(REQUESTS).where(REQUESTS.c.device == device, REQUESTS.c.kind == kind).order_by(REQUESTS.c.id)
+    return tuple(_asked(row) for row in connection.execute(query))
+
+
+def count_waiting(connection: Connection) -> int:
+    """Return how many nobody has answered."""
+    query = select(func.count()).select_from(REQUESTS).where(REQUESTS.c.status == "waiting")
+    return int(connection.execute(query).scalar_one())
 
 
 def waiting(connection: Connection) -> tuple[Asked, ...]:
@@ -64,6 +86,17 @@ def answer(connection: Connection, number: int, status: str, data: bytes) -> Non
     at = (REQUESTS.c.id == number, REQUESTS.c.status == "waiting")
     if not connection.execute(update(REQUESTS).where(*at).values(status=status, answer=data)).rowcount:
         raise UsageError(f"request {number} was {get(connection, number).status} before")
+
+
+def settle(connection: Connection, number: int, status: str, data: bytes) -> None:
+    """Answer a request, or answer it anew, as when a certificate is renewed.
+
+    Raises:
+        UsageError: the status is unknown.
+    """
+    if status not in ANSWERS:
+        raise UsageError(f"a request is {' or '.join(ANSWERS)}, not {status!r}")
+    connection.execute(update(REQUESTS).where(REQUESTS.c.id == number).values(status=status, answer=data))
 
 
 def _asked(row: Row[Any]) -> Asked:

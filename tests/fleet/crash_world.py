@@ -123,6 +123,7 @@ class Device:
             entropy=SeededEntropy(self.boots).child(self.name),
             ledger=ledger,
             now=CLOCK,
+            birth=birth,
         )
         self.agent = Agent(
             link=FusedLink(self.link, self.fuse, self.world.sent[self.name]),
@@ -161,6 +162,7 @@ class World:
         self.fuse, self.starts = Fuse(), 0
         self.books = MemoryBooks(self.fuse.burn)
         self.crashes = 0
+        self.revocations = b""
         self.runner: JobRunner | None = None
         self.devices: dict[str, Device] = {}
         self.how = Crash(names="lost", data="lost")
@@ -241,13 +243,14 @@ class World:
             gather=30.0,
             told=lambda fact: self.told.append(dict(fact)),
             held=True,
+            revocations=lambda: self.revocations,
         )
         self.runner.start()
 
-    def run(self) -> None:
-        """Run the job to its end; whoever loses power is switched on again."""
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Run the job to its end, or until something holds; whoever loses power is switched on again."""
         for _ in range(3_000):
-            if self._aggregator(self._served):
+            if self._aggregator(self._served) or until():
                 return
             busy = [self._device(device) for device in self.devices.values()]
             if not any(busy) and not self.link.connected:

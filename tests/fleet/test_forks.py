@@ -75,13 +75,13 @@ class Fleet:
             roles=self.keys.roles(),
         )
 
-    def session(self, number: int = 0, ledger: dev.Ledger | None = None) -> Session:
+    def session(self, number: int = 0, ledger: dev.Ledger | None = None, entropy: int | None = None) -> Session:
         return Session(
             identity=self.identities[number],
             limits=dev.Limits(smallest_cohort=3),
             layout=LAYOUT,
             bundle_digest=BUNDLE,
-            entropy=SeededEntropy(number).child("device"),
+            entropy=SeededEntropy(number if entropy is None else entropy).child("device"),
             ledger=ledger or dev.Ledger(),
             now=CLOCK,
         )
@@ -177,9 +177,8 @@ def sent(effects: Sequence[object]) -> bytes:
 
 
 def offer(effects: Sequence[agg.Effect]) -> bytes:
-    [effect] = effects
-    assert isinstance(effect, agg.Send)
-    return effect.data
+    [data] = [effect.data for effect in effects if isinstance(effect, agg.Send)]
+    return data
 
 
 def refused(effects: Sequence[dev.Effect]) -> str:

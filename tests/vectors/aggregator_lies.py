@@ -6,14 +6,16 @@ from typing import Any
 from recorded_fleet import IDENTITIES, KEYS, ROUND, SEED, drawn, record
 from taped import MASKED, OFF, STRANGER, Case, Named, again, to_aggregator
 
+from accord.cbor import encode
 from accord.entropy import SeededEntropy
 from accord.secagg import keys
-from accord.wire.envelope import NO_CONTEXT, seal
+from accord.wire.check_in import CheckIn
+from accord.wire.envelope import NO_CONTEXT, Envelope, seal
 from accord.wire.messages import Join, Masked, Share, Unmask, opened
 
 ME, NEXT, LAST = "dev-00", "dev-01", "dev-03"
 CHECK_IN, JOIN, SHARE, MASK, UNMASK = (
-    MASKED.place(tag, ME) for tag in ("check-in/2", "join/1", "share/1", "masked/1", "unmask/1")
+    MASKED.place(tag, ME) for tag in ("check-in/3", "join/1", "share/1", "masked/1", "unmask/1")
 )
 LATE = 30.0
 """Seconds: behind every window of the recording."""
@@ -52,12 +54,19 @@ def _joining() -> Iterator[Named]:
     other = KEYS.certificate(NEXT, IDENTITIES[NEXT].public, 1)
     yield "NotEnrolled", lied(CHECK_IN, "with another device's certificate", certificate=other)
     twin = again(
-        MASKED.find("check-in/2", NEXT), IDENTITIES[ME], certificate=KEYS.certificate(NEXT, IDENTITIES[ME].public, 9)
+        MASKED.find("check-in/3", NEXT), IDENTITIES[ME], certificate=KEYS.certificate(NEXT, IDENTITIES[ME].public, 9)
     )
     yield "DuplicateKey", to_aggregator("two devices with one identity key", CHECK_IN + 1, twin, sender=NEXT)
     yield "LogBehind", lied(CHECK_IN, "a device that saw a longer audit log", log_size=1)
-    old = seal("check-in/1", check_in.payload, key=IDENTITIES[ME], sender=ME, recipient="aggregator")
-    yield "NotOffered", to_aggregator("a check-in of the wire before", CHECK_IN, old.encode())
+    said = opened(check_in, CheckIn)
+    before = ("nonce", "job", "base_version", "params_digest", "roles_version", "certificate", "log_size")
+    for tag, names in (("check-in/1", before[:-1]), ("check-in/2", before)):
+        payload = encode([getattr(said, name) for name in names])
+        old = seal(tag, payload, key=IDENTITIES[ME], sender=ME, recipient="aggregator")
+        yield "NotOffered", to_aggregator(f"a check-in of a wire before, {tag}", CHECK_IN, old.encode())
+    short = seal(check_in.tag, payload, key=IDENTITIES[ME], sender=ME, recipient="aggregator")
+    yield "BadMessage", to_aggregator("a check-in with the fields of the wire before", CHECK_IN, short.encode())
+    yield from _standings(check_in)
     yield "NotOffered", to_aggregator("a JOIN without a check-in", CHECK_IN, join.encode())
     yield "BadSignature", to_aggregator("a JOIN of a stranger", JOIN, again(join, STRANGER))
     yield "WrongContext", lied(JOIN, "a JOIN to another plan", context=NO_CONTEXT)
@@ -76,6 +85,18 @@ def _joining() -> Iterator[Named]:
     late = {"from": LAST, "to": "aggregator", "data": MASKED.letter(last).encode().hex()}
     yield "TooLate", to_aggregator("a JOIN behind the window", last, {"time": 15.0}, late)
     yield "OutOfOrder", to_aggregator("a SHARE before the roster", JOIN, MASKED.letter(SHARE).encode())
+
+
+def _standings(check_in: Envelope) -> Iterator[Named]:
+    """Yield what says that a device is not the only one with its key."""
+    own = {"serial": 0, "identity": IDENTITIES[ME].public.hex(), "sequence": 0, "birth": 1, "barred": ""}
+    for name, about, standing in (
+        ("SequenceBack", "it took part before, and does not know", own | {"sequence": 1}),
+        ("SeenTwice", "it was started before, and does not know", own | {"birth": 2}),
+        ("OldSerial", "enrolled anew since, with another key", own | {"serial": 9, "identity": "07" * 32}),
+    ):
+        entry = {"from": ME, "to": "aggregator", "data": check_in.encode().hex(), "standing": standing}
+        yield name, to_aggregator(about, CHECK_IN, entry)
 
 
 def _sharing() -> Iterator[Named]:

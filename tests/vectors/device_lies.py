@@ -10,8 +10,9 @@ from taped import MASKED, STRANGER, Case, Named, again, signed, to_device
 from accord import merkle, prg
 from accord.plan import Plan
 from accord.wire import messages
+from accord.wire.check_in import CheckIn, Later
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
-from accord.wire.messages import Checkpoint, Join, Later, Member, Offer, Release, Roster, opened
+from accord.wire.messages import Checkpoint, Join, Member, Offer, Release, Roster, opened
 from edge_sdk.saved import Joined, Shared
 
 ME = "dev-00"
@@ -80,6 +81,9 @@ def _before_the_plan() -> Iterator[Named]:
     later = Later(nonce=bytes(16), reason="wait")
     yield "OutOfOrder", to_device("`later` without a check-in", OPENING, signed(later, ME))
     yield "StaleNonce", to_device("`later` to another check-in", PLAN, signed(later, ME))
+    nonce = opened(MASKED.find("check-in/3", ME), CheckIn).nonce
+    barred = Later(nonce=nonce, reason="barred: SequenceBack; erase this device and enrol it anew")
+    yield "Barred", to_device("told that it is a copy", PLAN, signed(barred, ME))
     yield "WrongContext", to_device("`later` with a context", PLAN, signed(later, ME, b"c" * 32))
 
 

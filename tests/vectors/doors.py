@@ -14,7 +14,7 @@ from recorded_fleet import CLOCK, KEYS, Aggregator, Device, Entry, contribution,
 from accord.bundle.archive import LIMIT, read_bundle
 from accord.bundle.operators import check_operators
 from accord.entropy import SeededEntropy
-from accord.errors import Refusal
+from accord.errors import CodecError, Refusal, SignatureError
 from accord.link import Delivery
 from accord.link.memory import MemoryBroker
 from accord.secagg.authority import Authority, trusted_roles
@@ -26,6 +26,7 @@ from aggregator.audit.proof import AuditProof, check
 from aggregator.transport import Transport
 from edge_sdk import session_values as dev
 from edge_sdk.agent import Agent
+from edge_sdk.enrolment import Trust, given
 from edge_sdk.saved import Joined, Saved, Shared
 
 HEX = bytes.fromhex
@@ -159,6 +160,17 @@ def resume(feed: list[str]) -> list[str]:
     return [effect.reason for effect in effects if isinstance(effect, dev.Refused)]
 
 
+def enrolment(feed: list[str], *, asked: str, tenant: str = "t", now: int = CLOCK, **seen: int) -> list[str]:
+    """Give an answer to a device that asked for a certificate; `seen` is what its ledger holds."""
+    trust = Trust(tenant=tenant, device="pi-7", root=KEYS.root.public, now=now, ledger=dev.Ledger(**seen))
+    try:
+        return _refused(lambda: given(HEX(feed[0]), HEX(asked), "password", trust))
+    except SignatureError:
+        return ["BadSignature"]
+    except CodecError:
+        return ["BadMessage"]
+
+
 DOORS: Mapping[str, Callable[..., list[str]]] = {
     "device": device,
     "aggregator": aggregator,
@@ -171,6 +183,7 @@ DOORS: Mapping[str, Callable[..., list[str]]] = {
     "assembler": assembler,
     "proof": proof,
     "resume": resume,
+    "enrolment": enrolment,
 }
 
 

@@ -21,6 +21,7 @@ from aggregator import coordinator_values as agg
 from aggregator.coordinator import Coordinator
 from aggregator.enrolment import new_fleet
 from aggregator.round_values import Windows
+from aggregator.standing import Standing
 from edge_sdk import session_values as dev
 from edge_sdk.session import Session
 
@@ -165,11 +166,14 @@ class Aggregator:
         if "time" in entry:
             self._now = entry["time"]
             return self._step(agg.Tick())
-        return self.feed(entry["from"], bytes.fromhex(entry["data"]))
+        return self.feed(entry["from"], bytes.fromhex(entry["data"]), entry.get("standing"))
 
-    def feed(self, device: str, data: bytes) -> tuple[list[tuple[str, bytes]], list[str]]:
-        """Take one letter from a device's own topic."""
-        return self._step(agg.Arrived(device=device, data=data))
+    def feed(
+        self, device: str, data: bytes, standing: dict[str, Any] | None = None
+    ) -> tuple[list[tuple[str, bytes]], list[str]]:
+        """Take one letter from a device's own topic; `standing` is where the device stood."""
+        known = None if standing is None else Standing(**standing | {"identity": bytes.fromhex(standing["identity"])})
+        return self._step(agg.Arrived(device=device, data=data, standing=known))
 
     def _step(self, event: agg.Event) -> tuple[list[tuple[str, bytes]], list[str]]:
         sent: list[tuple[str, bytes]] = []

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "ForeignDocument": "tests/audit/test_cli.py::test_what_is_proven_is_checked_without_the_log",
     "GoldenMismatch": "tests/runtimes/test_reference.py::test_a_runtime_that_computes_wrongly_may_not_train",
+    "TooManyWaiting": "tests/store/test_reception.py::test_requests_are_bounded",
+    "TooOften": "tests/store/test_reception.py::test_requests_are_bounded",
     "NotAMember": "tests/secagg/test_transcript.py::test_the_server_refuses_changed_and_foreign_messages",
 }
 """Names that no bytes can bring about at a door, each with the test that does."""

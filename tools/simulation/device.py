@@ -106,6 +106,7 @@ class SimulatedDevice:
             entropy=self._entropy,
             ledger=self._disk.ledger,
             now=self._clock,
+            birth=self._birth,
         )
         self._agent = Agent(
             link=self._link, session=session, worker=self._worker, records=self._disk, job=self._job, told=self._told

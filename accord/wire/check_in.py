@@ -1,0 +1,44 @@
+"""How a device offers to take part in an attempt, and how it is asked to wait. See docs/protocol.md, section 6."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from accord.records import Int, Name, Octets, Record, Text, field
+
+_NUMBER = Int(0, 2**32)
+_NONCE = Octets(16)
+BIRTH = Int(0, 2**63 - 1)
+BARRED = "barred: "
+"""What the reason of a LATER begins with that will not get better by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckIn(Record):
+    """Device to aggregator: I hold this version and can take part; answer with my nonce.
+
+    `round` and `attempt` are those of the opening, so that a letter that comes late is no sign of anything. `sequence`
+    counts the participations that this device has charged, and `birth` the starts of its process: neither goes back
+    while a device has one state folder, and that is never an older copy.
+    """
+
+    LIMIT: ClassVar[int] = 2_048
+
+    nonce: bytes = field(_NONCE)
+    job: str = field(Name())
+    round: int = field(_NUMBER)
+    attempt: int = field(_NUMBER)
+    base_version: int = field(_NUMBER)
+    params_digest: bytes = field(Octets(32))
+    roles_version: int = field(_NUMBER)
+    certificate: bytes = field(Octets(1, 512))
+    log_size: int = field(Int(0, 2**53))  # of the audit checkpoint that this device acted on last
+    sequence: int = field(_NUMBER)
+    birth: int = field(BIRTH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Later(Record):
+    """Aggregator to one device: not this attempt; wait for the next opening."""
+
+    nonce: bytes = field(_NONCE)
+    reason: str = field(Text(64))

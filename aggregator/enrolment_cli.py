@@ -1,0 +1,278 @@
+"""What `accord fleet` does where enrolment's key lies: invite, approve, list, revoke, renew; and files in between."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accord.entropy import SystemEntropy
+from accord.errors import AccordError, CodecError, SignatureError, UsageError
+from accord.files import read_limited, write_atomic
+from accord.wire.envelope import Envelope
+from aggregator.fleet_folder import PUBLIC
+from aggregator.parcels import Answers, Decision, Requests
+from aggregator.post import Post
+from aggregator.registrar import Registrar
+
+DAY, HOUR = 86_400, 3_600
+MOST_DAYS = 36_500
+
+
+def configure(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the actions."""
+
+    def add(name: str, sentence: str, example: str, *, key: bool = True) -> argparse.ArgumentParser:
+        found = commands.add_parser(
+            name, help=sentence, description=sentence, epilog=f"example: accord fleet {name} {example}"
+        )
+        if key:
+            found.add_argument("--enrolment", type=Path, required=True, metavar="DIR", help="enrolment's folder")
+        found.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+        return found
+
+    def state(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+        parser.add_argument("--state", type=Path, required=required, metavar="DIR", help="the aggregator's state")
+        parser.add_argument("--database", default="", metavar="URL", help="of its store, if that is not in the folder")
+
+    def out(parser: argparse.ArgumentParser) -> None:
+        state(parser)
+        parser.add_argument("--out", type=Path, metavar="FILE", help="instead of --state: a file for `fleet answers`")
+
+    def days(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--days", type=int, default=90, help="until a certificate ends (default %(default)s)")
+
+    invite = add(
+        "invite",
+        "write an invitation, which enrols one device once; carry it there by hand, as it holds two secrets",
+        "pi-7 --enrolment fleet/enrolment --broker broker.example:1883 --out pi-7.invite",
+    )
+    invite.add_argument("name", metavar="NAME", help="the device's id")
+    invite.add_argument("--broker", required=True, metavar="HOST:PORT", help="where the device finds the broker")
+    invite.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    invite.add_argument("--hours", type=int, default=24, help="until it ends (default %(default)s)")
+    invite.add_argument("--job", default="job", help="the job that the device shall take part in (default %(default)s)")
+    invite.add_argument("--clients", type=Path, metavar="DIR", help="let it log in at the broker of this folder")
+
+    approve = add(
+        "approve",
+        "answer devices that ask: a certificate for whoever holds the token of its invitation",
+        "--all --enrolment fleet/enrolment --state state",
+    )
+    approve.add_argument("names", nargs="*", metavar="NAME", help="devices to answer")
+    approve.add_argument("--all", action="store_true", help="answer all that ask")
+    approve.add_argument("--in", type=Path, dest="source", metavar="FILE", help="with --out: from `fleet requests`")
+    days(approve)
+    out(approve)
+
+    shown = add("list", "show devices, certificates and waiting requests", "--enrolment fleet/enrolment --state state")
+    state(shown)
+
+    revoke = add(
+        "revoke",
+        "revoke a device's certificates: it is refused from the next round on",
+        "pi-7 --enrolment fleet/enrolment --state state",
+    )
+    revoke.add_argument("names", nargs="+", metavar="NAME", help="devices to revoke")
+    out(revoke)
+
+    renew = add(
+        "renew",
+        "certify the keys again whose certificates end soon; devices take them up by `accord device renew`",
+        "--enrolment fleet/enrolment --state state",
+    )
+    renew.add_argument("--within", type=int, default=30, metavar="DAYS", help="how soon (default %(default)s)")
+    days(renew)
+    out(renew)
+
+    requests = add("requests", "write the requests that wait into a file", "--state state --out requests", key=False)
+    state(requests, required=True)
+    requests.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    answers = add("answers", "give the aggregator answers from a file", "--in answers --state state", key=False)
+    answers.add_argument("--in", type=Path, dest="source", required=True, metavar="FILE", help="of `fleet approve`")
+    state(answers, required=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out one action; 1 if a device was refused, or has asked again meanwhile."""
+    if arguments.action == "requests":
+        return _requests(arguments)
+    if arguments.action == "answers":
+        missed = _post(arguments, Answers.decode(read_limited(arguments.source, Answers.LIMIT)))
+        return _said(arguments, {"missed": list(missed)}, ["answers and revocations are with the aggregator"])
+    registrar = Registrar(arguments.enrolment, SystemEntropy(), _now())
+    try:
+        actions = {"invite": _invite, "approve": _approve, "list": _list, "revoke": _revoke, "renew": _renew}
+        return actions[arguments.action](arguments, registrar)
+    finally:
+        registrar.close()
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def _invite(arguments: argparse.Namespace, registrar: Registrar) -> int:
+    host, _, port = arguments.broker.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"--broker {arguments.broker} is not HOST:PORT, such as broker.example:1883")
+    if not 1 <= arguments.hours <= MOST_DAYS * 24:
+        raise UsageError("--hours is 1 or more")
+    if arguments.out.exists():
+        raise UsageError(f"{arguments.out} is there already: use another name, or delete it")
+    invite = registrar.invite(
+        arguments.name,
+        host=host.strip("[]"),
+        port=int(port),
+        job=arguments.job,
+        expires=_now() + arguments.hours * HOUR,
+    )
+    write_atomic(arguments.out, invite.encode())
+    if arguments.clients is not None:
+        _let_in(arguments.out, arguments.clients)
+    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(invite.expires))
+    login = f"accord broker add --invite {arguments.out} --state BROKER"
+    lines = [f"{arguments.out} enrols {invite.device} once, until {until}; it holds two secrets: delete it afterwards"]
+    if arguments.clients is None:
+        lines.append(f"let it log in: {login}")
+    lines.append(f"on the device: accord device enrol {arguments.out.name} --state state")
+    facts = {"device": invite.device, "file": str(arguments.out), "expires": invite.expires, "login": login}
+    return _said(arguments, facts, lines)
+
+
+def _let_in(file: Path, clients: Path) -> None:
+    words = [sys.executable, "-m", "accord", "broker", "add", "--invite", str(file), "--state", str(clients)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+    if done.returncode:
+        raise AccordError(done.stderr.strip().removeprefix("accord: ") or "accord broker add failed")
+
+
+def _approve(arguments: argparse.Namespace, registrar: Registrar) -> int:
+    if arguments.all == bool(arguments.names):
+        raise UsageError("give the NAMEs to answer, or --all")
+    _destination(arguments)
+    if arguments.source is not None:
+        letters = Requests.decode(read_limited(arguments.source, Requests.LIMIT)).letters
+    elif arguments.state is None:
+        raise UsageError("give --state DIR to answer what waits there, or --in FILE and --out FILE")
+    else:
+        letters = _collected(arguments).letters
+    senders = [_sender(letter) for letter in letters]
+    absent = sorted(set(arguments.names) - set(senders))
+    if absent:
+        raise UsageError(f"{', '.join(absent)} does not ask: `accord fleet list` shows who does")
+    decisions, refused = [], []
+    for letter, device in zip(letters, senders, strict=True):
+        if arguments.all or device in arguments.names:
+            try:
+                decision = registrar.decide(letter, _ends(arguments))
+            except (CodecError, SignatureError) as error:
+                refused.append({"device": device, "reason": "BadMessage", "detail": str(error)})
+                continue
+            decisions.append(decision)
+            if decision.reason:
+                refused.append({"device": decision.answer.device, "reason": decision.reason})
+    missed = _sent(arguments, registrar, decisions)
+    approved = [{"device": d.answer.device, "serial": d.serial} for d in decisions if not d.reason]
+    lines = [f"{one['device']}: certificate {one['serial']}" for one in approved]
+    lines += [f"{one['device']}: refused, {one['reason']}" for one in refused]
+    facts = {"approved": approved, "refused": refused, "missed": list(missed)}
+    return _said(arguments, facts, lines or ["nobody asks"])
+
+
+def _list(arguments: argparse.Namespace, registrar: Registrar) -> int:
+    waiting = [] if arguments.state is None else [_sender(letter) for letter in _collected(arguments).letters]
+    rows = [vars(row) | {"waiting": row.device in waiting} for row in registrar.every()]
+    known = {row["device"] for row in rows}
+    strangers = sorted(set(waiting) - known)
+    rows += [
+        {"device": name, "serial": 0, "expires": 0, "status": "not invited", "waiting": True} for name in strangers
+    ]
+    if arguments.json:
+        print(json.dumps(rows))
+        return 0
+    print(f"{'device':24}  {'serial':>6}  {'until':16}  status")
+    for row in rows:
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["expires"])) if row["expires"] else "-"
+        print(f"{row['device']:24}  {row['serial']:6}  {until:16}  {row['status']}{', asks' * row['waiting']}")
+    return 0
+
+
+def _revoke(arguments: argparse.Namespace, registrar: Registrar) -> int:
+    _destination(arguments)
+    serials = sorted(serial for name in arguments.names for serial in registrar.revoke(name))
+    _sent(arguments, registrar, [])
+    text = f"certificates {', '.join(map(str, serials))} are revoked" if serials else "none was left to revoke"
+    return _said(arguments, {"revoked": serials, "missed": []}, [text])
+
+
+def _renew(arguments: argparse.Namespace, registrar: Registrar) -> int:
+    _destination(arguments)
+    decisions = registrar.renew(_now() + arguments.within * DAY, _ends(arguments))
+    missed = _sent(arguments, registrar, decisions)
+    renewed = [{"device": d.answer.device, "serial": d.serial} for d in decisions]
+    lines = [f"{one['device']}: certificate {one['serial']}" for one in renewed]
+    return _said(arguments, {"renewed": renewed, "missed": list(missed)}, lines or ["no certificate ends soon"])
+
+
+def _requests(arguments: argparse.Namespace) -> int:
+    found = _collected(arguments)
+    write_atomic(arguments.out, found.encode(), PUBLIC)
+    devices = [_sender(letter) for letter in found.letters]
+    return _said(arguments, {"devices": devices, "missed": []}, [f"{len(devices)} requests in {arguments.out}"])
+
+
+def _ends(arguments: argparse.Namespace) -> int:
+    if not 1 <= arguments.days <= MOST_DAYS:
+        raise UsageError(f"--days is from 1 to {MOST_DAYS}")
+    return _now() + int(arguments.days) * DAY
+
+
+def _destination(arguments: argparse.Namespace) -> None:
+    """Refuse what could not be delivered, before anything is signed."""
+    if (arguments.state is None) == (arguments.out is None):
+        raise UsageError("give --state DIR, or --out FILE for a file that `accord fleet answers` takes there")
+
+
+def _collected(arguments: argparse.Namespace) -> Requests:
+    post = Post(arguments.state, arguments.database)
+    try:
+        return post.collect()
+    finally:
+        post.close()
+
+
+def _post(arguments: argparse.Namespace, answers: Answers) -> tuple[str, ...]:
+    post = Post(arguments.state, arguments.database)
+    try:
+        return post.deliver(answers)
+    finally:
+        post.close()
+
+
+def _sent(arguments: argparse.Namespace, registrar: Registrar, decisions: Sequence[Decision]) -> tuple[str, ...]:
+    answers = registrar.parcel(*decisions)
+    if arguments.out is not None:
+        write_atomic(arguments.out, answers.encode(), PUBLIC)
+        return ()
+    return _post(arguments, answers)
+
+
+def _sender(letter: bytes) -> str:
+    try:
+        return Envelope.decode(letter).sender
+    except CodecError:
+        return ""
+
+
+def _said(arguments: argparse.Namespace, facts: dict[str, Any], lines: Sequence[str]) -> int:
+    missed = facts.get("missed", [])
+    if arguments.json:
+        print(json.dumps(facts))
+    else:
+        for line in (*lines, *(f"{name} has asked again meanwhile: approve it again" for name in missed)):
+            print(line)
+    return 1 if missed or facts.get("refused") else 0

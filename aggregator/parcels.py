@@ -1,0 +1,56 @@
+"""What travels between enrolment's machine and the aggregator's, as files: requests one way, answers the other.
+
+Nothing in them is secret, and nobody believes them for where they lie: each letter inside is signed.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from accord.records import Many, Name, Nested, Octets, OneOf, Record
+from accord.records import field as wire
+from accord.wire.enrolment import LARGEST_LETTER
+
+MOST = 10_000
+"""Requests or answers in one file."""
+REQUESTS_FORM, ANSWERS_FORM = "enrol-requests/1", "enrol-answers/1"
+APPROVED, REFUSED = "approved", "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requests(Record):
+    """The letters of devices that wait, as they came."""
+
+    LIMIT: ClassVar[int] = 1 << 24
+
+    form: str = wire(OneOf((REQUESTS_FORM,)))
+    letters: tuple[bytes, ...] = wire(Many(Octets(1, LARGEST_LETTER), 0, MOST))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer(Record):
+    """What one device gets for one letter, known by its digest."""
+
+    device: str = wire(Name())
+    request: bytes = wire(Octets(32))
+    status: str = wire(OneOf((APPROVED, REFUSED)))
+    data: bytes = wire(Octets(1, 1 << 20))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers(Record):
+    """Answers, and the newest revocation list."""
+
+    LIMIT: ClassVar[int] = 1 << 28
+
+    form: str = wire(OneOf((ANSWERS_FORM,)))
+    answers: tuple[Answer, ...] = wire(Many(Nested(Answer), 0, MOST))
+    revocations: bytes = wire(Octets(1, 1 << 20))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What enrolment decided about one letter: an answer, and the name of the reason if it was refused."""
+
+    answer: Answer = field(repr=False)
+    serial: int
+    reason: str = ""

@@ -1,0 +1,62 @@
+"""Carries enrolment requests out of an aggregator's store, and answers and revocations into it.
+
+Runs beside the aggregator's process or while there is none; it needs no key.
+"""
+
+from pathlib import Path
+
+from accord import prg
+from accord.errors import UsageError
+from accord.files import write_atomic
+from aggregator.fleet_folder import PUBLIC, REVOCATIONS
+from aggregator.parcels import MOST, REQUESTS_FORM, Answers, Requests
+from aggregator.store import FILE, Store, database_of
+from aggregator.tables import requests
+from aggregator.tables.requests import ENROL
+
+
+class Post:
+    """The store in an aggregator's state folder.
+
+    Args:
+        state: the folder.
+        database: URL of the store; empty means SQLite in the folder.
+
+    Raises:
+        UsageError: there is no store.
+        StoreError: it can't be opened.
+    """
+
+    def __init__(self, state: Path, database: str = "") -> None:
+        if not database and not (state / FILE).exists():
+            raise UsageError(f"{state} holds no aggregator's store: is it the state folder of `accord up`?")
+        self._state = state
+        self._store = Store(database or database_of(state))
+
+    def close(self) -> None:
+        """Leave the store."""
+        self._store.close()
+
+    def collect(self) -> Requests:
+        """Return the letters that nobody has answered, oldest first."""
+        with self._store.read() as connection:
+            waiting = requests.waiting(connection)
+        return Requests(form=REQUESTS_FORM, letters=tuple(row.data for row in waiting if row.kind == ENROL)[:MOST])
+
+    def deliver(self, answers: Answers) -> tuple[str, ...]:
+        """Put answers where the aggregator takes them from, and the revocation list too.
+
+        Returns:
+            The devices whose letter is not there any more: they have asked again since, with another one.
+        """
+        write_atomic(self._state / REVOCATIONS, answers.revocations, PUBLIC)
+        missed = []
+        with self._store.begin() as connection:
+            for answer in answers.answers:
+                found = requests.of_device(connection, answer.device, ENROL)
+                number = next((row.id for row in found if prg.digest(row.data) == answer.request), None)
+                if number is None:
+                    missed.append(answer.device)
+                else:
+                    requests.settle(connection, number, answer.status, answer.data)
+        return tuple(missed)

@@ -1,0 +1,50 @@
+"""Writes a device's first configuration, for a person to go on from. Reading it is `edge_sdk.config`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from accord.files import DISK, Disk
+from accord.wire.enrolment import Invite
+
+CONFIG = "device.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a device trains, and the floor below which it refuses; None leaves what is usual."""
+
+    bundle: Path | None = None
+    data: Path | None = None
+    smallest_cohort: int | None = None
+
+
+def write(path: Path, invite: Invite, work: Work, disk: Disk = DISK) -> None:
+    """Write the configuration of a device that was enrolled, into its state folder.
+
+    Raises:
+        FileError: it can't be written.
+    """
+    bundle = "bundle" if work.bundle is None else str(work.bundle.resolve())
+    lines = [
+        "[device]",
+        f"id = {_text(invite.device)}",
+        f"tenant = {_text(invite.tenant)}",
+        f"job = {_text(invite.job)}",
+        'state = "."',
+        "[broker]",
+        f"host = {_text(invite.host)}",
+        f"port = {invite.port}",
+        "[work]",
+        f"bundle = {_text(bundle)}",
+    ]
+    if work.data is not None:
+        lines.append(f"data = {_text(str(work.data.resolve()))}")
+    if work.smallest_cohort is not None:
+        lines += ["[limits]", f"smallest_cohort = {work.smallest_cohort}"]
+    disk.write_atomic(path, "\n".join([*lines, ""]).encode())
+
+
+def _text(value: str) -> str:
+    """Return a TOML string: JSON's escapes are TOML's, except that DEL must be escaped too (TOML 1.0)."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

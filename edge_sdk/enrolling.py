@@ -1,0 +1,184 @@
+"""Enrols a device over its link: asks, waits for a person to approve, and writes what it was given.
+
+It may be stopped or lose power at any moment: run again it asks with the same bytes.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from accord import prg
+from accord.entropy import Entropy, SystemEntropy
+from accord.errors import CodecError, Refusal, SignatureError, UsageError
+from accord.files import DISK, make_folder, read_private
+from accord.link import Link
+from accord.link.mqtt import Address, MqttLink
+from accord.wire import topics
+from accord.wire.enrolment import Invite
+from edge_sdk.config import CLOCK, KEYS, DeviceConfig
+from edge_sdk.config_file import CONFIG, Work, write
+from edge_sdk.enrolment import Trust, given, kept, request, serial
+from edge_sdk.journal import DiskRecords
+from edge_sdk.keystore import Credentials, Keystore
+from edge_sdk.patience import Patience
+from edge_sdk.timekeeper import Timekeeper
+
+Told = Callable[[str, str], None]
+LISTENS = 0.5  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How it ended: the certificate's serial number, and where the configuration lies."""
+
+    device: str
+    serial: int
+    config: Path
+    before: bool = False
+
+
+def ask(
+    link: Link,
+    letter: bytes,
+    password: str,
+    trust: Trust,
+    *,
+    told: Told,
+    timeout: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> Credentials | None:
+    """Ask until there is an answer that holds; None if none came in `timeout` seconds.
+
+    Answers that do not hold are told by name, and this goes on: whoever sends them must not keep a device out.
+
+    Args:
+        link: connected as the device.
+        letter: the request.
+        password: at the broker.
+        trust: whom the device believes.
+        told: called with the name and a sentence for what goes on.
+        timeout: seconds.
+        clock: monotonic seconds.
+
+    Raises:
+        Refusal: `Declined`, enrolment said no.
+    """
+    inbox, outbox = (topics.down(trust.tenant, trust.device, "rsp"), topics.up(trust.tenant, trust.device, "req"))
+    link.subscribe(inbox)
+    link.publish(outbox, letter)
+    told("Waiting", f"request {prg.digest(letter).hex()[:12]} waits for `accord fleet approve {trust.device}`")
+    patience, until = Patience(clock()), clock() + timeout
+    while clock() < until:
+        delivery = link.receive(LISTENS)
+        if delivery is None:
+            if patience.over(clock()):
+                link.publish(outbox, letter)
+            continue
+        if delivery.topic != inbox:
+            continue
+        try:
+            return given(delivery.payload, letter, password, trust)
+        except Refusal as refusal:
+            if refusal.reason == "Declined":
+                raise
+            told(refusal.reason, refusal.detail)
+        except SignatureError as error:
+            told("BadSignature", str(error))
+        except CodecError as error:
+            told("BadMessage", str(error))
+    return None
+
+
+def enrol(
+    file: Path, state: Path, work: Work, *, told: Told, timeout: float, entropy: Entropy | None = None
+) -> Done | None:
+    """Enrol the device of an invitation file; None if nobody answered in time.
+
+    Args:
+        file: the invitation.
+        state: the device's state folder, made if missing.
+        work: what the configuration shall say of bundle, rows and limits.
+        told: called with the name and a sentence for what goes on.
+        timeout: seconds to wait for the answer.
+        entropy: of the key; the system's if None.
+
+    Raises:
+        Refusal: `Declined`.
+        CodecError: the file is no invitation.
+        UsageError: the state folder holds another enrolment.
+        FileError: a file can't be read or written.
+        LinkError: the broker can't be reached or refuses us.
+    """
+    entropy = SystemEntropy() if entropy is None else entropy
+    data = read_private(file, Invite.LIMIT)
+    try:
+        invite = Invite.decode(data)
+    except CodecError as error:
+        raise UsageError(f"{file} is no invitation ({error}): ask for it again") from error
+    make_folder(state)
+    DISK.sweep(state)
+    keystore = Keystore(state / KEYS)
+    letter = request(data, state, keystore, entropy)
+    before = keystore.complete
+    found: Credentials | None = keystore.load() if before else None
+    if found is None:
+        trust = _trust(state, invite.tenant, invite.device, invite.root)
+        link = _link(invite.host, invite.port, invite.device, invite.password, entropy)
+        try:
+            found = ask(link, letter, invite.password, trust, told=told, timeout=timeout)
+        finally:
+            link.close()
+        if found is None:
+            return None
+        keystore.save(found)
+    path = state / CONFIG
+    if not DISK.exists(path):
+        write(path, invite, work)
+    return Done(device=invite.device, serial=serial(found.certificate), config=path, before=before)
+
+
+def renew(config: DeviceConfig, path: Path, *, told: Told, timeout: float) -> Done | None:
+    """Take up a certificate that was renewed; None if nobody answered in time.
+
+    Args:
+        config: of an enrolled device.
+        path: where it was read from.
+        told: as for `enrol`.
+        timeout: seconds to wait for the answer.
+
+    Raises:
+        Refusal: `Declined`.
+        UsageError: the device was not enrolled with an invitation.
+        FileError: a file can't be read or written.
+        LinkError: the broker can't be reached or refuses us.
+    """
+    asked = kept(config.state)
+    if asked is None:
+        raise UsageError(f"{config.state} holds no request: the device was not enrolled with `accord device enrol`")
+    keystore = Keystore(config.keys)
+    had = keystore.load()
+    trust = _trust(config.state, config.tenant, config.device, had.root)
+    link = _link(config.host, config.port, config.device, had.password, SystemEntropy())
+    try:
+        found = ask(link, asked.letter, had.password, trust, told=told, timeout=timeout)
+    finally:
+        link.close()
+    if found is None:
+        return None
+    newer = serial(found.certificate) > serial(had.certificate)
+    if newer:
+        keystore.save(found)
+    return Done(
+        device=config.device, serial=serial((found if newer else had).certificate), config=path, before=not newer
+    )
+
+
+def _trust(state: Path, tenant: str, device: str, root: bytes) -> Trust:
+    ledger = DiskRecords(state).ledger()
+    now = Timekeeper(state / CLOCK).moment().now
+    return Trust(tenant=tenant, device=device, root=root, now=now, ledger=ledger)
+
+
+def _link(host: str, port: int, device: str, password: str, entropy: Entropy) -> Link:
+    return MqttLink(Address(host=host, port=port, client_id=device, password=password), entropy=entropy)
