@@ -50,14 +50,12 @@ class RevocationList:
 
     def _take(self, path: Path) -> None:
         found = self._read(path)
-        if found is None:
-            return
-        if found[1].version < self.list.version:
-            text = f"{path} has version {found[1].version}, but {self.list.version} was seen: it is not taken"
-            self._told("OldRevocations", text)
-        else:
+        older = found is not None and found[1].version < self.list.version
+        if older:
+            self._told("OldRevocations", f"{path} is older than version {self.list.version}, which was seen: not taken")
+        elif found is not None:
             self.data, self.list = found
-        if path != self._kept or found[1].version < self.list.version:
+        if path != self._kept or older or found is None:
             self._keep()
 
     def _read(self, path: Path) -> tuple[bytes, Revocations] | None:
