@@ -123,7 +123,7 @@ class World:
                     self.queue.append((device, data))
                 case agg.Announce(topic="round", data=data):
                     self.queue.extend((name, data) for name in self.sessions)
-                case agg.Announce() | agg.Planned():
+                case agg.Announce() | agg.Planned() | agg.Stood():
                     pass
                 case _:
                     self.log.append(effect)
