@@ -28,12 +28,13 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         store.close()
     if arguments.json:
-        print(json.dumps([vars(row) for row in found]))
+        print(json.dumps([vars(row) | {"identity": row.identity.hex()} for row in found]))
         return 0
-    print(f"{'device':24}  {'status':9}  {'here':4}  {'last seen':19}  {'rounds':>6}  {'kB up':>10}  {'kB down':>10}")
+    print(f"{'device':24}  {'status':22}  {'here':4}  {'last seen':19}  {'rounds':>6}  {'kB up':>10}  {'kB down':>10}")
     for row in found:
         seen = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.last_seen)) if row.last_seen else "never"
         here = "yes" if row.online else "no"
+        status = f"{row.status}: {row.reason}" if row.reason else row.status
         carried = f"{row.bytes_up / 1000:10.1f}  {row.bytes_down / 1000:10.1f}"
-        print(f"{row.name:24}  {row.status:9}  {here:4}  {seen:19}  {row.rounds:6}  {carried}")
+        print(f"{row.name:24}  {status:22}  {here:4}  {seen:19}  {row.rounds:6}  {carried}")
     return 0

@@ -74,8 +74,8 @@ def test_another_invitation_needs_an_erased_device() -> None:
 class Waiting:
     """A device that asks over a link in memory; what it is sent comes when it listens."""
 
-    def __init__(self, enrolment: Office) -> None:
-        self.office, self.card = enrolment, Card(1)
+    def __init__(self, enrolment: Office, number: int = 1) -> None:
+        self.office, self.card = enrolment, Card(number)
         self.invite = enrolment.invite()
         self.letter = self.card.ask(self.invite)
         self.broker = MemoryBroker("t", SeededEntropy(5))
@@ -133,7 +133,7 @@ def test_nobody_but_enrolment_can_turn_it_away(enrolment: Office) -> None:
     waiting.say(b"\xff", stranger.decide(Card(3).ask(other))[2], enrolment.decide(waiting.letter)[2])
     assert waiting.ask() is not None
     assert waiting.told == ["Waiting", "BadMessage", "ForeignAnswer"]
-    spent = Waiting(enrolment)
+    spent = Waiting(enrolment, 2)
     enrolment.decide(spent.letter)
     enrolment.revoke()
     spent.say(enrolment.decide(spent.letter)[2])
