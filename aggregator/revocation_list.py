@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from accord.errors import AccordError
-from accord.files import read_limited, write_atomic
+from accord.errors import CodecError, SignatureError
+from accord.files import FileError, read_limited, write_atomic
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Revocations, opened
 from aggregator.fleet_folder import LARGEST, PUBLIC, REVOCATIONS
@@ -63,9 +63,13 @@ class RevocationList:
         try:
             data = read_limited(path, LARGEST)
             return data, self._opened(data)
-        except AccordError as error:
-            self._told(type(error).__name__, f"{path} is not taken: {error}")
-            return None
+        except SignatureError as error:
+            self._told("BadSignature", f"{path} is not taken: {error}")
+        except CodecError as error:
+            self._told("BadMessage", f"{path} is not taken: {error}")
+        except FileError as error:
+            self._told(error.reason or "FileError", f"{path} is not taken: {error}")
+        return None
 
     def _keep(self) -> None:
         """Keep the newest one, whatever becomes of the file that it came in."""

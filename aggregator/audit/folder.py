@@ -116,9 +116,20 @@ class AuditFolder:
         return (frame.data for frame in self._checkpoints.read(0, len(self._checkpoints)))
 
     def keep_roles(self, roles: bytes) -> None:
-        """Keep a signed roles document beside the log: proofs carry it, and `accord audit verify` looks at it."""
+        """Keep a signed roles document beside the log: proofs carry it, and `accord audit verify` looks at it.
+
+        Raises:
+            FileError: `OldRoles`, a newer one was in use: roles never go back.
+        """
         version = opened(Envelope.decode(roles), Roles).version
-        path = self._disk.make_folder(self.path / "roles") / str(version)
+        folder = self._disk.make_folder(self.path / "roles")
+        newest = max((int(name) for name in self._disk.names(folder) if name.isdigit()), default=0)
+        if version < newest:
+            raise FileError(
+                f"the roles document has version {version}, but {newest} was in use here: bring back the newest one",
+                "OldRoles",
+            )
+        path = folder / str(version)
         if not self._disk.exists(path):
             self._disk.write_atomic(path, roles)
 

@@ -1,5 +1,6 @@
 """The log: appends, signs, proves; comes back after a crash; never signs a fork of itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,17 @@ def test_a_power_cut_at_any_byte_never_loses_what_was_signed(audited: Audited) -
     audited.entries_path.write_bytes(whole[: ends[3] - 1])
     with pytest.raises(FileError, match="record 3 of 4 is damaged or missing: bring back a newer copy"):
         audited.log()
+
+
+def test_roles_never_go_back(audited: Audited) -> None:
+    newer = replace(audited.fleet, roles_version=2)
+    folder = AuditFolder(audited.state)
+    folder.keep_roles(newer.roles())
+    folder.keep_roles(newer.roles())
+    with pytest.raises(FileError, match="bring back the newest") as found:
+        folder.keep_roles(audited.fleet.roles())
+    assert found.value.reason == "OldRoles"
+    folder.close()
 
 
 def test_wherever_the_power_goes_the_log_continues_every_checkpoint_that_it_gave_out() -> None:

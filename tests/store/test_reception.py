@@ -214,6 +214,9 @@ def test_the_newest_list_counts_and_never_goes_back(tmp_path: Path) -> None:
     (state / "new").write_bytes(forged)
     (state / "new").replace(state / "revocations")
     assert not found.look()
-    assert told == ["OldRevocations", "SignatureError"]
+    assert told == ["OldRevocations", "BadSignature"]
+    (state / "revocations").write_bytes(b"")
+    assert not found.look()
+    assert told[2:] == ["BadMessage"]
     assert found.list.serials == (4, 5)
     assert opened().list.version == 3, "what was seen is kept, whatever is put in its place"
