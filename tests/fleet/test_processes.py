@@ -1,0 +1,95 @@
+"""Real processes, killed with SIGKILL at each kind of point of a round: it ends in the same round, with the right sums.
+
+Where a round stands when the blow falls is read from the aggregator's store; nothing sleeps.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from process_fleet import FILES, NAMES, STAGES, TEST_ROWS, VICTIM, ProcessFleet, until
+
+STATISTICS = 2
+"""Rounds before the first training round."""
+TRAINING = 5
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[ProcessFleet]:
+    found = ProcessFleet(tmp_path / "fleet", rounds=TRAINING)
+    found.start_aggregator()
+    for name in NAMES:
+        found.rig.start_device(name)
+    yield found
+    found.close()
+
+
+def check(fleet: ProcessFleet) -> None:
+    """Every round was closed once, at its first attempt, with everybody in it, and what they hold was counted once."""
+    total = STATISTICS + TRAINING + 1
+    until(lambda: fleet.rig._aggregator is not None and fleet.rig._aggregator.poll() is not None, "the job is over")
+    assert fleet.rig._aggregator is not None
+    assert fleet.rig._aggregator.returncode == 0
+    found = fleet.ended()
+    assert [row.round for row in found] == list(range(1, total + 1))
+    assert Counter(row.purpose for row in found) == {"powers": 1, "moments": 1, "train": TRAINING, "evaluate": 1}
+    for row in found:
+        assert (row.status, row.attempt, row.record["aborted"]) == ("closed", 1, []), row
+        assert row.record["included"] == list(NAMES)
+        if row.purpose in ("train", "evaluate"):
+            assert row.record["figures"]["count"] == [sum(TEST_ROWS.values())], "a row was lost, or counted twice"
+    state, root = str(fleet.rig.state), str(fleet.rig.fleet.path / "root.pub")
+    models = fleet.accord("model", "verify", "--state", state, "--root", root, "--json")
+    assert models.returncode == 0, models.stdout
+    assert json.loads(models.stdout)["faults"] == []
+    versions = json.loads(fleet.accord("model", "list", "--state", state, "--json").stdout)["versions"]
+    trained = [row.round for row in found if row.purpose == "train"]
+    assert [version["round"] for version in versions if version["origin"] == "round"][-TRAINING:] == trained
+    assert len({version["round"] for version in versions}) == len(versions), "no round made two versions"
+    audit = fleet.accord("audit", "verify", "--state", state, "--root", root, "--json")
+    assert audit.returncode == 0, audit.stdout
+    entries = fleet.accord("audit", "tail", "--state", state, "-n", "1000", "--json").stdout.splitlines()
+    kinds = Counter(json.loads(line)["kind"] for line in entries)
+    assert kinds["participation"] == total * len(NAMES), "each participation is committed to once"
+    for name in NAMES:
+        lines = (fleet.rig.folder / "devices" / name / "log").read_text().splitlines()
+        told = [json.loads(line) for line in lines if line.startswith("{")]
+        inside = [fact["round"] for fact in told if fact.get("in")]
+        assert inside == sorted(set(inside)), "and no device says otherwise"
+        assert len(inside) >= total - 1, "an answer that died with the aggregator may be overtaken by the next round"
+        assert {fact["refused"] for fact in told if "refused" in fact} <= {"OutOfOrder"}, "an answer may come twice"
+
+
+def test_the_aggregator_is_killed_at_each_kind_of_point(fleet: ProcessFleet) -> None:
+    for stage in range(len(STAGES)):
+        number = fleet.climb(stage)
+        fleet.kill_aggregator()
+        assert fleet.under_way, "it died in the middle of a round"
+        assert VICTIM in fleet.letters(stage)
+        if stage + 1 < len(STAGES):
+            assert not fleet.letters(stage + 1), f"it died {STAGES[stage]}"
+        fleet.start_aggregator()
+        closed = fleet.go_on()
+        assert closed.round == number, "the same round went on"
+    until(lambda: not fleet.under_way, "it is between two rounds")
+    fleet.kill_aggregator()
+    fleet.start_aggregator()
+    check(fleet)
+
+
+def test_a_device_is_killed_at_each_kind_of_point(fleet: ProcessFleet) -> None:
+    journal = fleet.rig.journals[VICTIM]
+    for stage, file in enumerate(FILES):
+        number = fleet.climb(stage)
+        fleet.rig.kill_device(VICTIM)
+        assert (journal / file).exists(), "it is in its journal where it was"
+        assert not any((journal / later).exists() for later in FILES[stage + 1 :])
+        birth = (journal / "birth").read_bytes()
+        fleet.rig.start_device(VICTIM)
+        until(lambda before=birth: (journal / "birth").read_bytes() != before, "the device is back")
+        closed = fleet.go_on()
+        assert closed.round == number
+        assert VICTIM in closed.record["included"]
+    check(fleet)
