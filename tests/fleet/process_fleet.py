@@ -157,13 +157,22 @@ class ProcessFleet:
             [sys.executable, "-m", "accord", *words], capture_output=True, text=True, check=False, timeout=120
         )
 
+    def joined(self) -> None:
+        """Wait until all that ended processes have printed is in `facts`."""
+        for reader in self._readers:
+            reader.join(20)
+
+    def forget_store(self) -> None:
+        """Let go of the aggregator's store."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
     def close(self) -> None:
         for name in NAMES:
             process = self.rig._devices.get(name)
             if process is not None and process.poll() is None:
                 self.let_go(name)
         self.rig.close()
-        for reader in self._readers:
-            reader.join(20)
-        if self._store is not None:
-            self._store.close()
+        self.joined()
+        self.forget_store()

@@ -3,13 +3,19 @@
 Where a round stands when the blow falls is read from the aggregator's store; nothing sleeps.
 """
 
+import contextlib
 import json
+import os
+import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from process_fleet import FILES, NAMES, STAGES, TEST_ROWS, VICTIM, ProcessFleet, until
+
+from simulation.rig import JOB
 
 STATISTICS = 2
 """Rounds before the first training round."""
@@ -93,3 +99,85 @@ def test_a_device_is_killed_at_each_kind_of_point(fleet: ProcessFleet) -> None:
         assert closed.round == number
         assert VICTIM in closed.record["included"]
     check(fleet)
+
+
+def test_a_job_that_is_stopped_and_killed_ends_its_round_before_it_rolls_back(fleet: ProcessFleet) -> None:
+    until(lambda: len(fleet.ended()) >= STATISTICS + 1, "a version was trained")
+    state = ("--state", str(fleet.rig.state), "--json")
+    back = ("model", "rollback", "1", "--fleet", str(fleet.rig.fleet.path), *state)
+    refused = fleet.accord(*back)
+    assert (refused.returncode, json.loads(refused.stdout)["reason"]) == (1, "JobRuns")
+    assert "stop the job first" in json.loads(refused.stdout)["error"]
+
+    number = fleet.climb(1)
+    fleet.kill_aggregator()
+    assert fleet.accord("job", "stop", JOB, *state).returncode == 0
+    refused = fleet.accord(*back)
+    assert (refused.returncode, json.loads(refused.stdout)["reason"]) == (1, "JobRuns")
+    assert "its round is not over" in json.loads(refused.stdout)["error"]
+
+    process = fleet.start_aggregator()
+    assert fleet.go_on().round == number
+    until(lambda: process.poll() is not None, "the process ends with its stopped job")
+    assert process.returncode == 0
+    assert len(fleet.ended()) == number, "and begins no other round"
+    made = fleet.accord(*back)
+    assert made.returncode == 0, made.stdout
+    assert fleet.accord("job", "resume", JOB, *state).returncode == 0
+    fleet.start_aggregator()
+    until(lambda: len(fleet.ended()) > number, "it goes on")
+    versions = json.loads(fleet.accord("model", "list", *state).stdout)["versions"]
+    rollback = json.loads(made.stdout)["version"]
+    assert versions[rollback]["params"] == versions[1]["params"]
+    assert versions[rollback + 1]["parent"] == versions[rollback]["digest"], "from what was rolled back to"
+    root = str(fleet.rig.fleet.path / "root.pub")
+    assert fleet.accord("model", "verify", "--root", root, *state).returncode == 0
+    fleet.rig._aggregator.terminate()  # type: ignore[union-attr]
+
+
+def mount(*words: str) -> None:
+    done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a file system of a certain size can't be mounted here: {done.stderr.strip()[:200]}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    if os.getuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root may mount a file system")
+    path = tmp_path / "fleet" / "aggregator"
+    path.mkdir(parents=True)
+    mount("-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", str(path))
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=False)
+
+
+def test_a_full_and_a_read_only_disk_are_told_by_name_and_the_job_goes_on_after(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    fleet = ProcessFleet(tmp_path / "fleet", rounds=TRAINING)
+    try:
+        process = fleet.start_aggregator()
+        for name in NAMES:
+            fleet.rig.start_device(name)
+        until(lambda: len(fleet.ended()) >= STATISTICS, "rounds close")
+        with (small_disk / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(bytes(4_096))
+        until(lambda: process.poll() is not None, "a full disk ends the process")
+        fleet.joined()
+        assert (process.returncode, fleet.facts[-1].get("reason")) == (1, "DiskFull"), fleet.facts[-3:]
+        assert "free some space" in fleet.facts[-1]["error"]
+
+        fleet.forget_store()
+        mount("-o", "remount,ro", str(small_disk))
+        process = fleet.start_aggregator()
+        until(lambda: process.poll() is not None, "a read-only disk ends the process")
+        fleet.joined()
+        assert (process.returncode, fleet.facts[-1].get("reason")) == (1, "DiskReadOnly"), fleet.facts[-3:]
+        mount("-o", "remount,rw", str(small_disk))
+        (small_disk / "ballast").unlink()
+        fleet.start_aggregator()
+        check(fleet)
+    finally:
+        fleet.close()
