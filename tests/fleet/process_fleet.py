@@ -162,6 +162,10 @@ class ProcessFleet:
         for reader in self._readers:
             reader.join(20)
 
+    def joined_last(self) -> None:
+        """Wait until all that the newest process has printed is in `facts`."""
+        self._readers[-1].join(20)
+
     def forget_store(self) -> None:
         """Let go of the aggregator's store."""
         if self._store is not None:

@@ -7,12 +7,14 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from notify_socket import listening
 from process_fleet import FILES, NAMES, STAGES, TEST_ROWS, VICTIM, ProcessFleet, until
 
 from simulation.rig import JOB
@@ -23,8 +25,8 @@ TRAINING = 5
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[ProcessFleet]:
-    found = ProcessFleet(tmp_path / "fleet", rounds=TRAINING)
+def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ProcessFleet]:
+    found = ProcessFleet(tmp_path / "fleet", rounds=getattr(request, "param", TRAINING))
     found.start_aggregator()
     for name in NAMES:
         found.rig.start_device(name)
@@ -101,19 +103,20 @@ def test_a_device_is_killed_at_each_kind_of_point(fleet: ProcessFleet) -> None:
     check(fleet)
 
 
+@pytest.mark.parametrize("fleet", [200], indirect=True, ids=["many rounds"])
 def test_a_job_that_is_stopped_and_killed_ends_its_round_before_it_rolls_back(fleet: ProcessFleet) -> None:
     until(lambda: len(fleet.ended()) >= STATISTICS + 1, "a version was trained")
     state = ("--state", str(fleet.rig.state), "--json")
     back = ("model", "rollback", "1", "--fleet", str(fleet.rig.fleet.path), *state)
     refused = fleet.accord(*back)
-    assert (refused.returncode, json.loads(refused.stdout)["reason"]) == (1, "JobRuns")
+    assert (refused.returncode, json.loads(refused.stdout).get("reason")) == (1, "JobRuns"), refused.stdout
     assert "stop the job first" in json.loads(refused.stdout)["error"]
 
     number = fleet.climb(1)
     fleet.kill_aggregator()
     assert fleet.accord("job", "stop", JOB, *state).returncode == 0
     refused = fleet.accord(*back)
-    assert (refused.returncode, json.loads(refused.stdout)["reason"]) == (1, "JobRuns")
+    assert (refused.returncode, json.loads(refused.stdout).get("reason")) == (1, "JobRuns"), refused.stdout
     assert "its round is not over" in json.loads(refused.stdout)["error"]
 
     process = fleet.start_aggregator()
@@ -179,5 +182,29 @@ def test_a_full_and_a_read_only_disk_are_told_by_name_and_the_job_goes_on_after(
         (small_disk / "ballast").unlink()
         fleet.start_aggregator()
         check(fleet)
+    finally:
+        fleet.close()
+
+
+def test_the_aggregator_tells_systemd_how_it_does(tmp_path: Path) -> None:
+    fleet = ProcessFleet(tmp_path / "fleet", rounds=TRAINING)
+    try:
+        with listening(tmp_path) as manager:
+            fleet.rig._environment |= manager.environment(6.0)
+            process = fleet.start_aggregator()
+            heard = manager.wait("WATCHDOG", count=3)
+            assert heard[:3] == ["READY", "STATUS", "WATCHDOG"]
+            os.kill(process.pid, signal.SIGSTOP)
+            before = manager.read().count("WATCHDOG")
+            assert manager.read(2.5).count("WATCHDOG") == before, "a process that stands still gives no sign of life"
+            os.kill(process.pid, signal.SIGCONT)
+            second = fleet.start_aggregator()
+            assert second.wait(60) == 1
+            fleet.joined_last()
+            assert fleet.facts[-1]["reason"] == "StateInUse"
+            assert manager.read().count("READY") == 1
+            process.terminate()
+            manager.wait("STOPPING")
+            assert process.wait(60) == 0
     finally:
         fleet.close()
