@@ -198,14 +198,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (AccordError, OSError) as error:
-        _complain(str(error), as_json="--json" in words)
+        _complain(str(error), getattr(error, "reason", ""), as_json="--json" in words)
         return 2 if isinstance(error, _CommandLineError) else 1
     return code
 
 
-def _complain(sentence: str, *, as_json: bool) -> None:
-    """Say what went wrong: as one JSON object on standard output, or as a line on standard error."""
+def _complain(sentence: str, reason: str, *, as_json: bool) -> None:
+    """Say what went wrong: as one JSON object on standard output, with its stable name if it has one, or as a line."""
     if as_json:
-        print(json.dumps({"error": sentence}), flush=True)
+        print(json.dumps({"error": sentence} | ({"reason": reason} if reason else {})), flush=True)
     else:
         print(f"accord: {sentence}", file=sys.stderr)

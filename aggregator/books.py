@@ -39,6 +39,10 @@ class Books(Journal, Protocol):
         """Write the record of the last round again, with the bytes that were measured since."""
         ...
 
+    def superseded(self, version: int) -> bool:
+        """Return whether somebody has made a newer version; asked in the transaction in which a round begins."""
+        ...
+
 
 @dataclass
 class _Contents:
@@ -117,3 +121,7 @@ class MemoryBooks:
     def amend(self, record: Mapping[str, Any]) -> None:
         """Write the record of the last round again."""
         self._live.records[-1] = record
+
+    def superseded(self, version: int) -> bool:  # noqa: ARG002 - nobody else makes versions in memory
+        """Return False."""
+        return False

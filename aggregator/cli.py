@@ -4,10 +4,11 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from accord.link.notify import Notifier
 from aggregator.config import load
 from aggregator.service import AggregatorService
 
@@ -16,20 +17,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add `serve`."""
     parser.epilog = "example: accord aggregator serve --config aggregator.toml"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    serve = commands.add_parser("serve", help="run a job's rounds over a broker", epilog=parser.epilog)
+    serve = commands.add_parser(
+        "serve",
+        help="run rounds over a broker",
+        description="Run the jobs of a state folder over a broker, until stopped; started again, they go on where they "
+        "were. With a [job] in the file, run that one and end with it.",
+        epilog="example: accord aggregator serve --config aggregator.toml; as a service: "
+        "deploy/systemd/accord-aggregator.service",
+    )
     serve.add_argument("--config", type=Path, required=True, help="the aggregator's TOML file")
     serve.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the job; SIGTERM and SIGINT leave in an orderly way."""
+    """Run the jobs; SIGTERM and SIGINT leave in an orderly way, and the round under way goes on at the next start."""
 
     def told(fact: Mapping[str, Any]) -> None:
         print(json.dumps(fact) if arguments.json else text_of(fact), flush=True)
 
-    service = AggregatorService(load(arguments.config), told)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
+    notifier = Notifier()
+    service = AggregatorService(load(arguments.config), told_to(notifier, told), turned=notifier.alive)
+    stop_by_signal(notifier, service)
+    notifier.ready("connected; waiting for devices")
     if not arguments.json:
         print("connected; waiting for devices", file=sys.stderr, flush=True)
     try:
@@ -37,6 +46,28 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         service.close()
     return 0
+
+
+def told_to(notifier: Notifier, told: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
+    """Return what tells the service manager of each fact, too."""
+
+    def both(fact: Mapping[str, Any]) -> None:
+        job = fact.get("job")
+        notifier.status(f"{job}: {text_of(fact)}" if job else text_of(fact))
+        told(fact)
+
+    return both
+
+
+def stop_by_signal(notifier: Notifier, service: AggregatorService) -> None:
+    """Let SIGTERM and SIGINT end the service."""
+
+    def stop(*_signal: object) -> None:
+        notifier.stopping()
+        service.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def text_of(fact: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one for each kind of event

@@ -148,6 +148,13 @@ class JobBooks:
         """Write the record of the last round again."""
         self._round(self._work.writing(), record)
 
+    def superseded(self, version: int) -> bool:
+        """Return whether a rollback has made a newer version; none can be made from here until this is committed."""
+        connection = self._work.writing()
+        jobs.locked(connection, self._name)
+        head = self._registry.head(connection, self._name)
+        return head is not None and head.version.version > version
+
     def ended(self, status: str, error: str = "") -> None:
         """Note that the job goes on no more for now."""
         jobs.set_status(self._work.writing(), self._name, status, error)

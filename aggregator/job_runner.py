@@ -68,6 +68,8 @@ class JobRunner:
         self.job, self.coordinator, self.stopping = job, coordinator, False
         self.failure = ""
         """Why the job can't go on; empty while it can."""
+        self.superseded = False
+        """Whether a newer version than this runner's was made: another runner must go on from there."""
         self._books, self._objects, self._entropy, self._told = books, objects, entropy, told
         self._chronicle = NoChronicle(coordinator.office.checkpoint) if chronicle is None else chronicle
         self._revocations = revocations
@@ -100,7 +102,7 @@ class JobRunner:
     @property
     def ended(self) -> bool:
         """Whether no round will follow: the last one is over, one failed for good, or the job was told to stop."""
-        over = self.stopping or bool(self.failure) or self.job.purpose is None
+        over = self.stopping or self.superseded or bool(self.failure) or self.job.purpose is None
         return over and not self.coordinator.busy and self._record is None
 
     def start(self) -> None:
@@ -154,6 +156,9 @@ class JobRunner:
             self._opens = now + self._gather
         if len(self.coordinator.online) >= self.job.settings.devices or now >= self._opens:
             self._opens = None
+            self.superseded = self._books.superseded(self.coordinator.model.version)
+            if self.superseded:
+                return
             self._began, self._before = now, self.transport.attendance.traffic()
             online = tuple(sorted(self.coordinator.online))
             checkpoint = self._chronicle.checkpoint()

@@ -35,6 +35,12 @@ def replay(connection: Connection, job: str) -> Iterator[Entry]:
         yield Entry(now=row.now, clock=row.clock, kind=row.kind, device=row.device, data=row.data)
 
 
+def under_way(connection: Connection, job: str) -> bool:
+    """Return whether a round of a job has begun and not ended."""
+    query = select(EVENTS.c.id).where(EVENTS.c.job == job, EVENTS.c.kind == "start").limit(1)
+    return connection.execute(query).first() is not None
+
+
 def clear(connection: Connection, job: str) -> None:
     """Delete a job's events; once the transaction has ended, `Store.scrub` makes them unreadable too."""
     connection.execute(delete(EVENTS).where(EVENTS.c.job == job))

@@ -17,6 +17,7 @@ from accord.signing import SigningKey
 from accord.wire.envelope import seal
 from accord.wire.messages import TAG_OF
 from accord.wire.versions import Promotion
+from aggregator import journal
 from aggregator.blobs import Blobs
 from aggregator.desk import Desk
 from aggregator.fleet_folder import LARGEST, PUBLIC, FleetFolder
@@ -26,6 +27,7 @@ from aggregator.model_export import exported
 from aggregator.registry import Registry
 from aggregator.registry_values import Registered, RegistryError, differences
 from aggregator.store import FILE, Store, database_of
+from aggregator.tables import jobs
 from aggregator.verification import Fault, verify
 
 BLOBS = "blobs"
@@ -33,6 +35,12 @@ BLOBS = "blobs"
 
 Printed = tuple[dict[str, Any], list[str], int]
 """What an action gives: JSON, lines for people, and the exit code."""
+
+
+class JobRunsError(RegistryError):
+    """A new version can't be made beside a job that makes versions: stop the job first."""
+
+    reason = "JobRuns"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -223,6 +231,7 @@ def _promote(arguments: argparse.Namespace, connection: Connection, registry: Re
 def _rollback(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
     office = FleetFolder(path=arguments.fleet).office()
     entry = _entry(arguments, connection, registry)
+    _at_rest(connection, entry.version.job, arguments.state)
     made = registry.rollback(connection, Desk(office.key), entry, office.roles, __version__, int(time.time()))
     line = f"version {made.version.version} of job {made.version.job} has the parameters of version {arguments.version}"
     return _facts(made), [line], 0
@@ -245,6 +254,15 @@ def _believed(connection: Connection, registry: Registry, entry: Registered, roo
     wrong = [fault for fault in faults if fault.version is None or fault.version <= entry.version.version]
     if wrong:
         raise RegistryError(f"{_sentence(wrong[0])}; `accord model verify` tells all that does not hold")
+
+
+def _at_rest(connection: Connection, job: str, state: Path) -> None:
+    """Refuse while rounds stand on the newest version: what they make would belong to the wrong one."""
+    row = jobs.locked(connection, job)
+    if row.status in ("waiting", "running"):
+        raise JobRunsError(f"job {job} is {row.status}: stop the job first, `accord job stop {job} --state {state}`")
+    if journal.under_way(connection, job):
+        raise JobRunsError(f"job {job} stops, and its round is not over: `accord job logs {job} -f --state {state}`")
 
 
 def _root(arguments: argparse.Namespace) -> bytes | None:

@@ -9,14 +9,13 @@ from pathlib import Path
 from accord import prg
 from accord.entropy import Entropy
 from accord.errors import UsageError
-from accord.files import DISK, Disk, SystemFiles
+from accord.files import DISK, Disk, FolderLock, SystemFiles
 from accord.ids import checked_device
 from accord.records import Record
 from accord.signing import SigningKey
 from accord.wire.enrolment import ENROLMENT, FORM, TOKEN, Declined, Enrol, Enrolled, Invite, TokenKey, token_key
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles, opened
-from aggregator.audit.folder_lock import FolderLock
 from aggregator.enrolment_ledger import SPENT, EnrolmentLedger, Invitation, Issued, LedgerEntry
 from aggregator.fleet_folder import PASSWORD, PUBLIC, REVOCATIONS, EnrolmentFolder
 from aggregator.parcels import ANSWERS_FORM, APPROVED, REFUSED, Answer, Answers, Decision

@@ -6,17 +6,20 @@ once, and then sent.
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from accord.entropy import SystemEntropy
 from accord.errors import AccordError, Refusal, SignatureError
-from accord.files import make_folder
+from accord.files import FolderLock, make_folder
 from accord.ids import AGGREGATOR
 from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
 from accord.link.port import Will
 from accord.wire import topics
 from accord.wire.messages import State
+from aggregator import journal
 from aggregator.attendance import Attendance
 from aggregator.audit import entries
 from aggregator.audit.folder import AuditFolder
@@ -39,6 +42,8 @@ from aggregator.unit_of_work import UnitOfWork
 SETTLED = 0.02  # seconds without a delivery after which pieces that were asked for go out
 BATCH = 64  # deliveries that one commit covers
 LOOK = 0.5  # seconds between two looks at what people asked of the jobs
+TROUBLE = frozenset(("DiskFull", "DiskReadOnly", "DiskFailing"))
+"""States of the disk that end the process, not a job: started again, it goes on."""
 BLOBS, SALTS = "blobs", "salts"
 LOG = logging.getLogger("accord.aggregator")
 
@@ -49,16 +54,25 @@ class AggregatorService:
     Args:
         config: where everything lies.
         told: called with a JSON-ready record of each round, abort and refusal, which names its job.
+        turned: called each time the loop turns, for a watchdog; what it raises ends `run`.
 
     Raises:
-        FileError: a file is missing, damaged or readable by others.
+        FileError: a file is missing, damaged or readable by others; `StateInUse`, another process has the state folder.
         StoreError: the database can't be opened.
         LinkError: the broker can't be reached or refuses us.
     """
 
-    def __init__(self, config: AggregatorConfig, told: Told) -> None:
-        self._told, self._only = told, None if config.job is None else config.job.name
-        state = make_folder(config.state)
+    def __init__(self, config: AggregatorConfig, told: Told, *, turned: Callable[[], None] = lambda: None) -> None:
+        self._told, self._only, self._turned = told, None if config.job is None else config.job.name, turned
+        self._lock = FolderLock(make_folder(config.state))
+        try:
+            self._open(config, config.state)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _open(self, config: AggregatorConfig, state: Path) -> None:
+        """Open everything, and connect last."""
         folder = FleetFolder(path=config.fleet)
         office = folder.office()
         self._revocations = RevocationList(folder.home, state, office.enrolment, self._refused)
@@ -101,7 +115,7 @@ class AggregatorService:
             chronicle=self._chronicle,
             attendance=self._attendance,
             revocations=lambda: self._revocations.data,
-            told=told,
+            told=self._told,
             clock=_clock,
         )
 
@@ -115,6 +129,7 @@ class AggregatorService:
         self._work.abandon()
         self._audit.close()
         self._store.close()
+        self._lock.close()
 
     def run(self) -> None:
         """Run every job that is to run, until `stop` is called or the one that the configuration names is over."""
@@ -135,6 +150,7 @@ class AggregatorService:
                 state = State(online=True, birth=self._birth).encode()
                 self._link.publish(topics.aggregator_state(self._tenant), state, retain=True)
             self._serve()
+            self._turned()
 
     def _serve(self) -> None:
         """Take what has come, do what is due, commit, send."""
@@ -164,7 +180,10 @@ class AggregatorService:
             runner = self._runners.get(row.name)
             if runner is not None:
                 runner.stopping = row.status == "stopped"
-            elif row.status in ("waiting", "running"):
+                if row.status == "waiting":  # resumed before its round was over
+                    jobs.set_status(self._work.writing(), row.name, "running")
+                    self._work.commit()
+            elif row.status in ("waiting", "running") or (row.status == "stopped" and self._unfinished(row.name)):
                 self._start(row)
         self._note_devices()
         if self._revocations.look():
@@ -178,6 +197,11 @@ class AggregatorService:
             raise AccordError(mine.error)
         return mine is not None and mine.status in ("done", "stopped")
 
+    def _unfinished(self, name: str) -> bool:
+        """Return whether a stopped job has a round to end: it was stopped, and then the process was."""
+        with self._work.reading() as connection:
+            return journal.under_way(connection, name)
+
     def _start(self, row: jobs.JobRow) -> None:
         """Build one job and let it go on from its books."""
         try:
@@ -185,9 +209,14 @@ class AggregatorService:
             self._runners[row.name], self._books[row.name] = runner, books
             runner.start()
             self._switchboard.joined(runner)
-            jobs.set_status(self._work.writing(), row.name, "running")
+            connection = self._work.writing()
+            runner.stopping = jobs.locked(connection, row.name).status == "stopped"
+            if not runner.stopping:
+                jobs.set_status(connection, row.name, "running")
             runner.transport.release()
         except AccordError as error:
+            if getattr(error, "reason", "") in TROUBLE:
+                raise  # no fault of the job's: it goes on once there is a disk again
             self._runners.pop(row.name, None)
             self._books.pop(row.name, None)
             self._work.abandon()
@@ -196,8 +225,11 @@ class AggregatorService:
             self._told({"event": "failed", "job": row.name, "reason": str(error)})
 
     def _over(self, name: str, runner: JobRunner) -> None:
+        if runner.superseded:
+            return  # built anew at the next look, on the newer version
         status = "failed" if runner.failure else "done" if runner.job.purpose is None else "stopped"
-        self._books[name].ended(status, runner.failure)
+        if status != "stopped":  # a job is stopped by whoever asked for it, and may have been resumed since
+            self._books[name].ended(status, runner.failure)
         self._told({"event": "ended", "job": name, "status": status, "reason": runner.failure})
 
     def _enrol(self, device: str, data: bytes) -> None:

@@ -3,6 +3,7 @@
 SQLite in the state folder, or PostgreSQL by `postgresql+psycopg://`. Knows no table; those are `aggregator.tables`.
 """
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError
 
 from accord.errors import AccordError, UsageError
+from accord.files import ADVICE
 from aggregator.schema import REVISION
 
 FILE = "accord.db"
@@ -23,8 +25,29 @@ _LOCK = 0x6163636F7264
 """The key ("accord") of the PostgreSQL advisory lock under which the schema changes."""
 
 
+_STATES = {
+    "SQLITE_FULL": ADVICE[errno.ENOSPC],
+    "SQLITE_READONLY": ADVICE[errno.EROFS],
+    "SQLITE_IOERR_SHMSIZE": ADVICE[errno.ENOSPC],
+    "SQLITE_IOERR": ADVICE[errno.EIO],
+    "SQLITE_PERM": ADVICE[errno.EACCES],
+    "SQLITE_CORRUPT": ("Damaged", "stop everything that uses it, and bring back a backup"),
+    "SQLITE_NOTADB": ("Damaged", "stop everything that uses it, and bring back a backup"),
+}
+"""Names and advice by what SQLite's error names begin with; the first that fits counts."""
+
+
 class StoreError(AccordError):
-    """The database can't be used as it is; the message says what to look at."""
+    """The database can't be used as it is; the message says what to look at.
+
+    Args:
+        message: the sentence.
+        reason: the stable name of the state, as of `FileError`, or `Damaged`, or empty.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class NewerStoreError(StoreError):
@@ -126,11 +149,10 @@ class Store:
         except IntegrityError:
             raise
         except (DatabaseError, sqlite3.Error) as error:
-            cause = str(getattr(error, "orig", error)).strip()
-            raise StoreError(
-                f"the database {self.name} can't be used: {cause}; look at free space, permissions, whether it is "
-                "reachable, and whether another process holds it"
-            ) from error
+            cause = getattr(error, "orig", error)
+            reason, advice = _named_state(getattr(cause, "sqlite_errorname", ""))
+            said = str(cause).strip()
+            raise StoreError(f"the database {self.name} can't be used: {said}; {advice}", reason) from error
 
     def _upgrade(self) -> None:
         with self.read() as connection:
@@ -150,6 +172,14 @@ class Store:
                     "version that wrote it, or a newer one"
                 )
             running.upgrade(connection)
+
+
+def _named_state(sqlite: str) -> tuple[str, str]:
+    """Return the name of the state behind an error of SQLite, and what to do."""
+    for prefix, found in _STATES.items():
+        if sqlite.startswith(prefix):
+            return found
+    return "", "look at free space, permissions, whether it is reachable, and whether another process holds it"
 
 
 def _revision(connection: Connection) -> str | None:
@@ -188,7 +218,10 @@ def _own(path: Path) -> None:
         path.touch(0o600)
         mode = path.stat().st_mode
     except OSError as error:
-        raise StoreError(f"{path} can't be opened: {error.strerror}; look at the folder and its permissions") from error
+        reason, advice = ADVICE.get(error.errno or 0, ("", ""))
+        if reason in ("", "NotFound"):
+            advice = "look at the folder and its permissions"
+        raise StoreError(f"{path} can't be opened: {error.strerror}; {advice}", reason) from error
     if mode & 0o077:
         raise StoreError(f"{path} is readable by others: chmod 600 {path}")
 

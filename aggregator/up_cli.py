@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from accord.errors import AccordError, UsageError
-from accord.files import make_folder
-from aggregator.cli import text_of
+from accord.files import FolderLock, make_folder
+from accord.link.notify import Notifier
+from aggregator.cli import stop_by_signal, text_of, told_to
 from aggregator.config import AggregatorConfig, load
 from aggregator.fleet_folder import FleetFolder
 from aggregator.service import AggregatorService
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run both; SIGTERM and SIGINT end them in an orderly way."""
     config = _config(arguments)
     state = make_folder(config.state)
+    FolderLock(state).close()  # before a broker is started for nothing
     tenant = FleetFolder(path=config.fleet).office().tenant
     _accord("broker", "add", "--state", str(state / "broker"), "--fleet", str(config.fleet))
     broker = _broker(state, tenant, config)
@@ -49,9 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
         def told(fact: Mapping[str, Any]) -> None:
             print(json.dumps(fact) if arguments.json else text_of(fact), flush=True)
 
-        service = AggregatorService(replace(config, port=port), told)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: service.stop())
+        notifier = Notifier()
+
+        def turned() -> None:
+            if broker.poll() is not None:
+                raise AccordError(f"the broker ended: look at {state / 'broker.log'}, and start both again")
+            notifier.alive()
+
+        service = AggregatorService(replace(config, port=port), told_to(notifier, told), turned=turned)
+        stop_by_signal(notifier, service)
+        notifier.ready(f"broker on {config.host}:{port}")
         if arguments.json:
             print(json.dumps({"event": "up", "tenant": tenant, "host": config.host, "port": port}), flush=True)
         else:
@@ -89,8 +97,8 @@ def _broker(state: Path, tenant: str, config: AggregatorConfig) -> subprocess.Po
     words = ["broker", "run", "--state", str(state / "broker"), "--tenant", tenant, "--host", config.host]
     with (state / "broker.log").open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "accord", *words, "--port", str(config.port), "--json"],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "accord", *words, "--port", str(config.port), "--leashed", "--json"],
+            stdin=subprocess.PIPE,  # it ends when this does, as after SIGKILL: nobody else would end the broker
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -118,5 +126,6 @@ def _end(broker: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         broker.kill()
         broker.wait()
-    if broker.stdout is not None:
-        broker.stdout.close()
+    for pipe in (broker.stdin, broker.stdout):
+        if pipe is not None:
+            pipe.close()

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from broker import credentials
 from broker.service import CLIENTS, BrokerConfig, serve
 
 LARGEST_PASSWORD = 1_024  # bytes
+STDIN = 0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument("--tenant", default="fleet", help="whose topics it carries (default %(default)s)")
     run_parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     run_parser.add_argument("--port", type=int, default=1883, help="0 takes any free one (default %(default)s)")
+    run_parser.add_argument(
+        "--leashed", action="store_true", help="end with whoever started it: when standard input ends"
+    )
     add_parser = commands.add_parser(
         "add",
         help="let a client log in",
@@ -59,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     config = BrokerConfig(state=arguments.state, tenant=arguments.tenant, host=arguments.host, port=arguments.port)
-    asyncio.run(_run(config, as_json=arguments.json))
+    asyncio.run(_run(config, leashed=arguments.leashed, as_json=arguments.json))
     return 0
 
 
@@ -98,11 +103,20 @@ def _password(file: Path) -> str:
     return password
 
 
-async def _run(config: BrokerConfig, *, as_json: bool) -> None:
+def _read(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    """Take what comes on standard input, and stop where it ends."""
+    if not os.read(STDIN, 1_024):
+        loop.remove_reader(STDIN)
+        stopping.set()
+
+
+async def _run(config: BrokerConfig, *, leashed: bool, as_json: bool) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    if leashed:
+        loop.add_reader(STDIN, _read, loop, stopping)
 
     def listening(port: int) -> None:
         if as_json:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import signal
 import sys
 import time
@@ -9,9 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from accord.errors import AccordError
+from accord.files import DISK, FolderLock
 from edge_sdk.conditions import Unmet
 from edge_sdk.config import load
 from edge_sdk.session_values import Finished, Limits, Refused
+
+EPILOG = """exit code: 0 it took part, there was nothing to do, or it was stopped; 1 an error
+an attempt that was left under way is gone on with by the next run
+examples:
+  accord device run --config device.toml                        as a service (deploy/systemd/accord-device.service)
+  accord device run --config device.toml --once --timeout 600   from cron, or where processes are started on demand"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: accord device run --config dev-000/device.toml"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    def add(name: str, sentence: str, *, config: bool = True) -> argparse.ArgumentParser:
-        example = f"example: accord device {name} --config dev-000/device.toml"
-        found = commands.add_parser(name, help=sentence, description=sentence, epilog=example)
+    def add(name: str, sentence: str, *, config: bool = True, epilog: str = "") -> argparse.ArgumentParser:
+        found = commands.add_parser(
+            name,
+            help=sentence,
+            description=sentence,
+            epilog=epilog or f"example: accord device {name} --config dev-000/device.toml",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         found.add_argument("--config", type=Path, required=config, help="the device's TOML file")
         found.add_argument("--json", action="store_true", help="print JSON instead of text")
         return found
@@ -29,8 +42,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_enrol(commands)
     renew_parser = add("renew", "take up the certificate that enrolment has renewed")
     renew_parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait (default %(default)s)")
-    run_parser = add("run", "connect and take part in rounds until stopped; with --json one object per line")
+    run_parser = add(
+        "run", "connect and take part in rounds until stopped; with --json one object per line", epilog=EPILOG
+    )
     run_parser.add_argument("--once", action="store_true", help="leave after one finished attempt")
+    run_parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="leave after so long with nothing to do: no round was joined or, in a round, nothing came",
+    )
     add("status", "tell where the device stands, from its state folder")
     erase_parser = add("erase", "delete the device's secrets, journal and examples; it must be enrolled anew")
     erase_parser.add_argument("--yes", action="store_true", help="really delete; without it, only tell what would go")
@@ -117,7 +138,14 @@ def _erase(arguments: argparse.Namespace) -> int:
 
     config = load(arguments.config)
     outside = [str(p) for p in (config.identity, config.password, config.data) if p and config.state not in p.parents]
-    names = erase(config.state) if arguments.yes else contents(config.state)
+    if arguments.yes and DISK.exists(config.state):
+        lock = FolderLock(config.state)
+        try:
+            names = erase(config.state)
+        finally:
+            lock.close()
+    else:
+        names = contents(config.state)
     if arguments.json:
         print(json.dumps({"erased": arguments.yes, "files": list(names), "left_outside": outside}))
     else:
@@ -146,25 +174,51 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Run the device; SIGTERM and SIGINT leave in an orderly way."""
-    from edge_sdk.client import EdgeClient  # noqa: PLC0415 - each action loads what it needs
+    from accord.link.notify import Notifier  # noqa: PLC0415 - each action loads what it needs
+    from edge_sdk.client import EdgeClient  # noqa: PLC0415 - the same
+
+    notifier, finished = Notifier(), 0
 
     def line(fact: dict[str, Any]) -> None:
         text = json.dumps(fact) if arguments.json else "  ".join(f"{k} {v}" for k, v in fact.items())
         print(text if arguments.json else f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
     def told(effect: Finished | Refused) -> None:
+        nonlocal finished
         if isinstance(effect, Finished):
+            finished += 1
+            notifier.status(f"round {effect.round} is {effect.status}; waiting for the next one")
             line({"round": effect.round, "attempt": effect.attempt, "status": effect.status, "in": effect.included})
         else:
             line({"refused": effect.reason, "detail": effect.detail})
 
     def rested(unmet: tuple[Unmet, ...]) -> None:
+        names = ", ".join(item.name for item in unmet)
+        notifier.status(f"resting: {names} must hold" if names else "waiting for a round")
         line({"resting_for": {item.name: item.detail for item in unmet}})
 
-    with EdgeClient(load(arguments.config), told, rested=rested) as edge:
+    with EdgeClient(load(arguments.config), told, rested=rested, turned=notifier.alive) as edge:
+
+        def stop(*_signal: object) -> None:
+            notifier.stopping()
+            edge.stop()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: edge.stop())
+            signal.signal(number, stop)
+        notifier.ready("connected; waiting for a round")
         if not arguments.json:
             print("connected; waiting for a round", file=sys.stderr, flush=True)
-        edge.run(rounds=1 if arguments.once else None)
+        edge.run(rounds=1 if arguments.once else None, quiet=arguments.timeout)
+    if arguments.once and not finished:
+        line({"left": "nothing more to do for now"})
     return 0
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return found

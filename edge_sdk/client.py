@@ -1,12 +1,13 @@
 """The device as a process: connects, trains when a round is open, and survives what the network does."""
 
+import math
 import time
 from collections.abc import Callable
 
 from accord.bundle.archive import read_bundle
 from accord.entropy import SystemEntropy
 from accord.errors import ProtocolError
-from accord.files import DISK, FileError, read_limited, read_private, read_secret
+from accord.files import DISK, FileError, FolderLock, make_folder, read_limited, read_private, read_secret
 from accord.link import Delivery, Link
 from accord.link.mqtt import Address, MqttLink
 from accord.link.port import Will
@@ -29,7 +30,7 @@ from edge_sdk.readings import Readings
 from edge_sdk.rows_file import read_rows
 from edge_sdk.saved import FILES, Saved
 from edge_sdk.session import Session
-from edge_sdk.session_values import Finished, Identity, Refused
+from edge_sdk.session_values import OUTSIDE, Finished, Identity, Refused
 from edge_sdk.timekeeper import Timekeeper
 from edge_sdk.trainer import Trainer
 
@@ -58,10 +59,12 @@ class EdgeClient:
         progress: called after every step of training.
         rested: called with the constraints that do not hold when they change; with none when the device goes on.
         readings: gives the conditions that constraints are judged by; the system's files by default.
+        turned: called at least each half second while the device waits, and between two steps of its work: for a
+            watchdog. One step, such as a batch, is as long as nothing is called.
 
     Raises:
         UsageError: the rows do not fit.
-        FileError: a file is missing, damaged or readable by others.
+        FileError: a file is missing, damaged or readable by others; `StateInUse`, another process has the state folder.
         Refusal: the bundle or a document does not hold.
         LinkError: the broker can't be reached or refuses us.
     """
@@ -74,8 +77,24 @@ class EdgeClient:
         progress: Callable[[Progress], None] = lambda _step: None,
         rested: Callable[[tuple[Unmet, ...]], None] = lambda _unmet: None,
         readings: Callable[[], Conditions] | None = None,
+        turned: Callable[[], None] = lambda: None,
     ) -> None:
-        entropy = SystemEntropy()
+        self._config, self._told, self._turned = config, told, turned
+        self._lock = FolderLock(make_folder(config.state))
+        try:
+            self._prepare(progress, rested, readings)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _prepare(
+        self,
+        progress: Callable[[Progress], None],
+        rested: Callable[[tuple[Unmet, ...]], None],
+        readings: Callable[[], Conditions] | None,
+    ) -> None:
+        """Build every part, and connect last: nobody counts on a device that could not begin."""
+        config, entropy = self._config, SystemEntropy()
         records = DiskRecords(config.state)
         DISK.sweep(config.state)
         self._time = Timekeeper(config.clock)
@@ -120,14 +139,14 @@ class EdgeClient:
             shape,
             (lambda: self.examples.rows(shape)) if config.data is None else read_rows(config.data, bundle.manifest),
             entropy,
-            pace=self._attendance.may_work,
+            pace=self._may_step,
             progress=progress,
         )
         worker = WaitingWorker(
             trainer,
             self._attendance,
             over=lambda plan: plan.expires <= self._time.moment().now,
-            meanwhile=self._beat_when_due,
+            meanwhile=self._meanwhile,
         )
         state = topics.up(config.tenant, config.device, "state")
         password = read_private(config.password, 1_024).decode().strip()
@@ -139,7 +158,7 @@ class EdgeClient:
         self._agent = Agent(
             link=self._link, session=session, worker=worker, records=records, job=config.job, told=self._finished
         )
-        self._config, self._told, self._entropy, self._records = config, told, entropy, records
+        self._entropy, self._records = entropy, records
         self._beat = topics.up(config.tenant, config.device, "beat")
         self._down = topics.down(config.tenant, config.device, "")
         self._beat_due = time.monotonic()
@@ -152,34 +171,38 @@ class EdgeClient:
         self.close()
 
     def close(self) -> None:
-        """Leave the broker in an orderly way."""
+        """Leave the broker in an orderly way, and the state folder to others."""
         self._link.close()
+        self._lock.close()
 
     def stop(self) -> None:
         """Make `run` return within a step of training; safe to call from a signal handler or another thread."""
         self._attendance.stopping = True
 
-    def run(self, rounds: int | None = None) -> None:
+    def run(self, rounds: int | None = None, *, quiet: float | None = None) -> None:
         """Take part in rounds until `stop` is called.
 
         Args:
             rounds: return after so many finished attempts; go on for ever if None.
+            quiet: return after so many seconds in which there was nothing to do: no round was joined or, in a round,
+                nothing came. An attempt that is under way is gone on with the next time.
 
         Raises:
             FileError: the disk is full, read-only or fails; a device that is started again goes on from what is there.
         """
         until = None if rounds is None else self._finished_count + rounds
         try:
-            self._run(lambda: self._attendance.stopping or (until is not None and self._finished_count >= until))
+            self._run(lambda: self._attendance.stopping or (until is not None and self._finished_count >= until), quiet)
         except Stopped:
             return  # in the middle of training: the journal holds what is needed to come back
 
-    def _run(self, done: Callable[[], bool]) -> None:
+    def _run(self, done: Callable[[], bool], quiet: float | None) -> None:
+        leave = math.inf if quiet is None else time.monotonic() + quiet
         connections, awake = self._link.connections, False
         self._agent.start(self._birth)
         self._agent.resume(self._saved())
         patience = Patience(time.monotonic())
-        while not done():
+        while not done() and time.monotonic() < leave:
             if self._link.connections != connections:
                 connections, awake = self._link.connections, False
                 self._agent.start(self._birth)
@@ -192,9 +215,19 @@ class EdgeClient:
                 self._witness(delivery)
                 self._agent.handle(delivery)
                 patience.heard(time.monotonic())
+                if quiet is not None and self._agent.session.stage not in OUTSIDE:
+                    leave = time.monotonic() + quiet
             elif patience.over(time.monotonic()):
                 self._agent.ask_again()
-            self._beat_when_due()
+            self._meanwhile()
+
+    def _may_step(self) -> bool:
+        self._turned()
+        return self._attendance.may_work()
+
+    def _meanwhile(self) -> None:
+        self._turned()
+        self._beat_when_due()
 
     def _beat_when_due(self) -> None:
         now = time.monotonic()

@@ -23,6 +23,8 @@ class Stage(Enum):
     ANSWERED = "answered"
 
 
+OUTSIDE = frozenset((Stage.IDLE, Stage.FETCHING, Stage.CHECKED_IN))
+"""Stages in which a device has bound itself to nothing."""
 TRANSITIONS: Mapping[Stage, Mapping[str, Stage]] = {
     Stage.IDLE: {"opening": Stage.FETCHING},
     Stage.FETCHING: {"opening": Stage.FETCHING, "fetched": Stage.CHECKED_IN},

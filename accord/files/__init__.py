@@ -1,15 +1,18 @@
 """The only door to a disk. The functions are those of a `Disk` over the operating system's files."""
 
-from accord.files.disk import PRIVATE, Disk, FileError
+from accord.files.disk import ADVICE, PRIVATE, Disk, FileError
+from accord.files.folder_lock import FolderLock
 from accord.files.port import FileSystem, Space, Status
 from accord.files.system import SystemFiles
 
 __all__ = [
+    "ADVICE",
     "DISK",
     "PRIVATE",
     "Disk",
     "FileError",
     "FileSystem",
+    "FolderLock",
     "Space",
     "Status",
     "SystemFiles",

@@ -13,7 +13,7 @@ PRIVATE = 0o600
 """Permission bits of a file that is ours alone."""
 _TEMPORARY = ".tmp"
 _PIECE = 1 << 20  # bytes that a stream reads at once
-_ADVICE = {
+ADVICE = {
     errno.ENOSPC: ("DiskFull", "free some space (`df -h` shows where) and start again"),
     errno.EDQUOT: ("DiskFull", "the quota is used up: free some space or ask for more"),
     errno.EROFS: ("DiskReadOnly", "mount the disk for writing, or look in `dmesg` why the system made it read-only"),
@@ -23,6 +23,7 @@ _ADVICE = {
     errno.ELOOP: ("NotOurs", "a symbolic link stands there: remove it"),
     errno.ENOENT: ("NotFound", "look at the path"),
 }
+"""The named state and what to do, by the error number of the system."""
 
 
 class FileError(AccordError):
@@ -31,7 +32,7 @@ class FileError(AccordError):
     Args:
         message: the sentence.
         reason: the stable name of the state, in CamelCase: `DiskFull`, `DiskReadOnly`, `DiskFailing`, `NotOurs`,
-            `NotFound`, or empty.
+            `NotFound`, `StateInUse`, or empty.
     """
 
     def __init__(self, message: str, reason: str = "") -> None:
@@ -45,7 +46,7 @@ def _named(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason, advice = _ADVICE.get(error.errno or 0, ("", "look at the path, the free space and the permissions"))
+        reason, advice = ADVICE.get(error.errno or 0, ("", "look at the path, the free space and the permissions"))
         raise FileError(f"{path} can't be {what}: {error.strerror}; {advice}", reason) from error
 
 

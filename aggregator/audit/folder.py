@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from accord.errors import CodecError
-from accord.files import DISK, Disk, FileError, SystemFiles
+from accord.files import DISK, Disk, FileError, FolderLock, SystemFiles
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Checkpoint, Roles, opened
-from aggregator.audit.folder_lock import FolderLock
 from aggregator.audit.log import AuditError
 from aggregator.audit.record_file import Frame, RecordFile, frames
 

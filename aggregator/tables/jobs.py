@@ -60,6 +60,18 @@ def get(connection: Connection, name: str) -> JobRow:
     return _job(row)
 
 
+def locked(connection: Connection, name: str) -> JobRow:
+    """Return one job, which nobody else changes until this transaction ends.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    row = connection.execute(select(JOBS).where(JOBS.c.name == name).with_for_update()).one_or_none()
+    if row is None:
+        raise _unknown(name)
+    return _job(row)
+
+
 def every(connection: Connection) -> tuple[JobRow, ...]:
     """Return all jobs, oldest first."""
     return tuple(_job(row) for row in connection.execute(select(JOBS).order_by(JOBS.c.created, JOBS.c.name)))

@@ -80,3 +80,21 @@ def test_everybody_dies_again_and_again() -> None:
     world.fuse.at = 25
     run(world)
     assert world.crashes >= 5
+
+
+def test_no_round_begins_on_a_version_that_is_no_longer_the_newest() -> None:
+    world = World(rounds=1)
+    asked: list[int] = []
+
+    def superseded(version: int) -> bool:
+        asked.append(version)
+        return True
+
+    world.books.superseded = superseded  # type: ignore[method-assign]
+    world.run()
+    assert asked == [0]
+    assert world.runner is not None
+    assert world.runner.superseded
+    assert not world.runner.failure
+    assert world.runner.coordinator.round == 0
+    assert world.books.records == []

@@ -1,10 +1,10 @@
-"""The lock that keeps a second process from writing a folder; it goes with the process that holds it."""
+"""The lock that keeps a second process from using a folder; it goes with the process that holds it."""
 
 import fcntl
 import os
 from pathlib import Path
 
-from accord.files import FileError
+from accord.files.disk import FileError
 
 
 class FolderLock:
@@ -14,7 +14,8 @@ class FolderLock:
         path: the folder; nothing is written into it.
 
     Raises:
-        FileError: another process holds it, or the folder can't be opened.
+        FileError: `StateInUse`, another process (or this one, elsewhere) holds it; or the folder can't be opened, or
+            lies on a file system without locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,9 +25,12 @@ class FolderLock:
             raise FileError(f"{path} can't be opened: {error.strerror}; look at its permissions") from error
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise FileError(f"{path} is in use by another process: stop that one first", "StateInUse") from error
         except OSError as error:
             self.close()
-            raise FileError(f"{path} is being written by another process: stop that one first") from error
+            raise FileError(f"{path} can't be locked: {error.strerror}; put it on a local disk") from error
 
     def close(self) -> None:
         """Let go of it."""
