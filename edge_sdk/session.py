@@ -91,6 +91,8 @@ class Session:
     ) -> None:
         self.identity, self.limits, self.ledger = identity, limits, ledger
         self.stage = Stage.IDLE
+        self._raw = b""
+        """The letter in hand, as it came: it is written down, and never encoded anew."""
         self.last = b""
         """The letter that the aggregator has not answered yet: it is sent again, unchanged, when nothing comes."""
         self._layout, self._bundle, self._entropy, self._birth = layout, bundle_digest, entropy, birth
@@ -223,6 +225,7 @@ class Session:
 
     def _arrived(self, data: bytes) -> tuple[Effect, ...]:
         letter = Envelope.decode(data)
+        self._raw = data
         if letter.tag not in TAGS or letter.sender != "aggregator":
             raise Refusal("Foreign", f"{letter.tag} from {letter.sender}")
         letter.check(self._roles.aggregator)
@@ -353,7 +356,7 @@ class Session:
             revocations_version=authority.revocations.version,
             checkpoint=plan.checkpoint,
         )
-        joined = Joined(seed=attempt.seed, opening=attempt.opening_letter, offer=letter.encode())
+        joined = Joined(seed=attempt.seed, opening=attempt.opening_letter, offer=self._raw)
         return (
             Keep(name="joined", data=joined.encode()),
             Charge(ledger=self.ledger),
@@ -373,7 +376,7 @@ class Session:
             attempt.second = unmasked.second_context(attempt.context, roster.cohort)
             self._move("unmasked roster")
             self.last = b""
-            shared = Shared(roster=letter.encode(), letter=b"")
+            shared = Shared(roster=self._raw, letter=b"")
             return (Keep(name="shared", data=shared.encode()), *self._work())
         sharing = join.roster(
             roster, attempt.authority, profile=plan.profile, floor=max(plan.cohort_floor, self.limits.smallest_cohort)
@@ -382,7 +385,7 @@ class Session:
         self._move("roster")
         attempt.sharing, attempt.cohort, attempt.second = sharing, roster.cohort, sharing.cohort.context
         data = self._sealed(sharing.message, attempt.second)
-        shared = Shared(roster=letter.encode(), letter=data)
+        shared = Shared(roster=self._raw, letter=data)
         return (Keep(name="shared", data=shared.encode()), self._sent(data))
 
     def _shares(self, letter: Envelope) -> tuple[Effect, ...]:
@@ -393,7 +396,7 @@ class Session:
         self._bound(letter, attempt.second, self.identity.device)
         attempt.masking = attempt.sharing.shares(opened(letter, Shares))
         self._move("shares")
-        attempt.shares_letter, self.last = letter.encode(), b""
+        attempt.shares_letter, self.last = self._raw, b""
         return self._work()
 
     def _work(self) -> tuple[Effect, ...]:
