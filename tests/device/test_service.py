@@ -131,9 +131,17 @@ def progress(step):
     if stuck and step.step == 3:
         sys.stdin.read()  # a step that never ends
 
-with EdgeClient(load(Path(sys.argv[1])), progress=progress, turned=notifier.alive) as edge:
+turns = 0
+
+def turned():
+    global turns
+    turns += 1
+    notifier.alive()
+
+with EdgeClient(load(Path(sys.argv[1])), progress=progress, turned=turned) as edge:
     notifier.ready()
     edge.run(rounds=3)
+print("turns", turns)
 """
 
 
@@ -158,13 +166,10 @@ def test_signs_of_life_come_while_it_trains_and_end_where_a_step_is_stuck(stuck:
                 assert manager.read(1.0).count("WATCHDOG") == before, "the loop does not turn"
                 process.kill()
             else:
-                steps = 0
-                for _ in process.stdout:
-                    steps += 1
-                    manager.read()
-                assert steps > 300
-                heard = manager.read().count("WATCHDOG") - before
-                assert heard > steps / 2, "between its steps it tells that it lives"
+                *steps, last = process.stdout.read().splitlines()
+                assert len(steps) > 300
+                assert int(last.removeprefix("turns ")) > len(steps), "between its steps it tells that it lives"
+                assert manager.read().count("WATCHDOG") > before, "what nobody had room for is not waited for"
             process.stdin.close()
             process.stdout.close()
             assert process.wait(60) == (-signal.SIGKILL if stuck else 0)

@@ -4,6 +4,7 @@ A device that is held (SIGSTOP) keeps the round in its stage for as long as the 
 read from the aggregator's store and the devices' journals, never guessed from the time.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from aggregator.store import FILE, Store, database_of
 from aggregator.tables import rounds
 from quantize import make_bundle
 from simulation.partition import DeviceData
-from simulation.rig import JOB, Rig, RigSettings, records
+from simulation.rig import JOB, Rig, RigSettings
 
 NAMES = ("dev-0", "dev-1", "dev-2")
 FIRST, SECOND, VICTIM = "dev-0", "dev-2", "dev-1"
@@ -86,9 +87,9 @@ class ProcessFleet:
         process = self.rig.start_aggregator()
 
         def read() -> None:
-            self.facts.extend(records(process))
             assert process.stdout is not None
-            process.stdout.close()
+            with process.stdout:
+                self.facts.extend(json.loads(line) for line in process.stdout if line.endswith(b"\n"))
 
         self._readers.append(threading.Thread(target=read))
         self._readers[-1].start()
