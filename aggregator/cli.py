@@ -22,8 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="run rounds over a broker",
         description="Run the jobs of a state folder over a broker, until stopped; started again, they go on where they "
         "were. With a [job] in the file, run that one and end with it.",
-        epilog="example: accord aggregator serve --config aggregator.toml; as a service: "
-        "deploy/systemd/accord-aggregator.service",
+        epilog=parser.epilog,
     )
     serve.add_argument("--config", type=Path, required=True, help="the aggregator's TOML file")
     serve.add_argument("--json", action="store_true", help="print one JSON object per line")

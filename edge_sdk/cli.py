@@ -17,9 +17,10 @@ from edge_sdk.session_values import Finished, Limits, Refused
 
 EPILOG = """exit code: 0 it took part, there was nothing to do, or it was stopped; 1 an error
 an attempt that was left under way is gone on with by the next run
+as a service, from cron, in a container: docs/deploy.md
 examples:
-  accord device run --config device.toml                        as a service (deploy/systemd/accord-device.service)
-  accord device run --config device.toml --once --timeout 600   from cron, or where processes are started on demand"""
+  accord device run --config device.toml
+  accord device run --config device.toml --once --timeout 600"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
