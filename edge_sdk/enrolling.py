@@ -11,7 +11,7 @@ from pathlib import Path
 from accord import prg
 from accord.entropy import Entropy, SystemEntropy
 from accord.errors import CodecError, Refusal, SignatureError, UsageError
-from accord.files import DISK, make_folder, read_private
+from accord.files import DISK, FolderLock, make_folder, read_private
 from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
 from accord.wire import topics
@@ -107,7 +107,7 @@ def enrol(
         Refusal: `Declined`.
         CodecError: the file is no invitation.
         UsageError: the state folder holds another enrolment.
-        FileError: a file can't be read or written.
+        FileError: a file can't be read or written, or the device is running.
         LinkError: the broker can't be reached or refuses us.
     """
     entropy = SystemEntropy() if entropy is None else entropy
@@ -116,7 +116,16 @@ def enrol(
         invite = Invite.decode(data)
     except CodecError as error:
         raise UsageError(f"{file} is no invitation ({error}): ask for it again") from error
-    make_folder(state)
+    lock = FolderLock(make_folder(state))
+    try:
+        return _enrolled(data, invite, state, work, told=told, timeout=timeout, entropy=entropy)
+    finally:
+        lock.close()
+
+
+def _enrolled(
+    data: bytes, invite: Invite, state: Path, work: Work, *, told: Told, timeout: float, entropy: Entropy
+) -> Done | None:
     DISK.sweep(state)
     keystore = Keystore(state / KEYS)
     letter = request(data, state, keystore, entropy)
@@ -150,9 +159,17 @@ def renew(config: DeviceConfig, path: Path, *, told: Told, timeout: float) -> Do
     Raises:
         Refusal: `Declined`.
         UsageError: the device was not enrolled with an invitation.
-        FileError: a file can't be read or written.
+        FileError: a file can't be read or written, or the device is running.
         LinkError: the broker can't be reached or refuses us.
     """
+    lock = FolderLock(make_folder(config.state))
+    try:
+        return _renewed(config, path, told=told, timeout=timeout)
+    finally:
+        lock.close()
+
+
+def _renewed(config: DeviceConfig, path: Path, *, told: Told, timeout: float) -> Done | None:
     asked = kept(config.state)
     if asked is None:
         raise UsageError(f"{config.state} holds no request: the device was not enrolled with `accord device enrol`")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from accord.entropy import SeededEntropy
 from accord.errors import CodecError, Refusal, SignatureError, UsageError
-from accord.files import Disk, FileError
+from accord.files import Disk, FileError, FolderLock, make_folder
 from accord.files.crash_points import crash_points
 from accord.link import Delivery
 from accord.link.memory import MemoryBroker
@@ -19,7 +19,7 @@ from accord.wire import topics
 from accord.wire.enrolment import FORM, Invite
 from edge_sdk.config import load
 from edge_sdk.config_file import Work, write
-from edge_sdk.enrolling import ask
+from edge_sdk.enrolling import ask, enrol, renew
 from edge_sdk.enrolment import FILE, Trust, request, serial
 from edge_sdk.enrolment import given as believed
 from edge_sdk.keystore import Credentials, Keystore
@@ -193,3 +193,19 @@ def test_the_configuration_that_is_written_is_one_that_can_be_read(tmp_path: Pat
     write(path, INVITE, Work())
     assert load(path).bundle.resolve() == (tmp_path / "bundle").resolve()
     assert set(tomllib.loads(path.read_text())) == {"device", "broker", "work"}
+
+
+def test_a_running_device_is_not_disturbed(tmp_path: Path) -> None:
+    """A second connection under its id would throw it off the broker, again and again."""
+    state, file = tmp_path / "state", tmp_path / "pi-7.invite"
+    file.write_bytes(INVITE.encode())
+    file.chmod(0o600)
+    running = FolderLock(make_folder(state))
+    with pytest.raises(FileError, match="another process"):
+        enrol(file, state, Work(), told=lambda _name, _sentence: None, timeout=1.0)
+    write(state / "device.toml", INVITE, Work())
+    with pytest.raises(FileError, match="another process"):
+        renew(load(state / "device.toml"), state / "device.toml", told=lambda _name, _sentence: None, timeout=1.0)
+    running.close()
+    with pytest.raises(UsageError, match="accord device enrol"):
+        renew(load(state / "device.toml"), state / "device.toml", told=lambda _name, _sentence: None, timeout=1.0)

@@ -219,6 +219,14 @@ def test_the_life_of_a_fleet(machines: Machines) -> None:
     machines.run("pi-3")
     seen = machines.round_of(set(NAMES), seen)
 
+    machines.end("pi-4")
+    renewed = machines.accord("fleet", "renew", *machines.office, "--within", 365, "--days", 200)["renewed"]
+    (newer,) = (one["serial"] for one in renewed if one["device"] == "pi-4")
+    told = machines.accord("device", "renew", "--config", "pi-4/device.toml")
+    assert told == {"device": "pi-4", "serial": newer, "renewed": True}
+    machines.run("pi-4")
+    seen = machines.round_of(set(NAMES), seen)
+
     machines.end("pi-2")
     shutil.copytree(folder / "pi-2", folder / "image")
     machines.run("pi-2")
@@ -244,5 +252,5 @@ def test_the_life_of_a_fleet(machines: Machines) -> None:
         text=True,
         check=True,
     )
-    assert tail.stdout.count('"enrolment"') == 5
+    assert tail.stdout.count('"enrolment"') == 6
     assert tail.stdout.count('"revocation"') >= 2
