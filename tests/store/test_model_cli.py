@@ -18,9 +18,11 @@ from accord.entropy import SystemEntropy
 from accord.runtimes import open_runtime
 from accord.runtimes.onnx import load_onnxruntime
 from accord.signing import SigningKey
+from aggregator import journal
 from aggregator.blobs import Blobs
 from aggregator.enrolment import Fleet
 from aggregator.fleet_folder import NewFleet, create
+from aggregator.journal import Entry
 from aggregator.lineage import lineage_of, tree
 from aggregator.lineage_drawing import drawing
 from aggregator.store import Store, database_of
@@ -45,6 +47,7 @@ class Desktop:
         self.history = History(Blobs(self.state / "blobs"), Fleet(tenant="t", expires=FAR, **keys))
         with self.store.begin() as connection:
             jobs.add(connection, "j", {}, 1.0)
+            jobs.set_status(connection, "j", "stopped")
             self.made = self.history.rounds(connection, 3)
 
     def run(self, *words: str, code: int = 0) -> str:
@@ -146,6 +149,23 @@ def test_mistakes_are_told_with_what_to_do(desk: Desktop, tmp_path: Path) -> Non
         desk.history.rounds(connection, 1, "k")
     assert "say --job: there are versions of j, k" in desk.run("show", "1", code=1)
     assert desk.json("show", "1", "--job", "k")["job"] == "k"
+
+
+@pytest.mark.parametrize("status", ["waiting", "running"])
+def test_a_job_that_makes_versions_is_not_rolled_back(status: str, desk: Desktop) -> None:
+    with desk.store.begin() as connection:
+        jobs.set_status(connection, "j", status)
+    assert "stop the job first, `accord job stop j" in desk.run("rollback", "1", "--fleet", str(desk.fleet), code=1)
+    with desk.store.begin() as connection:
+        jobs.set_status(connection, "j", "stopped")
+        journal.append(connection, "j", Entry(now=1.0, clock=1, kind="presence", device="d", data=b"\x01"))
+        journal.append(connection, "j", Entry(now=2.0, clock=2, kind="start"))
+    assert "its round is not over" in desk.run("rollback", "1", "--fleet", str(desk.fleet), code=1)
+    assert len(desk.json("list")["versions"]) == 4  # type: ignore[arg-type]
+    with desk.store.begin() as connection:
+        journal.clear(connection, "j")
+        journal.append(connection, "j", Entry(now=3.0, clock=3, kind="presence", device="d", data=b"\x01"))
+    assert desk.json("rollback", "1", "--fleet", str(desk.fleet))["version"] == 4, "who comes and goes is no round"
 
 
 def test_lineage_as_a_tree_and_as_a_picture(desk: Desktop, tmp_path: Path) -> None:
