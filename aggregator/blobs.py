@@ -8,6 +8,8 @@ from accord import prg
 from accord.errors import AccordError
 from accord.files import FileError, make_folder, read_limited, remove, write_atomic
 
+BLOBS = "blobs"
+"""The folder of blobs inside an aggregator's state folder."""
 LARGEST = 1 << 31
 """Bytes of one blob: no letter is larger."""
 

@@ -6,7 +6,7 @@ seconds and goes only into signed documents.
 
 from collections.abc import Callable
 
-from accord import cbor, prg
+from accord import prg
 from accord.entropy import Entropy, SeededEntropy
 from accord.errors import CodecError, LocalProtocolError, Refusal, SignatureError
 from accord.plan import Plan
@@ -18,6 +18,7 @@ from accord.update.pipeline import Form
 from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Join, Opening, Outcome, Release, Revocations, Roles, opened
+from accord.wire.versions import CohortRoot, transcript_of
 from aggregator.attempt import ROUND_MESSAGES, Attempt
 from aggregator.attempt_values import Invitation, from_empty
 from aggregator.cohorts import cap
@@ -305,9 +306,11 @@ class Coordinator:
     def _close(self, attempt: Attempt) -> list[Effect]:
         """Answer every member and tell the sums."""
         plan = attempt.plan
-        cohorts = tuple((held.state.name, held.root, held.state.survivors) for held in attempt.opened)
-        names, previous = [list(cohort) for cohort in cohorts], self.transcript
-        self.transcript = prg.digest(cbor.encode(["accord/1/transcript", previous, self._plan_digest, names]))
+        cohorts = tuple(
+            CohortRoot(name=held.state.name, root=held.root, survivors=held.state.survivors) for held in attempt.opened
+        )
+        previous = self.transcript
+        self.transcript = transcript_of(previous, self._plan_digest, cohorts)
         ends = [held.ended for held in attempt.opened if isinstance(held.ended, Opened)]
         included = {device for end in ends for device in end.included}
         closed = Closed(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from accord.plan import Fixed, Task, Training
 from accord.signing import SigningKey
 from accord.update.pipeline import Total
+from accord.wire.versions import CohortRoot
 from aggregator.round_values import Windows
 from aggregator.standing import Standing
 
@@ -172,8 +173,7 @@ class Aborted:
 class Closed:
     """A round ended with the sums of its cohorts; the caller answers with `Coordinator.release` or the next `Start`.
 
-    `transcript` follows from `previous`, the digest of the plan, and `cohorts`: the name, roster root and survivors'
-    bitmap of each that closed.
+    `transcript` follows from `previous`, the digest of the plan, and `cohorts`: those that closed.
     """
 
     round: int
@@ -181,7 +181,7 @@ class Closed:
     plan_digest: bytes
     previous: bytes
     transcript: bytes
-    cohorts: tuple[tuple[str, bytes, bytes], ...]
+    cohorts: tuple[CohortRoot, ...]
     totals: tuple[Total, ...]
     included: tuple[str, ...]
     dropped: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from accord import __version__
-from accord.wire.versions import CohortRoot, DataSchema, Version
+from accord.wire.versions import DataSchema, Version
 from aggregator import journal, noted
 from aggregator.books import Noted
 from aggregator.coordinator_values import Closed, Event, Office, Request, Settle
@@ -184,9 +184,7 @@ class JobBooks:
                 attempt=0 if closed is None else closed.attempt,
                 plan=b"" if closed is None else closed.plan_digest,
                 previous=blank if closed is None else closed.previous,
-                cohorts=()
-                if closed is None
-                else tuple(CohortRoot(name=name, root=root, survivors=alive) for name, root, alive in closed.cohorts),
+                cohorts=() if closed is None else closed.cohorts,
                 transcript=blank if closed is None else closed.transcript,
                 bundle=self._bundle,
                 params=self._registry.blobs.put(params),

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from accord.errors import UsageError
-from aggregator.blobs import Blobs
+from aggregator.blobs import BLOBS, Blobs
 from aggregator.cli import text_of
 from aggregator.config import load_job
 from aggregator.job_maker import add_job
-from aggregator.service import BLOBS
-from aggregator.store import Store, database_of
+from aggregator.store import Store, database_of, existing
 from aggregator.tables import jobs, lines
 
 POLL = 0.5
@@ -55,9 +54,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked and return 0."""
-    if not arguments.database and not (arguments.state / "accord.db").exists() and arguments.action != "start":
-        raise UsageError(f"{arguments.state} holds no aggregator's store: is it the state folder of `accord up`?")
-    store = Store(arguments.database or database_of(arguments.state))
+    if arguments.action == "start":  # a job may be put in before the aggregator's first start
+        store = Store(arguments.database or database_of(arguments.state))
+    else:
+        store = existing(arguments.state, arguments.database)
     try:
         match arguments.action:
             case "start":

@@ -18,7 +18,7 @@ from accord.wire.envelope import seal
 from accord.wire.messages import TAG_OF
 from accord.wire.versions import Promotion
 from aggregator import journal
-from aggregator.blobs import Blobs
+from aggregator.blobs import BLOBS, Blobs
 from aggregator.desk import Desk
 from aggregator.fleet_folder import LARGEST, PUBLIC, FleetFolder
 from aggregator.lineage import lineage_of, tree
@@ -26,12 +26,9 @@ from aggregator.lineage_drawing import drawing
 from aggregator.model_export import exported
 from aggregator.registry import Registry
 from aggregator.registry_values import Registered, RegistryError, differences
-from aggregator.store import FILE, Store, database_of
+from aggregator.store import existing
 from aggregator.tables import jobs
 from aggregator.verification import Fault, verify
-
-BLOBS = "blobs"
-"""The folder of blobs inside the state folder."""
 
 Printed = tuple[dict[str, Any], list[str], int]
 """What an action gives: JSON, lines for people, and the exit code."""
@@ -115,11 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
 @contextmanager
 def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Connection, Registry]]:
     folder: Path = arguments.state
-    if arguments.database is None and not (folder / FILE).exists():
-        raise UsageError(
-            f"{folder} holds no {FILE}: is it the aggregator's state folder? With PostgreSQL add --database"
-        )
-    store = Store(arguments.database or database_of(folder))
+    store = existing(folder, arguments.database)
     writes = arguments.action in ("promote", "rollback")
     try:
         with store.begin() if writes else store.read() as connection:

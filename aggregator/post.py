@@ -6,11 +6,10 @@ Runs beside the aggregator's process or while there is none; it needs no key.
 from pathlib import Path
 
 from accord import prg
-from accord.errors import UsageError
 from accord.files import write_atomic
 from aggregator.fleet_folder import PUBLIC, REVOCATIONS
 from aggregator.parcels import MOST, REQUESTS_FORM, Answers, Requests
-from aggregator.store import FILE, Store, database_of
+from aggregator.store import existing
 from aggregator.tables import requests
 from aggregator.tables.requests import ENROL
 
@@ -28,10 +27,8 @@ class Post:
     """
 
     def __init__(self, state: Path, database: str = "") -> None:
-        if not database and not (state / FILE).exists():
-            raise UsageError(f"{state} holds no aggregator's store: is it the state folder of `accord up`?")
         self._state = state
-        self._store = Store(database or database_of(state))
+        self._store = existing(state, database)
 
     def close(self) -> None:
         """Leave the store."""

@@ -5,8 +5,7 @@ import json
 import time
 from pathlib import Path
 
-from accord.errors import UsageError
-from aggregator.store import FILE, Store, database_of
+from aggregator.store import existing
 from aggregator.tables import jobs, rounds
 
 
@@ -37,9 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the rounds and return 0."""
-    if not arguments.database and not (arguments.state / FILE).exists():
-        raise UsageError(f"{arguments.state} holds no aggregator's store: is it the state folder of `accord up`?")
-    store = Store(arguments.database or database_of(arguments.state))
+    store = existing(arguments.state, arguments.database)
     try:
         with store.read() as connection:
             jobs.get(connection, arguments.job)

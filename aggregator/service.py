@@ -25,7 +25,7 @@ from aggregator.audit import entries
 from aggregator.audit.folder import AuditFolder
 from aggregator.audit.log import AuditLog
 from aggregator.audit.salts import Salts
-from aggregator.blobs import Blobs
+from aggregator.blobs import BLOBS, Blobs
 from aggregator.chronicle import AuditChronicle
 from aggregator.config import AggregatorConfig
 from aggregator.fleet_folder import FleetFolder
@@ -44,7 +44,7 @@ BATCH = 64  # deliveries that one commit covers
 LOOK = 0.5  # seconds between two looks at what people asked of the jobs
 TROUBLE = frozenset(("DiskFull", "DiskReadOnly", "DiskFailing"))
 """States of the disk that end the process, not a job: started again, it goes on."""
-BLOBS, SALTS = "blobs", "salts"
+SALTS = "salts"
 LOG = logging.getLogger("accord.aggregator")
 
 

@@ -59,6 +59,25 @@ def database_of(folder: Path) -> str:
     return URL.create("sqlite", database=str(folder / FILE)).render_as_string()
 
 
+def existing(folder: Path, url: str | None = None) -> "Store":
+    """Open the store that an aggregator has made, for a command that looks into it.
+
+    Args:
+        folder: the aggregator's state folder.
+        url: of its database; none means SQLite in the folder.
+
+    Raises:
+        UsageError: there is none.
+        StoreError: it can't be opened.
+    """
+    if not url and not (folder / FILE).exists():
+        raise UsageError(
+            f"{folder} holds no {FILE}: is it the aggregator's state folder (the state folder of `accord up`)? "
+            "With PostgreSQL add --database"
+        )
+    return Store(url or database_of(folder))
+
+
 class Store:
     """An open database whose schema is this program's.
 

@@ -20,9 +20,8 @@ from accord.runtimes import open_runtime
 from accord.secagg.graph import standard
 from accord.update.snapshot import decode
 from aggregator.attendance import FIGURES
-from aggregator.blobs import Blobs
+from aggregator.blobs import BLOBS, Blobs
 from aggregator.registry import Registry
-from aggregator.service import BLOBS
 from aggregator.store import Store, database_of
 from simulation import baselines, chaos, datasets, evaluation
 from simulation.demo_settings import FLOOR, DemoSettings
