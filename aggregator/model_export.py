@@ -1,7 +1,7 @@
 """A registered version as an ONNX file that an app can run."""
 
 from accord.bundle.archive import read_bundle
-from accord.bundle.inference import Units, inference_graph
+from accord.bundle.export import Units, export
 from accord.update import snapshot
 from accord.update.snapshot import columns_of
 from aggregator.registry import Registry
@@ -36,4 +36,4 @@ def exported(registry: Registry, entry: Registered) -> bytes:
         "accord.digest": entry.digest.hex(),
         "accord.params": version.params.hex(),
     }
-    return inference_graph(bundle, found.params, units, metadata)
+    return export(bundle, found.params, units, metadata)

@@ -122,7 +122,14 @@ class Trainer:
                 y = scaling.targets(transformed(plan.task.transform, rows.y_train))
             else:
                 y = y.astype(np.int64)
-            self._scaled = (rows, key, scaling.inputs(rows.x_train), y, scaling.inputs(rows.x_test))
+            prepared = self._runtime.prepared
+            self._scaled = (
+                rows,
+                key,
+                prepared(scaling.inputs(rows.x_train)),
+                y,
+                prepared(scaling.inputs(rows.x_test)),
+            )
         return self._scaled[2:]
 
     def _trained(self, plan: Plan, params: Vector, x: Array, y: Array) -> Generator[Progress, None, Vector]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from accord.bundle.golden import Golden
 from accord.bundle.manifest import Manifest as BundleManifest
 from accord.bundle.manifest import Trainable
+from accord.bundle.quantization import Quantization
 from accord.plan import Plan
 from accord.records import Flag, Int, Kind, Many, Name, Nested, Octets, OneOf, Record, Text
 from accord.wire.chunks import Piece
@@ -32,7 +33,7 @@ def with_nested(*records: type[Record]) -> list[type[Record]]:
 
 RECORDS: Mapping[str, type[Record]] = {
     **{record.__name__: record for record in with_nested(Envelope, Plan, *TAGS.values(), Piece)},
-    **{f"bundle {record.__name__}": record for record in with_nested(BundleManifest, Golden)},
+    **{f"bundle {record.__name__}": record for record in with_nested(BundleManifest, Quantization, Golden)},
 }
 _TABLE = re.compile(r"<!-- (tags|record [^>]+) -->\n((?:\|[^\n]*\n)*)")
 

@@ -6,14 +6,15 @@ import numpy as np
 
 from accord.bundle.entries import read_entries, write_entries
 from accord.bundle.golden import Golden
-from accord.bundle.manifest import Manifest, Part, Specification
+from accord.bundle.manifest import PART_NAMES, Manifest, Part, Specification
 from accord.bundle.operators import check_operators
+from accord.bundle.quantization import Quantization
 from accord.errors import CodecError, Refusal, SignatureError
 from accord.prg import digest
 from accord.signing import SigningKey, verify
 from accord.tensors import Vector
 
-NAMES = ("manifest.cbor", "train.onnx", "params.bin", "golden.cbor", "signature.bin")
+NAMES = ("manifest.cbor", *PART_NAMES, "signature.bin")
 LIMIT = 256 << 20
 """The largest bundle in bytes that is opened if the caller names no other limit."""
 _LABEL = b"accord/1/bundle"
@@ -23,15 +24,19 @@ _LABEL = b"accord/1/bundle"
 class Bundle:
     """An opened bundle: everything in it has been checked against the manifest.
 
-    `params` are the initial parameters, read-only float32 of shape (P,); `train` is None where only the reference
-    runtime can train the model; `digest` is the BLAKE2b-256 of the file's bytes; `publisher` is the key under which
-    the signature was checked, or None if no key was given.
+    `params` are the initial parameters, read-only float32 of shape (P,); `train` (ONNX) and `tflite` are training
+    graphs, both None where only the reference runtime can train the model; `infer` is the int8 model that runs and
+    `quantization` how the parameters get into it, both None for tier float; `digest` is the BLAKE2b-256 of the file's
+    bytes; `publisher` is the key under which the signature was checked, or None if no key was given.
     """
 
     manifest: Manifest
     params: Vector
     golden: Golden
     train: bytes | None
+    tflite: bytes | None
+    infer: bytes | None
+    quantization: Quantization | None
     digest: bytes
     publisher: bytes | None
 
@@ -42,6 +47,9 @@ def write_bundle(
     params: Vector,
     golden: Golden,
     train: bytes | None = None,
+    tflite: bytes | None = None,
+    infer: bytes | None = None,
+    quantization: Quantization | None = None,
     signing_key: SigningKey | None = None,
 ) -> bytes:
     """Return the bytes of a bundle: the same for the same arguments, on every machine.
@@ -51,14 +59,23 @@ def write_bundle(
         params: initial parameters, float32 of shape (P,).
         golden: right answers at `params`.
         train: the training graph, if there is one.
+        tflite: the same as a TFLite model.
+        infer: the int8 model that runs, for tiers other than float.
+        quantization: how the parameters get into it.
         signing_key: the publisher's; None leaves the bundle unsigned.
 
     Raises:
         CodecError: the parts contradict the specification.
     """
-    contents = {"params.bin": params.astype("<f4").tobytes(), "golden.cbor": golden.encode()}
-    if train is not None:
-        contents = {"train.onnx": train, **contents}
+    given = {
+        "train.onnx": train,
+        "train.tflite": tflite,
+        "infer.onnx": infer,
+        "params.bin": params.astype("<f4").tobytes(),
+        "quant.cbor": None if quantization is None else quantization.encode(),
+        "golden.cbor": golden.encode(),
+    }
+    contents = {name: data for name in PART_NAMES if (data := given[name]) is not None}
     parts = tuple(Part(name=name, size=len(data), digest=digest(data)) for name, data in contents.items())
     fields = {name: getattr(specification, name) for name, _ in Specification.kinds()}
     manifest = Manifest(**fields, parts=parts).encode()
@@ -93,17 +110,22 @@ def read_bundle(data: bytes, *, limit: int = LIMIT, publisher: bytes | None = No
             raise Refusal("DigestMismatch", f"{part.name} is not what the manifest says")
     if set(entries) - {"manifest.cbor", "signature.bin"} != {part.name for part in manifest.parts}:
         raise Refusal("UnknownEntry", "the bundle has a part that its manifest does not name")
-    if "train.onnx" in entries:
-        check_operators(entries["train.onnx"])
+    for name in ("train.onnx", "infer.onnx"):
+        if name in entries:
+            check_operators(entries[name])
     params = np.frombuffer(entries["params.bin"], "<f4").astype(np.float32)
     if not np.isfinite(params).all():
         raise Refusal("CorruptBundle", "params.bin holds NaN or infinity")
     params.flags.writeable = False
+    quantization = _quantization(entries.get("quant.cbor"), manifest)
     return Bundle(
         manifest=manifest,
         params=params,
-        golden=_golden(entries["golden.cbor"], manifest),
+        golden=_golden(entries["golden.cbor"], manifest, quantization),
         train=entries.get("train.onnx"),
+        tflite=entries.get("train.tflite"),
+        infer=entries.get("infer.onnx"),
+        quantization=quantization,
         digest=digest(data),
         publisher=publisher,
     )
@@ -128,12 +150,28 @@ def _manifest(entries: dict[str, bytes], publisher: bytes | None) -> Manifest:
         raise Refusal("CorruptBundle", f"manifest.cbor: {error}") from error
 
 
-def _golden(data: bytes, manifest: Manifest) -> Golden:
+def _quantization(data: bytes | None, manifest: Manifest) -> Quantization | None:
+    if data is None:
+        return None
+    try:
+        found = Quantization.decode(data)
+    except CodecError as error:
+        raise Refusal("CorruptBundle", f"quant.cbor: {error}") from error
+    if len(found.slots) != len(manifest.layout.tensors):
+        raise Refusal(
+            "CorruptBundle", f"quant.cbor has {len(found.slots)} slots for {len(manifest.layout.tensors)} tensors"
+        )
+    return found
+
+
+def _golden(data: bytes, manifest: Manifest, quantization: Quantization | None) -> Golden:
     try:
         golden = Golden.decode(data)
         golden.examples(manifest)
         golden.expected(manifest)
         golden.gradient_checks(manifest)
+        if quantization is not None and quantization.cut:
+            golden.frozen(quantization)
     except CodecError as error:
         raise Refusal("CorruptBundle", f"golden.cbor: {error}") from error
     return golden

@@ -7,6 +7,7 @@ cost a backward pass.
 from dataclasses import dataclass
 
 from accord.bundle.protobuf import BYTES, read_fields, write_field
+from accord.errors import Refusal
 
 # Field numbers of onnx.proto3.
 _MODEL_GRAPH = 7
@@ -37,6 +38,23 @@ def forward_graph(train: bytes, output: str) -> bytes:
         kept = _cut(content, output.encode()) if number == _MODEL_GRAPH else content
         parts.append(write_field(number, kind, kept))
     return b"".join(parts)
+
+
+def ends(model: bytes) -> tuple[list[str], list[str]]:
+    """Return the names of a model's inputs and of its outputs.
+
+    Raises:
+        Refusal: `CorruptGraph`: the bytes are no protobuf, or there is no input or no output.
+    """
+    names: dict[int, list[str]] = {_GRAPH_INPUT: [], _GRAPH_OUTPUT: []}
+    for number, _, graph in read_fields(memoryview(model)):
+        if number == _MODEL_GRAPH:
+            for part, _, value in read_fields(graph):
+                if part in names:
+                    names[part].append(_name(value, _VALUE_NAME).decode("utf-8", "replace"))
+    if not all(names.values()):
+        raise Refusal("CorruptGraph", "the model has no input or no output")
+    return names[_GRAPH_INPUT], names[_GRAPH_OUTPUT]
 
 
 def _cut(graph: memoryview, output: bytes) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.bundle.manifest import MAX_TENSORS, Specification
+from accord.bundle.quantization import Quantization
 from accord.entropy import Entropy
 from accord.errors import CodecError
 from accord.records import Int, Many, Nested, Octets, Record, field
@@ -41,7 +42,10 @@ class Check(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Golden(Record):
-    """`rows` examples with what must come out; `y` is int64 for softmax, else float32; `loss` is float64."""
+    """`rows` examples with what must come out; `y` is int64 for softmax, else float32; `loss` is float64.
+
+    `features` is what the frozen part of the model gives for x, and empty where nothing is frozen.
+    """
 
     LIMIT: ClassVar[int] = 32 << 20
 
@@ -50,6 +54,7 @@ class Golden(Record):
     y: bytes = field(Octets(4, MAX_BYTES))
     loss: bytes = field(Octets(8))
     outputs: bytes = field(Octets(4, MAX_BYTES))
+    features: bytes = field(Octets(0, MAX_BYTES))
     checks: tuple[Check, ...] = field(Many(Nested(Check), 1, MAX_TENSORS))
 
     def examples(self, specification: Specification) -> tuple[Floats, npt.NDArray[Any]]:
@@ -70,6 +75,15 @@ class Golden(Record):
         """
         outputs = _array(self.outputs, "<f4", (self.rows, specification.outputs), "golden outputs")
         return float(np.frombuffer(self.loss, "<f8")[0]), outputs
+
+    def frozen(self, quantization: Quantization) -> npt.NDArray[Any]:
+        """Return what the frozen part gives, int8 or float32 (rows, *feature_shape).
+
+        Raises:
+            CodecError: a size does not fit.
+        """
+        kind = "<f4" if quantization.feature_type == "float32" else "i1"
+        return _array(self.features, kind, (self.rows, *quantization.feature_shape), "golden features")
 
     def gradient_checks(self, specification: Specification) -> list[tuple[str, npt.NDArray[np.int64], Floats, float]]:
         """Return (tensor name, places in the flat vector, expected values, largest magnitude) for each tensor.
@@ -99,6 +113,7 @@ def make_golden(
     outputs: Floats,
     gradient: Vector,
     entropy: Entropy,
+    features: npt.NDArray[Any] | None = None,
 ) -> Golden:
     """Return the golden vectors of right answers that the caller has worked out.
 
@@ -110,6 +125,7 @@ def make_golden(
         outputs: float32 (rows, outputs).
         gradient: float32 (P,).
         entropy: chooses the sampled places of large tensors.
+        features: what the frozen part gives, int8 or float32 (rows, ...); None where nothing is frozen.
     """
     checks = []
     for tensor in specification.layout.places:
@@ -131,6 +147,7 @@ def make_golden(
         y=y.astype("<i8" if specification.loss == "softmax" else "<f4").tobytes(),
         loss=np.float64(loss).astype("<f8").tobytes(),
         outputs=outputs.astype("<f4").tobytes(),
+        features=b"" if features is None else features.astype(features.dtype.newbyteorder("<")).tobytes(),
         checks=tuple(checks),
     )
 

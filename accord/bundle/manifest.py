@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from accord.errors import CodecError, UsageError
-from accord.records import Int, Many, Nested, Octets, OneOf, Record, Text, field
+from accord.records import Flag, Int, Many, Nested, Octets, OneOf, Record, Text, field
 from accord.tensors import Layout
 
 FORMAT = 1
 LOSSES = ("softmax", "binary", "mse")
 """Mean over rows of: softmax cross-entropy of int labels; binary cross-entropy of 0/1 labels, mean over outputs too;
 squared error, mean over outputs too."""
-TIERS = ("float",)
-PART_NAMES = ("train.onnx", "params.bin", "golden.cbor")
+PART_NAMES = ("train.onnx", "train.tflite", "infer.onnx", "params.bin", "quant.cbor", "golden.cbor")
 """In the order in which they stand in the manifest and in the file."""
 
 LARGEST_PART = 1 << 30
 MAX_TENSORS = 4_096
 MAX_NAME = 256
+_TIER = re.compile(r"float|head|last-all|last-[1-9][0-9]?|int8")
 _MODEL = re.compile(r"linear|mlp:[1-9][0-9]{0,4}(?:,[1-9][0-9]{0,4}){0,15}|cnn:small|onnx")
 
 
@@ -63,7 +63,10 @@ class Trainable:
 class Specification(Record):
     """A model that can be trained, without its numbers.
 
-    `input_shape` is one row's; `batch` is the largest number of rows of one gradient; `exponents[i]` says that one
+    `tier` says what is trained: everything in float32, or the `head`, the `last-2` (or another number of) blocks before
+    it too, or everything (`last-all`, and `int8` without float32 copies) of a model that runs in int8.
+    `input_shape` is one row's; `scaled` tells that the model takes rows scaled by the fleet's means and deviations, and
+    not as they are; `batch` is the largest number of rows of one gradient; `exponents[i]` says that one
     round's update of tensor i is expected within ±2^e. `input_names` of `train.onnx` are x, y and the tensors in layout
     order, `output_names` the loss, the outputs and the gradients in layout order; both are empty, and `opset` is 0,
     where only the NumPy `reference` runtime can train the model.
@@ -76,10 +79,11 @@ class Specification(Record):
 
     format: int = field(Int(FORMAT, FORMAT))
     model: str = field(Text(128))
-    tier: str = field(OneOf(TIERS))
+    tier: str = field(Text(8))
     loss: str = field(OneOf(LOSSES))
     input_shape: tuple[int, ...] = field(Many(Int(1, 2**24), 1, 4))
     outputs: int = field(Int(1, 65_536))
+    scaled: bool = field(Flag())
     batch: int = field(Int(1, 65_536))
     opset: int = field(Int(0, 64))
     layout: Layout = field(Trainable())
@@ -91,6 +95,8 @@ class Specification(Record):
         super().__post_init__()
         if _MODEL.fullmatch(self.model) is None:
             raise CodecError(f"model {self.model[:40]!r} is unknown: linear, mlp:64,32, cnn:small or onnx")
+        if _TIER.fullmatch(self.tier) is None:
+            raise CodecError(f"tier {self.tier[:40]!r} is unknown: float, head, last-2, last-all or int8")
         if self.loss == "softmax" and self.outputs < 2:
             raise CodecError("a softmax over one output is always 1: use two outputs, or loss binary")
         tensors = len(self.layout.tensors)
@@ -132,9 +138,13 @@ class Manifest(Specification):
     def __post_init__(self) -> None:
         super().__post_init__()
         names = tuple(part.name for part in self.parts)
-        expected = PART_NAMES if self.opset else PART_NAMES[1:]
-        if names != expected:
-            raise CodecError(f"the parts are {', '.join(names)}, not {', '.join(expected)}")
+        needed = {"params.bin", "golden.cbor"}
+        needed |= {"train.onnx"} if self.opset else set()
+        needed |= {"infer.onnx", "quant.cbor"} if self.tier != "float" else set()
+        possible = needed | {"train.tflite"}
+        if names != tuple(name for name in PART_NAMES if name in names) or not needed <= set(names) <= possible:
+            wanted = ", ".join(name for name in PART_NAMES if name in needed)
+            raise CodecError(f"the parts are {', '.join(names)}, not {wanted}")
         if self.part("params.bin").size != 4 * self.layout.size:
             raise CodecError(f"params.bin is not {self.layout.size} float32 values")
 

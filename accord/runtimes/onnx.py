@@ -3,8 +3,6 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -44,7 +42,29 @@ def load_onnxruntime() -> ModuleType:
     return onnxruntime  # type: ignore[no-any-return]
 
 
-def _session(runtime: ModuleType, options: Any, graph: bytes) -> Any:
+def session(graph: bytes, *, integers: bool) -> Any:
+    """Return an onnxruntime session of one thread for the bytes of a graph.
+
+    Args:
+        graph: a model.
+        integers: let QuantizeLinear and DequantizeLinear become int8 operators. A training graph reads the rounded
+            values once more on its way back, so there the pairs stay as they are.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+        Refusal: `CorruptGraph`: onnxruntime can't load it.
+    """
+    runtime = load_onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # A device shares its core with the radio; a spinning thread would keep it awake between two batches.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if not integers:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.enable_mem_pattern = False  # a fifth less memory at the same speed; batches may be ragged
+    options.log_severity_level = 3
     try:
         return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own errors share no base class
@@ -70,19 +90,12 @@ class OnnxRuntime:
         manifest = bundle.manifest
         self.layout: Layout = manifest.layout
         self._manifest = manifest
-        runtime = load_onnxruntime()
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        # A device shares its core with the radio; a spinning thread would keep it awake between two batches.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.enable_mem_pattern = False  # a fifth less memory at the same speed; batches may be ragged
-        options.log_severity_level = 3
-        self._open: Callable[[bytes], Any] = partial(_session, runtime, options)
-        self._session = self._open(bundle.train)
-        self._train = bundle.train
+        self._train, self._infer = bundle.train, bundle.infer
+        quantization = bundle.quantization
+        self._quantization = quantization if quantization is not None and quantization.cut else None
+        self._session = session(bundle.train, integers=False)
         self._forward: Any = None
+        self._frozen: Any = None
         inputs = {item.name for item in self._session.get_inputs()}
         outputs = {item.name for item in self._session.get_outputs()}
         if inputs != set(manifest.input_names) or not outputs >= set(manifest.output_names):
@@ -90,6 +103,21 @@ class OnnxRuntime:
         self._gradients = [manifest.output_names[0], *manifest.output_names[2:]]
         self._outputs = [manifest.output_names[1]]
         self._params: tuple[Vector, dict[str, Floats]] | None = None
+
+    def prepared(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what the frozen part gives; see the port."""
+        manifest, quantization = self._manifest, self._quantization
+        rows = np.ascontiguousarray(flat_rows(x, manifest.input_shape)).reshape(x.shape)
+        if quantization is None or self._infer is None:
+            return rows
+        if self._frozen is None:
+            self._frozen = session(forward_graph(self._infer, quantization.cut), integers=True)
+        (source,) = (item.name for item in self._frozen.get_inputs())
+        features = np.empty((len(rows), *quantization.feature_shape), quantization.feature_type)
+        for start in range(0, len(rows), manifest.batch):
+            part = slice(start, start + manifest.batch)
+            features[part] = self._frozen.run([quantization.cut], {source: rows[part]})[0]
+        return features
 
     def gradients(
         self,
@@ -115,7 +143,7 @@ class OnnxRuntime:
         """Return the outputs; see the port."""
         manifest = self._manifest
         if self._forward is None:
-            self._forward = self._open(forward_graph(self._train, manifest.output_names[1]))
+            self._forward = session(forward_graph(self._train, manifest.output_names[1]), integers=False)
         outputs = np.empty((x.shape[0], manifest.outputs), np.float32)
         for start in range(0, x.shape[0], manifest.batch):
             feeds = self._feeds(params, x[start : start + manifest.batch])
@@ -139,10 +167,22 @@ class OnnxRuntime:
 
     def _feeds(self, params: Vector, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         manifest = self._manifest
-        rows = np.ascontiguousarray(flat_rows(x, manifest.input_shape)).reshape(-1, *manifest.input_shape)
+        rows = self._rows(x)
         if self._params is None or self._params[0] is not params:
             if params.dtype != np.float32 or not params.flags.c_contiguous:
                 raise UsageError("parameters are a contiguous float32 vector")
             views = self.layout.views(params).values()
             self._params = (params, dict(zip(manifest.input_names[2:], views, strict=True)))
         return {manifest.input_names[0]: rows, **self._params[1]}
+
+    def _rows(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return prepared rows as the training graph takes them."""
+        quantization = self._quantization
+        if quantization is None:
+            return np.ascontiguousarray(flat_rows(x, self._manifest.input_shape)).reshape(x.shape)
+        if x.shape[1:] != quantization.feature_shape or x.dtype != np.dtype(quantization.feature_type):
+            raise UsageError(
+                f"rows of shape {x.shape[1:]} and type {x.dtype} where prepared rows of shape "
+                f"{quantization.feature_shape} and type {quantization.feature_type} are expected"
+            )
+        return np.ascontiguousarray(x)

@@ -13,6 +13,19 @@ class Runtime(Protocol):
 
     layout: Layout
 
+    def prepared(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what the frozen part of the model gives for rows: what `gradients` and `predict` take.
+
+        Rows pass through it once, however often they are trained on. Where nothing is frozen they come back as float32.
+
+        Args:
+            x: (N, *input_shape), any N from 0; float32 is quickest.
+
+        Raises:
+            UsageError: a shape is wrong.
+        """
+        ...
+
     def gradients(
         self,
         params: Vector,
@@ -24,7 +37,7 @@ class Runtime(Protocol):
 
         Args:
             params: float32 (P,), contiguous; not changed.
-            x: (N, *input_shape), N from 1 to the bundle's batch; float32 is quickest.
+            x: N prepared rows, N from 1 to the bundle's batch.
             y: (N,) class indices for softmax; (N,) or (N, outputs) of 0/1 for binary, or of numbers for mse.
             out: float32 (P,) that receives the gradient; a new one if None.
 
@@ -34,9 +47,17 @@ class Runtime(Protocol):
         ...
 
     def predict(self, params: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return a new array (N, outputs) for any N from 0: logits for softmax and binary, values for mse.
+        """Return a new array (N, outputs) for prepared rows, any N from 0: logits for softmax and binary, else values.
 
         Raises:
             UsageError: a shape is wrong.
         """
+        ...
+
+
+class Predictor(Protocol):
+    """An exported model, ready to run."""
+
+    def predict(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return a new array (N, outputs) for raw rows (N, *input_shape), any N from 0."""
         ...

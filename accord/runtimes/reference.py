@@ -84,6 +84,7 @@ def build(
         loss=loss,
         input_shape=input_shape,
         outputs=outputs,
+        scaled=True,
         batch=batch,
         opset=0,
         layout=layout,
@@ -161,6 +162,10 @@ class Reference:
         self._buffers: dict[int, _Buffers] = {}
         self._params: tuple[Vector, list[Floats]] | None = None
         self._out: tuple[Vector, list[Floats]] | None = None
+
+    def prepared(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the rows as float32: nothing is frozen; see the port."""
+        return flat_rows(x, self._input_shape).reshape(x.shape)
 
     @np.errstate(all="ignore")  # what explodes is refused by name where it is used
     def gradients(

@@ -13,6 +13,10 @@ from accord.runtimes.port import Runtime
 
 TOLERANCE = 1e-4
 """Of a tensor's largest gradient: right float32 runtimes stay under 1e-5, wrong ones are off by 1e-2 and more."""
+STEPS = 4
+"""Of an int8 feature: roundings of a deep frozen part add up."""
+FEATURE_TOLERANCE = 1e-2
+"""Of the largest float feature behind a frozen part with int8 operators."""
 _TINY = 1e-6
 """A tensor whose gradient is below this part of the largest tensor's is compared on that scale."""
 
@@ -26,16 +30,40 @@ def check_golden(runtime: Runtime, bundle: Bundle) -> float:
     manifest, golden = bundle.manifest, bundle.golden
     x, y = golden.examples(manifest)
     loss, outputs = golden.expected(manifest)
-    found, gradient = runtime.gradients(bundle.params, x, y)
-    worst = _compared("the loss", np.array([found]), np.array([loss]), max(1.0, abs(loss)))
+    worst, prepared = _prepared(runtime, bundle, x)
+    found, gradient = runtime.gradients(bundle.params, prepared, y)
+    worst = max(worst, _compared("the loss", np.array([found]), np.array([loss]), max(1.0, abs(loss))))
     peak = max(1.0, float(np.abs(outputs).max()))
-    worst = max(worst, _compared("an output", runtime.predict(bundle.params, x).ravel(), outputs.ravel(), peak))
+    worst = max(worst, _compared("an output", runtime.predict(bundle.params, prepared).ravel(), outputs.ravel(), peak))
     checks = golden.gradient_checks(manifest)
     largest = max(scale for *_, scale in checks)
     for name, places, values, scale in checks:
         floor = max(scale, _TINY * largest, 1e-12)
         worst = max(worst, _compared(f"the gradient of {name!r}", gradient[places], values, floor))
     return worst
+
+
+def _prepared(runtime: Runtime, bundle: Bundle, x: npt.NDArray[np.float32]) -> tuple[float, npt.NDArray[np.generic]]:
+    """Compare what the frozen part gives, and return what it should give: the rest is tested from right features on.
+
+    Integer kernels may round a value that lies between two steps to either; a wrong one is off by many.
+    """
+    quantization = bundle.quantization
+    if quantization is None or not quantization.cut:
+        return 0.0, runtime.prepared(x)
+    expected = bundle.golden.frozen(quantization)
+    found = runtime.prepared(x)
+    gaps = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    scale = 1.0 if quantization.feature_type == "int8" else max(1e-12, float(np.abs(expected).max()))
+    allowed = STEPS if quantization.feature_type == "int8" else FEATURE_TOLERANCE
+    place = int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps)))
+    if not gaps.ravel()[place] <= allowed * scale:
+        raise Refusal(
+            "GoldenMismatch",
+            f"the frozen part gave {float(found.ravel()[place]):.9g} where the bundle says "
+            f"{float(expected.ravel()[place]):.9g}: this runtime computes the model wrongly, so it may not train it",
+        )
+    return 0.0, expected
 
 
 def _compared(what: str, found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic], scale: float) -> float:

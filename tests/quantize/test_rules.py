@@ -165,7 +165,8 @@ CASES: dict[str, Any] = {
 
 def test_every_rule_has_a_case() -> None:
     covered = {n.op_type for nodes, _, _ in CASES.values() for n in nodes}
-    assert set(known_operators()) <= covered
+    # tests/quantize/test_straight_through.py has those that finite differences can't see.
+    assert set(known_operators()) - {"QuantizeLinear", "DequantizeLinear", "Pow"} <= covered
 
 
 @pytest.mark.parametrize(

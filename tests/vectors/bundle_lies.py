@@ -25,6 +25,7 @@ def good(key: SigningKey | None = KEYS.publisher) -> bytes:
         loss="softmax",
         input_shape=(2,),
         outputs=2,
+        scaled=True,
         batch=4,
         opset=0,
         layout=LAYOUT,

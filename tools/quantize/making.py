@@ -1,5 +1,6 @@
-"""From a model to the bytes of a training bundle: differentiate, work out golden vectors twice, sign, pack."""
+"""From a model to the bytes of a training bundle: divide, differentiate, work out golden vectors twice, sign, pack."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,34 +10,70 @@ import numpy.typing as npt
 import onnx
 
 from accord.bundle.archive import Bundle, read_bundle, write_bundle
-from accord.bundle.golden import make_golden
+from accord.bundle.forward import forward_graph
+from accord.bundle.golden import Golden, make_golden
 from accord.bundle.manifest import FORMAT, Specification
 from accord.entropy import Entropy
 from accord.errors import AccordError, CodecError, UsageError
 from accord.runtimes import check_golden, initial, open_runtime
 from accord.runtimes.losses import LOSSES
+from accord.runtimes.onnx import session
 from accord.signing import SigningKey
 from accord.tensors import layout_of
 from quantize.builders import build_model
 from quantize.differentiate.backward import TrainingGraph, training_graph
+from quantize.int8.rounding import RANGE
+from quantize.int8.tiers import Divided, checked_tier, divided
 from quantize.network import OPSET, Network, read_network
 from quantize.oracle import exact
 
 GOLDEN_ROWS = 4
-ATTEMPTS = 8
-"""Golden rows that happen to lie on the edge of a ReLU or a tie of a maximum are drawn again."""
+ATTEMPTS = 24
+"""Golden rows on the edge of a ReLU, a tie of a maximum or the middle of two int8 steps are drawn again."""
+STARTING_ROWS = 64
+"""Rows of standard normal numbers on which scales that will be trained start, where no real rows are given."""
+RANGE_EXPONENT = 1
+"""A round may move the base-2 logarithm of an activation's scale by ±2."""
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What is trained of a model, and how its activations are rounded.
+
+    - `tier`: float, head, last-2 (or another number), last-all.
+    - `rows`: real rows, float32 (N, *input_shape), as the model takes them; the grids of activations come from them.
+    - `scaled`: devices scale their rows by the fleet's means and deviations before the model sees them.
+    - `train_scales`: scales of activations are trained with the weights and averaged, for a net that starts from
+      nothing. None leaves the choice to the tier: trained for built-in models, fixed for others.
+    """
+
+    tier: str = "float"
+    rows: Array | None = None
+    scaled: bool = True
+    train_scales: bool | None = None
+
+    def __post_init__(self) -> None:
+        checked_tier(self.tier)
+
+
+PLAIN = Choices()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Made:
-    """A bundle's bytes, the same bundle opened, what was left out of the model, and the largest golden error seen."""
+    """A bundle's bytes, the same bundle opened, what was left out of the model, and the largest golden error seen.
+
+    `network` is the float model; `parts` is how a tier divided it, None for tier float.
+    """
 
     data: bytes
     bundle: Bundle
     notes: tuple[str, ...]
     golden_error: float
+    network: Network
+    parts: Divided | None
 
 
 def make_bundle(  # noqa: PLR0917 - the order of the command line
@@ -47,9 +84,10 @@ def make_bundle(  # noqa: PLR0917 - the order of the command line
     batch: int,
     entropy: Entropy,
     signing_key: SigningKey | None = None,
+    choices: Choices = PLAIN,
 ) -> bytes:
     """Return the bytes of a training bundle; see `make`."""
-    return make(model, input_shape, outputs, loss, batch, entropy, signing_key).data
+    return make(model, input_shape, outputs, loss, batch, entropy, signing_key, choices).data
 
 
 def make(  # noqa: PLR0917 - the same
@@ -60,6 +98,7 @@ def make(  # noqa: PLR0917 - the same
     batch: int,
     entropy: Entropy,
     signing_key: SigningKey | None = None,
+    choices: Choices = PLAIN,
 ) -> Made:
     """Make a training bundle and test it in onnxruntime.
 
@@ -71,37 +110,54 @@ def make(  # noqa: PLR0917 - the same
         batch: the largest number of rows of one gradient.
         entropy: initial weights (of a built-in model) and golden rows; a seeded one gives the same bytes every time.
         signing_key: the publisher's.
+        choices: what is trained, and how activations are rounded.
 
     Raises:
-        UsageError: the model can't be read, built or differentiated.
+        UsageError: the model can't be read, built, divided or differentiated.
         Refusal: `GoldenMismatch`: the onnxruntime installed here computes the bundle wrongly.
     """
     kind, network = _network(model, input_shape, outputs, loss, entropy)
-    graph = training_graph(network, loss)
-    layout = layout_of(network.params)
-    params = layout.flatten(network.params)
+    parts = None if choices.tier == "float" else _divided(kind, network, choices, entropy)
+    trained = network if parts is None else parts.train
+    graph = training_graph(trained, loss)
+    layout = layout_of(trained.params)
+    params = layout.flatten(trained.params)
+    exponents = [
+        RANGE_EXPONENT if name.endswith(RANGE) else exponent
+        for (name, _), exponent in zip(layout.tensors, initial.exponents(layout, params), strict=True)
+    ]
     try:
         specification = Specification(
             format=FORMAT,
             model=kind,
-            tier="float",
+            tier=choices.tier,
             loss=loss,
             input_shape=input_shape,
             outputs=outputs,
+            scaled=choices.scaled,
             batch=batch,
             opset=OPSET,
             layout=layout,
-            exponents=initial.exponents(layout, params),
+            exponents=tuple(exponents),
             input_names=graph.input_names,
             output_names=graph.output_names,
         )
     except CodecError as error:
         raise UsageError(str(error)) from error
     train = graph.model.SerializeToString(deterministic=True)
+    infer = None if parts is None else parts.infer.SerializeToString(deterministic=True)
     for attempt in range(ATTEMPTS):
         source = entropy.child("golden", attempt)
-        golden = _golden(specification, graph, network, source)
-        data = write_bundle(specification, params=params, golden=golden, train=train, signing_key=signing_key)
+        golden = _golden(specification, graph, trained.params, parts, source)
+        data = write_bundle(
+            specification,
+            params=params,
+            golden=golden,
+            train=train,
+            infer=infer,
+            quantization=None if parts is None else parts.quantization,
+            signing_key=signing_key,
+        )
         bundle = read_bundle(data, publisher=signing_key.public if signing_key else None)
         try:
             worst = check_golden(open_runtime(bundle, "onnx"), bundle)
@@ -109,8 +165,23 @@ def make(  # noqa: PLR0917 - the same
             if attempt == ATTEMPTS - 1:
                 raise
             continue
-        return Made(data=data, bundle=bundle, notes=network.notes, golden_error=worst)
+        return Made(data=data, bundle=bundle, notes=network.notes, golden_error=worst, network=network, parts=parts)
     raise AssertionError("the loop returns or raises")
+
+
+def _divided(kind: str, network: Network, choices: Choices, entropy: Entropy) -> Divided:
+    train_scales = choices.train_scales
+    if train_scales is None:
+        train_scales = kind != "onnx" and choices.tier == "last-all"
+    rows = choices.rows
+    if rows is None:
+        if not train_scales:
+            raise UsageError(f"tier {choices.tier} needs real rows to calibrate on: --calibrate DATA.npz")
+        if not choices.scaled:
+            raise UsageError("rows that are not scaled need --calibrate DATA.npz, so that the first grids fit them")
+        size = (STARTING_ROWS, *(int(dim or 0) for dim in network.shapes[network.x][1:]))
+        rows = initial.uniform(size, 3.0**0.5, entropy.child("starting rows"))
+    return divided(network, choices.tier, rows, follow=train_scales)
 
 
 def _network(
@@ -138,15 +209,22 @@ def _network(
     return kind, network
 
 
-def _golden(specification: Specification, graph: TrainingGraph, network: Network, entropy: Entropy) -> Any:
+def _golden(
+    specification: Specification,
+    graph: TrainingGraph,
+    params: Mapping[str, Array],
+    parts: Divided | None,
+    entropy: Entropy,
+) -> Golden:
     rows = min(specification.batch, GOLDEN_ROWS)
     x = initial.uniform((rows, *specification.input_shape), 2.0, entropy.child("x"))
     loss = LOSSES[specification.loss]
     y: Array = loss.draw(rows, specification.target_shape, specification.outputs, entropy.child("y"))
     fed = y if specification.loss == "softmax" else y.reshape(rows, specification.outputs)
-    feeds = dict(zip(graph.input_names, [x, fed, *network.params.values()], strict=True))
+    features = None if parts is None or not parts.quantization.cut else _features(parts, x)
+    feeds = dict(zip(graph.input_names, [x if features is None else features, fed, *params.values()], strict=True))
     value, outputs, *gradients = exact(graph.model, graph.output_names, feeds)
-    pairs = zip(network.params, gradients, strict=True)
+    pairs = zip(params, gradients, strict=True)
     return make_golden(
         specification,
         x=x,
@@ -154,5 +232,15 @@ def _golden(specification: Specification, graph: TrainingGraph, network: Network
         loss=float(value),
         outputs=outputs.astype(np.float32),
         gradient=specification.layout.flatten({name: found.astype(np.float32) for name, found in pairs}),
+        features=features,
         entropy=entropy,
     )
+
+
+def _features(parts: Divided, x: Array) -> Array:
+    """Return what the frozen part gives, its rounding spelled out in float32: no integer operator has a part in it."""
+    cut = parts.quantization.cut
+    plain = session(forward_graph(parts.infer.SerializeToString(), cut), integers=False)
+    (source,) = (item.name for item in plain.get_inputs())
+    found: Array = plain.run([cut], {source: x})[0]
+    return found

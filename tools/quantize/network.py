@@ -4,7 +4,7 @@ Shapes hold None where a dimension is the batch or is not known before a model r
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,8 @@ class Network:
     """A model of one input and one output.
 
     `nodes` are in topological order and all needed for `output`; `params` are the float32 tensors to train, in order of
-    first use; `constants` are all others; `notes` are sentences about what was left out.
+    first use; `constants` are all others; `notes` are sentences about what was left out; `x_type` is the element type
+    of the input, int8 where a frozen part stands before.
     """
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -43,6 +44,7 @@ class Network:
     x: str
     output: str
     notes: tuple[str, ...]
+    x_type: int = onnx.TensorProto.FLOAT
 
     @property
     def outputs(self) -> int:
@@ -72,9 +74,9 @@ def read_network(model: onnx.ModelProto, input_shape: tuple[int, ...], loss: str
     x = inputs[0]
     nodes, aliases = _plain_nodes(graph, constants)
     output, notes = _without_last(nodes, aliases.get(graph.output[0].name, graph.output[0].name), loss)
-    shapes = _shapes(nodes, constants, x, input_shape, output)
+    shapes = shapes_of(nodes, constants, x, input_shape, output)
     while _fix_reshapes(nodes, constants, shapes):
-        shapes = _shapes(nodes, constants, x, input_shape, output)
+        shapes = shapes_of(nodes, constants, x, input_shape, output)
     nodes = _needed(nodes, output)
     params = _trainable(nodes, constants)
     if not params:
@@ -155,19 +157,24 @@ def _without_last(nodes: list[onnx.NodeProto], output: str, loss: str) -> tuple[
     return output, []
 
 
-def _shapes(
-    nodes: list[onnx.NodeProto],
+def shapes_of(  # noqa: PLR0917 - a model in the order in which it is read
+    nodes: Sequence[onnx.NodeProto],
     constants: Mapping[str, Array],
     x: str,
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int | None, ...],
     output: str,
+    x_type: int = onnx.TensorProto.FLOAT,
 ) -> dict[str, Shape]:
-    """Infer every shape for a batch of unknown size."""
+    """Return every shape that can be inferred, for a batch of unknown size.
+
+    Raises:
+        UsageError: the nodes do not fit rows of this shape.
+    """
     helper = onnx.helper
     graph = helper.make_graph(
-        nodes,
+        list(nodes),
         "forward",
-        [helper.make_tensor_value_info(x, onnx.TensorProto.FLOAT, ["N", *input_shape])],
+        [helper.make_tensor_value_info(x, x_type, ["N", *input_shape])],
         [helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )

@@ -280,7 +280,9 @@ class Demo:
         snapshot = decode(data, runtime.layout, self._shape[0])
         x = np.concatenate([d.x_test for d in self.partition.devices])
         y = np.concatenate([d.y_test for d in self.partition.devices])
-        final = evaluate(self.task.kind, y, runtime.predict(snapshot.params, snapshot.scaling.inputs(x)))
+        final = evaluate(
+            self.task.kind, y, runtime.predict(snapshot.params, runtime.prepared(snapshot.scaling.inputs(x)))
+        )
         return History(
             kind=self.task.kind,
             rounds=tuple(rows),

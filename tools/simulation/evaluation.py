@@ -48,7 +48,7 @@ def pooled(
     x = np.concatenate([device.x_test for device in held])
     y = np.concatenate([device.y_test for device in held])
     with np.errstate(all="ignore"):  # of a model that exploded, metrics are undefined
-        outputs = runtime.predict(snapshot.params, snapshot.scaling.inputs(x)).astype(np.float64)
+        outputs = runtime.predict(snapshot.params, runtime.prepared(snapshot.scaling.inputs(x))).astype(np.float64)
     if kind == "regression":
         outputs = original(transform, snapshot.scaling.originals(outputs[:, 0]))
     return evaluate(kind, y, outputs)

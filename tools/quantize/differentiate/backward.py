@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import onnx
 
 from accord.errors import UsageError
-from quantize.differentiate import convolution, dense, elementwise, normalisation, pooling, shaping
+from quantize.differentiate import convolution, dense, elementwise, normalisation, pooling, rounding, shaping
 from quantize.differentiate.losses import LOSSES
 from quantize.differentiate.registry import rule_of
 from quantize.differentiate.tape import Tape, initialisers
 from quantize.network import IR_VERSION, OPSET, Network
 
-FAMILIES = (convolution, dense, elementwise, normalisation, pooling, shaping)
+FAMILIES = (convolution, dense, elementwise, normalisation, pooling, rounding, shaping)
 """Importing a family enters its rules into the registry."""
 
 
@@ -86,7 +86,7 @@ def _model(tape: Tape, network: Network, y: str, outputs: tuple[str, ...], loss:
         tape.nodes,
         "train",
         [
-            info(network.x, kinds.FLOAT, ["N", *shape]),
+            info(network.x, network.x_type, ["N", *shape]),
             target,
             *(info(name, kinds.FLOAT, list(value.shape)) for name, value in network.params.items()),
         ],

@@ -31,6 +31,7 @@ class Tape:
         self._known: dict[tuple[Any, ...], str] = {}
         self._taken = set(network.shapes) | {name for node in network.nodes for name in (*node.input, *node.output)}
         self._varying = _varying(network)
+        self._producers = {name: node.op_type for node in network.nodes for name in node.output}
 
     def fresh(self, hint: str) -> str:
         """Return a name that nothing bears yet."""
@@ -88,6 +89,10 @@ class Tape:
         if None in dims:
             raise UsageError(f"{name!r} has shape {self.shape(name)}: only the first dimension may be open")
         return tuple(int(dim) for dim in dims if dim is not None)
+
+    def producer(self, name: str) -> str:
+        """Return the operator that computes a forward tensor, "" for an input or a constant."""
+        return self._producers.get(name, "")
 
     def wanted(self, name: str) -> bool:
         """Tell whether `name` depends on a trainable tensor, so that its gradient is needed."""

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from accord.bundle.archive import Bundle, read_bundle
-from accord.bundle.inference import Units, inference_graph
+from accord.bundle.export import Units, export
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
 from accord.runtimes import open_runtime, reference
@@ -62,7 +62,7 @@ def test_the_same_outputs_as_the_runtime(
         x = RNG.normal(3, 2, (rows, *shape)).astype(np.float32)
         scaled = Scaling(mean=units.mean, factor=units.factor).inputs(x)
         wanted = open_runtime(bundle).predict(params, scaled)
-        found = outputs_of(inference_graph(bundle, params, units, {}), x)
+        found = outputs_of(export(bundle, params, units, {}), x)
         assert found.shape == (rows, outputs)
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
@@ -77,7 +77,7 @@ def test_values_come_out_in_original_units(transform: str, make: Any) -> None:
     x = RNG.normal(3, 2, (9, 4)).astype(np.float32)
     values = scaling.originals(open_runtime(bundle).predict(params, scaling.inputs(x)))
     wanted = transforms.original(transform, values)
-    np.testing.assert_allclose(outputs_of(inference_graph(bundle, params, units, {}), x), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs_of(export(bundle, params, units, {}), x), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_names_of_the_bundle_never_meet_ours(tmp_path: Any) -> None:
@@ -99,14 +99,14 @@ def test_names_of_the_bundle_never_meet_ours(tmp_path: Any) -> None:
     params, units = trained(bundle), units_for(3)
     x = RNG.normal(0, 1, (4, 3)).astype(np.float32)
     wanted = open_runtime(bundle).predict(params, Scaling(mean=units.mean, factor=units.factor).inputs(x))
-    np.testing.assert_allclose(outputs_of(inference_graph(bundle, params, units, {}), x), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs_of(export(bundle, params, units, {}), x), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_the_file_says_what_it_is_and_is_the_same_every_time() -> None:
     bundle = read_bundle(reference.make_bundle("linear", (3,), 2, "softmax", 8, SeededEntropy(0)))
     units = units_for(3)
-    data = inference_graph(bundle, bundle.params, units, {"accord.job": "j", "accord.version": "7"})
-    assert data == inference_graph(bundle, bundle.params, units, {"accord.job": "j", "accord.version": "7"})
+    data = export(bundle, bundle.params, units, {"accord.job": "j", "accord.version": "7"})
+    assert data == export(bundle, bundle.params, units, {"accord.job": "j", "accord.version": "7"})
     session = load_onnxruntime().InferenceSession(data, providers=["CPUExecutionProvider"])
     assert session.get_modelmeta().custom_metadata_map == {"accord.job": "j", "accord.version": "7"}
 
@@ -114,4 +114,4 @@ def test_the_file_says_what_it_is_and_is_the_same_every_time() -> None:
 def test_parameters_of_another_model_are_refused() -> None:
     bundle = read_bundle(reference.make_bundle("linear", (3,), 2, "softmax", 8, SeededEntropy(0)))
     with pytest.raises(UsageError, match="8 parameters"):
-        inference_graph(bundle, np.zeros(7, np.float32), units_for(3), {})
+        export(bundle, np.zeros(7, np.float32), units_for(3), {})

@@ -1,7 +1,8 @@
-"""A trained float model as one ONNX graph that an app feeds with raw inputs, made from a bundle without `onnx`.
+"""A trained model as one ONNX graph that an app feeds with raw inputs, made from a bundle without `onnx`.
 
 The graph scales its input, holds its parameters as constants, and gives logits for softmax and binary; for mse it gives
-predictions in original units. It is the forward part of `train.onnx`, or the dense stack of a bundle that has none.
+predictions in original units. It is `infer.onnx` with the parameters rounded into it; for tier float the forward part
+of `train.onnx`, or the dense stack of a bundle that has none.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.bundle.archive import Bundle
-from accord.bundle.forward import forward_graph
+from accord.bundle.forward import ends, forward_graph
+from accord.bundle.int8 import patched, rounded_tensors, scalars
 from accord.bundle.protobuf import BYTES, VARINT, read_fields, write_field, write_varint
+from accord.bundle.quantization import Quantization
 from accord.tensors import Vector
 
 INPUT, OUTPUT = "input", "output"
@@ -57,7 +60,7 @@ class _Body:
     around: bytes
 
 
-def inference_graph(bundle: Bundle, params: Vector, units: Units, metadata: Mapping[str, str]) -> bytes:
+def export(bundle: Bundle, params: Vector, units: Units, metadata: Mapping[str, str]) -> bytes:
     """Return the bytes of an ONNX model with the input `input` and the output `output`.
 
     `input` is float32 (N, *input_shape) and `output` float32 (N, outputs), for any N.
@@ -70,10 +73,15 @@ def inference_graph(bundle: Bundle, params: Vector, units: Units, metadata: Mapp
 
     Raises:
         UsageError: the parameters do not fit the bundle's layout.
-        Refusal: `CorruptGraph`: the bundle's graph is no protobuf.
+        Refusal: `CorruptGraph`: the bundle's graph is no protobuf; `CorruptBundle`: its parts contradict one another.
     """
     manifest = bundle.manifest
-    body = _dense(bundle, params) if bundle.train is None else _forward(bundle, bundle.train, params)
+    if bundle.infer is not None and bundle.quantization is not None:
+        body = _int8(bundle, bundle.infer, bundle.quantization, params)
+    elif bundle.train is not None:
+        body = _forward(bundle, bundle.train, params)
+    else:
+        body = _dense(bundle, params)
     columns = (1, -1) + (1,) * (len(manifest.input_shape) - 1)
     nodes = [_node("Sub", (INPUT, "mean"), "centred"), _node("Mul", ("centred", "factor"), body.takes), *body.nodes]
     constants = [
@@ -114,8 +122,23 @@ def _original(units: Units) -> list[tuple[str, float | None]]:
 def _forward(bundle: Bundle, train: bytes, params: Vector) -> _Body:
     """Cut the forward part out of the training graph, with its parameters as constants."""
     manifest = bundle.manifest
+    output = manifest.output_names[1]
+    views = manifest.layout.views(params).values()
+    given = tuple(_tensor(_INNER + name, view) for name, view in zip(manifest.input_names[2:], views, strict=True))
+    return _body(forward_graph(train, output), manifest.input_names[0], output, given)
+
+
+def _int8(bundle: Bundle, infer: bytes, quantization: Quantization, params: Vector) -> _Body:
+    """Round the parameters into the int8 model."""
+    (source, *_), (output, *_) = ends(infer)
+    tensors = rounded_tensors(quantization, bundle.manifest.layout, params, scalars(infer))
+    return _body(forward_graph(patched(infer, tensors), output), source, output, ())
+
+
+def _body(model: bytes, source: str, output: str, given: tuple[bytes, ...]) -> _Body:
+    """Take a model apart, with `given` constants in place of its other inputs."""
     nodes, constants, around = [], [], []
-    for number, kind, content in read_fields(memoryview(forward_graph(train, manifest.output_names[1]))):
+    for number, kind, content in read_fields(memoryview(model)):
         if number != _MODEL_GRAPH:
             around.append(write_field(number, kind, content))
             continue
@@ -124,13 +147,11 @@ def _forward(bundle: Bundle, train: bytes, params: Vector) -> _Body:
                 nodes.append(_renamed(value, (_NODE_INPUT, _NODE_OUTPUT)))
             elif part == _GRAPH_INITIALIZER:
                 constants.append(_renamed(value, (_TENSOR_NAME,)))
-    views = manifest.layout.views(params).values()
-    constants += [_tensor(_INNER + name, view) for name, view in zip(manifest.input_names[2:], views, strict=True)]
     return _Body(
         nodes=tuple(nodes),
-        constants=tuple(constants),
-        takes=_INNER + manifest.input_names[0],
-        gives=_INNER + manifest.output_names[1],
+        constants=(*constants, *given),
+        takes=_INNER + source,
+        gives=_INNER + output,
         around=b"".join(around),
     )
 
