@@ -15,6 +15,8 @@ LARGEST_COHORT = 255
 """Shares are indexed by one byte (Shamir over GF(2^8))."""
 MICRO = 1_000_000
 """Rates travel as integers in millionths: signed messages hold no floats."""
+DEFAULT_GATE = 5_000
+"""Millionths: half a point that an exported int8 model may lose."""
 PURPOSES = ("train", "evaluate", "powers", "moments")
 PROFILES = ("standard", "off")
 
@@ -49,13 +51,16 @@ class Task(Record):
     """What the model predicts.
 
     Regression targets deviate by the order of 2^`target_exponent` in original units; `transform` is applied to them
-    before training and undone before figures are taken.
+    before training and undone before figures are taken. Where `gate` is not 0, test rows are evaluated by the exported
+    int8 model too, which may be worse than the one in training by that many millionths: of the rows that are right, or
+    for regression of the squared error in the model's units.
     """
 
     kind: str = field(OneOf(("classification", "binary", "regression")))
     outputs: int = field(Int(1, 65_536))
     target_exponent: int = field(Int(-126, 128))
     transform: str = field(OneOf(("none", "log", "log1p")))
+    gate: int = field(Int(0, MICRO), 0)
 
 
 @dataclass(frozen=True, kw_only=True)

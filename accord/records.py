@@ -165,9 +165,9 @@ class Nested:
         return self.record.from_wire(value)
 
 
-def field(kind: Kind) -> Any:
-    """Declare a record's field of one kind."""
-    return dataclasses.field(metadata={"kind": kind})
+def field(kind: Kind, default: Any = dataclasses.MISSING) -> Any:
+    """Declare a record's field of one kind; a default is for those who build the record, the wire has every field."""
+    return dataclasses.field(metadata={"kind": kind}, default=default)
 
 
 @dataclass(frozen=True, kw_only=True)

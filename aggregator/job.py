@@ -86,7 +86,8 @@ class Job:
         snapshot: the model to start from.
         columns: input columns, features or channels.
         strategy: how cohort means move the model.
-        statistics: whether inputs are scaled by masked statistics first; without them `largest_weight` is given.
+        statistics: whether masked statistics come first; without them `largest_weight` is given.
+        scaled: whether inputs are scaled by them; the model of a bundle that takes rows as they are wants them so.
         largest_weight: the number of rows from which a device weighs no more.
     """
 
@@ -100,6 +101,7 @@ class Job:
         columns: int,
         strategy: FedAvg,
         statistics: bool = True,
+        scaled: bool = True,
         largest_weight: int = 1,
     ) -> None:
         self.settings, self.snapshot = settings, snapshot
@@ -107,7 +109,7 @@ class Job:
         self.largest_weight = largest_weight
         self._layout, self._exponents, self._strategy = layout, tuple(exponents), strategy
         self._regression = settings.task.kind == "regression"
-        self._columns = columns
+        self._columns, self._scaled = columns, scaled
         self._statistics = columns + 2 * self._regression
         self._powers: tuple[int, ...] = ()
         before = ["powers", "moments"] if statistics else []
@@ -251,8 +253,8 @@ class Job:
             self.task = dataclasses.replace(self.task, target_exponent=math.frexp(float(safe[-1]))[1])
         target = (float(mean[columns]), float(safe[columns])) if self._regression else (0.0, 1.0)
         return Scaling(
-            mean=mean[:columns].astype(np.float32),
-            factor=(1 / safe[:columns]).astype(np.float32),
+            mean=mean[:columns].astype(np.float32) if self._scaled else np.zeros(columns, np.float32),
+            factor=(1 / safe[:columns]).astype(np.float32) if self._scaled else np.ones(columns, np.float32),
             target_mean=target[0],
             target_scale=target[1],
         )

@@ -14,6 +14,7 @@ from aggregator import journal, noted
 from aggregator.books import Noted
 from aggregator.coordinator_values import Closed, Event, Office, Request, Settle
 from aggregator.desk import Desk
+from aggregator.export_gate import export_figures
 from aggregator.job_state import JobState
 from aggregator.registry import Registry
 from aggregator.standing import Standing
@@ -203,4 +204,5 @@ def _means(figures: Mapping[str, list[float]]) -> dict[str, float]:
     """Return figures per row from the sums of a round's tails."""
     rows = figures.get("count", [0.0])[0]
     names = {"loss": "loss", "correct": "accuracy", "absolute": "mae"}
-    return {shown: figures[name][0] / rows for name, shown in names.items() if rows and name in figures}
+    found = {shown: figures[name][0] / rows for name, shown in names.items() if rows and name in figures}
+    return found | export_figures(figures)

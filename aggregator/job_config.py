@@ -6,7 +6,7 @@ from typing import Any
 
 from accord.errors import UsageError
 from accord.ids import checked_name
-from accord.plan import LARGEST_COHORT, MICRO, SMALLEST_COHORT, Task, Training
+from accord.plan import DEFAULT_GATE, LARGEST_COHORT, MICRO, SMALLEST_COHORT, Task, Training
 from aggregator.job import JobSettings
 from aggregator.round_values import Windows
 
@@ -28,6 +28,7 @@ SHAPE: Shape = {
         "floor": (int, 20),
         "secure_aggregation": (bool, True),
         "max_attempts": (int, 3),
+        "export_gate": (float, DEFAULT_GATE / MICRO),
     },
     "training": {
         "epochs": (int, 1),
@@ -60,6 +61,7 @@ class JobConfig:
     floor: int
     secure_aggregation: bool
     max_attempts: int
+    export_gate: float
     training: Training
     windows: Windows
 
@@ -67,14 +69,17 @@ class JobConfig:
         checked_name(self.name, "job")
         if not 1 <= self.max_attempts <= 1_000:
             raise UsageError(f"[job] max_attempts {self.max_attempts} is not from 1 to 1000")
+        if not 0.0 <= self.export_gate <= 1.0:
+            raise UsageError(f"[job] export_gate {self.export_gate} is not from 0 (ask for nothing) to 1")
         if any(getattr(self.windows, name) < 0 for name in WINDOWS):
             raise UsageError("[windows] are 0 or more seconds")
         if not SMALLEST_COHORT <= self.floor <= LARGEST_COHORT:
             raise UsageError(f"[job] floor {self.floor} is not from {SMALLEST_COHORT} to {LARGEST_COHORT}")
         self.settings(outputs=1)
 
-    def settings(self, outputs: int) -> JobSettings:
-        """Return the engine's settings for a model with so many outputs."""
+    def settings(self, outputs: int, *, gated: bool = False) -> JobSettings:
+        """Return the engine's settings for a model with so many outputs, which is exported to int8 if it is `gated`."""
+        gate = round(self.export_gate * MICRO) if gated else 0
         return JobSettings(
             rounds=self.rounds,
             devices=self.devices,
@@ -82,7 +87,13 @@ class JobConfig:
             cohorts=self.cohorts,
             floor=self.floor,
             training=self.training,
-            task=Task(kind=self.task, outputs=outputs, target_exponent=0, transform="none"),
+            task=Task(
+                kind=self.task,
+                outputs=outputs,
+                target_exponent=0,
+                transform="none",
+                gate=gate,
+            ),
             profile="standard" if self.secure_aggregation else "off",
         )
 

@@ -151,10 +151,11 @@ class JobMaker:
 def _job(config: JobConfig, bundle: Bundle) -> Job:
     columns = columns_of(bundle.manifest.input_shape)
     return Job(
-        settings=config.settings(bundle.manifest.outputs),
+        settings=config.settings(bundle.manifest.outputs, gated=bundle.infer is not None),
         layout=bundle.manifest.layout,
         exponents=bundle.manifest.exponents,
         snapshot=Snapshot(params=bundle.params.copy(), scaling=unscaled(columns)),
         columns=columns,
         strategy=FedAvg(),
+        scaled=bundle.manifest.scaled,
     )

@@ -17,6 +17,7 @@ from accord.wire.messages import Roles, opened
 from accord.wire.versions import Measurement, Promotion, Version, figures_of
 from aggregator.blobs import Blobs
 from aggregator.desk import Desk
+from aggregator.export_gate import check_export
 from aggregator.registry_values import FIRST_STAGE, NEXT_STAGES, Registered, RegistryError, stages_after
 from aggregator.schema import MEASUREMENTS, PROMOTIONS, ROLES, VERSIONS
 from aggregator.tables.upsert import inserted, upsert
@@ -175,11 +176,13 @@ class Registry:
         """Return what the publisher has to sign so that a version goes to a stage.
 
         Raises:
-            RegistryError: the stage does not follow the one that the version is in.
+            RegistryError: the stage does not follow the one that the version is in, or its int8 model is too bad.
         """
         version, roles = entry.version, self.roles(connection)
         promotions = self.promotions(connection, version.job)
         now = stages_after(promotions).get(version.version, FIRST_STAGE)
+        if stage != "archived":
+            check_export(entry, self.measured(connection, version.job, version.version))
         if stage not in NEXT_STAGES[now]:
             raise RegistryError(
                 f"version {version.version} is in stage {now}: from there it goes to {' or '.join(NEXT_STAGES[now])}, "

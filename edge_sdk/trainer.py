@@ -18,9 +18,11 @@ from accord.tensors import Vector
 from accord.update import tail
 from accord.update.pipeline import POWERS, ROW_POWERS, Contribution, power_bins
 from accord.update.snapshot import Snapshot, columns_of, decode
+from edge_sdk.figures import figures_of
+from edge_sdk.inputs import Inputs, prepared_rows
 from edge_sdk.pace import Pace, Paused, Progress
 from edge_sdk.rows import Array, Rows
-from edge_sdk.transforms import original, transformed
+from edge_sdk.transforms import transformed
 
 _SLICE = 1_024
 """Rows that are evaluated between two questions whether work may go on."""
@@ -65,7 +67,7 @@ class Trainer:
         self._rows: Rows
         self._columns = columns_of(input_shape)
         self._gradient = np.empty(runtime.layout.size, np.float32)
-        self._scaled: tuple[Rows, bytes, Array, Array, Array] | None = None
+        self._inputs: Inputs | None = None
         self._under_way: _UnderWay | None = None
 
     def work(self, plan: Plan, params: bytes) -> Contribution:
@@ -102,38 +104,33 @@ class Trainer:
         if plan.purpose == "moments":
             return (yield from self._moments(plan))
         snapshot = decode(params, self._runtime.layout, self._columns)
-        x_train, y_train, x_test = self._inputs(plan, snapshot)
-        figures = yield from self._evaluated(plan, snapshot, x_test)
-        rows = len(y_train)
+        inputs = yield from self._scaled(plan, snapshot)
+        figures = yield from self._evaluated(plan, snapshot, inputs)
+        rows = len(inputs.y)
         if plan.purpose == "evaluate":
             return Contribution(rows=rows, figures=figures)
-        delta = yield from self._trained(plan, snapshot.params, x_train, y_train)
+        delta = yield from self._trained(plan, snapshot.params, inputs)
         return Contribution(rows=rows, delta=delta, figures=figures)
 
-    def _inputs(self, plan: Plan, snapshot: Snapshot) -> tuple[Array, Array, Array]:
-        """Scale the rows once per scaling: it changes once in a job."""
-        key = snapshot.scaling.mean.tobytes() + snapshot.scaling.factor.tobytes() + plan.task.transform.encode()
-        key += np.array([snapshot.scaling.target_mean, snapshot.scaling.target_scale]).tobytes()
-        rows = self._rows
-        if self._scaled is None or self._scaled[0] is not rows or self._scaled[1] != key:
-            scaling = snapshot.scaling
-            y: Array = rows.y_train
-            if plan.task.kind == "regression":
-                y = scaling.targets(transformed(plan.task.transform, rows.y_train))
-            else:
-                y = y.astype(np.int64)
-            prepared = self._runtime.prepared
-            self._scaled = (
-                rows,
-                key,
-                prepared(scaling.inputs(rows.x_train)),
-                y,
-                prepared(scaling.inputs(rows.x_test)),
-            )
-        return self._scaled[2:]
+    def _scaled(self, plan: Plan, snapshot: Snapshot) -> Generator[None, None, Inputs]:
+        """Scale the rows, and run them through the frozen part, once per scaling: it changes once in a job."""
+        scaling, rows = snapshot.scaling, self._rows
+        key = scaling.mean.tobytes() + scaling.factor.tobytes() + plan.task.transform.encode()
+        key += np.array([scaling.target_mean, scaling.target_scale]).tobytes()
+        if self._inputs is not None and self._inputs.source is rows and self._inputs.key == key:
+            return self._inputs
+        y: Array = rows.y_train
+        if plan.task.kind == "regression":
+            y = scaling.targets(transformed(plan.task.transform, rows.y_train))
+        else:
+            y = y.astype(np.int64)
+        train = yield from prepared_rows(self._runtime, scaling.inputs(rows.x_train))
+        test = yield from prepared_rows(self._runtime, scaling.inputs(rows.x_test))
+        self._inputs = Inputs(source=rows, key=key, train=train, y=y, test=test)
+        return self._inputs
 
-    def _trained(self, plan: Plan, params: Vector, x: Array, y: Array) -> Generator[Progress, None, Vector]:
-        training = plan.training
+    def _trained(self, plan: Plan, params: Vector, inputs: Inputs) -> Generator[Progress, None, Vector]:
+        training, y = plan.training, inputs.y
         trained = params.copy()
         optimiser = Sgd(
             params,
@@ -148,7 +145,7 @@ class Trainer:
             order = np.argsort(np.frombuffer(entropy(8 * count), "<u8"))
             for at in range(0, count, size):
                 batch = order[at : at + size]  # taken one by one: a device has no room for a second copy of its rows
-                loss, _ = self._runtime.gradients(trained, x[batch], y[batch], self._gradient)
+                loss, _ = self._runtime.gradients(trained, inputs.train.rows(batch), y[batch], self._gradient)
                 optimiser.step(trained, self._gradient)
                 done += 1
                 yield Progress(
@@ -164,38 +161,25 @@ class Trainer:
             raise LocalProtocolError("training gave NaN or infinity: lower the learning rate or look at the data")
         return trained - params
 
-    def _evaluated(self, plan: Plan, snapshot: Snapshot, x: Array) -> Generator[None, None, dict[str, npt.ArrayLike]]:
-        task, y = plan.task, self._rows.y_test
+    def _evaluated(
+        self, plan: Plan, snapshot: Snapshot, inputs: Inputs
+    ) -> Generator[None, None, dict[str, npt.ArrayLike]]:
+        task, y, x = plan.task, self._rows.y_test, inputs.test
         if not len(y):
             return {f.name: np.zeros(f.length) for f in tail.fields(task)}
-        parts = []
+        inside, running = [], []
         for at in range(0, len(x), _SLICE):
-            parts.append(self._runtime.predict(snapshot.params, x[at : at + _SLICE]))
+            inside.append(self._runtime.predict(snapshot.params, x.rows(slice(at, at + _SLICE))))
             yield
-        outputs = np.concatenate(parts).astype(np.float64)
-        if not np.isfinite(outputs).all():
-            raise LocalProtocolError("the model gives NaN or infinity on this device's rows")
-        if task.kind == "regression":
-            return _regression(plan, snapshot, outputs[:, 0], y)
-        if task.kind == "binary":
-            logits, truth = outputs[:, 0], y.astype(bool)
-            losses = np.logaddexp(0, np.where(truth, -logits, logits))
-            bins = tail.score_bins(logits)
-            return {
-                "count": len(y),
-                "loss": losses.sum(),
-                "correct": np.count_nonzero((logits > 0) == truth),
-                "ones": np.bincount(bins[truth], minlength=tail.HISTOGRAM_BINS),
-                "zeros": np.bincount(bins[~truth], minlength=tail.HISTOGRAM_BINS),
-            }
-        top = outputs.max(axis=1)
-        sums = top + np.log(np.exp(outputs - top[:, None]).sum(axis=1))
-        labels = y.astype(np.int64)
-        return {
-            "count": len(y),
-            "loss": np.maximum(sums - outputs[np.arange(len(y)), labels], 0).sum(),
-            "correct": np.count_nonzero(outputs.argmax(axis=1) == labels),
-        }
+        raw = snapshot.scaling.inputs(self._rows.x_test) if task.gate else self._rows.x_test[:0]
+        for at in range(0, len(raw), _SLICE):
+            outputs = self._runtime.exported(snapshot.params, raw[at : at + _SLICE])
+            if outputs is None:
+                break
+            running.append(outputs)
+            yield
+        exported = np.concatenate(running) if running else None
+        return figures_of(task, snapshot.scaling, np.concatenate(inside), exported, y)
 
     def _tables(self, plan: Plan) -> Iterator[npt.NDArray[np.float64]]:
         """Yield the training rows as columns, (rows, length), some rows at a time.
@@ -240,20 +224,3 @@ class Trainer:
             rows=len(self._rows.y_train),
             figures={"count": cells, "positive": sums[0], "negative": sums[1], "squared": sums[2]},
         )
-
-
-def _regression(plan: Plan, snapshot: Snapshot, outputs: npt.NDArray[np.float64], y: Array) -> dict[str, npt.ArrayLike]:
-    truth = y.astype(np.float64)
-    scaling = snapshot.scaling
-    errors = original(plan.task.transform, scaling.originals(outputs)) - truth
-    centred = truth - original(plan.task.transform, np.array([scaling.target_mean]))
-    scaled = outputs - scaling.targets(transformed(plan.task.transform, y))
-    return {
-        "count": len(y),
-        "loss": (scaled**2).sum(),
-        "absolute": np.abs(errors).sum(),
-        "squared": (errors**2).sum(),
-        "positive": np.maximum(centred, 0).sum(),
-        "negative": np.maximum(-centred, 0).sum(),
-        "target_squared": (centred**2).sum(),
-    }

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.bundle.archive import Bundle
-from accord.bundle.forward import forward_graph
+from accord.bundle.forward import ends, forward_graph
+from accord.bundle.int8 import patched, rounded_tensors, scalars
 from accord.errors import Refusal, UsageError
 from accord.runtimes.losses import checked_targets, flat_rows
 from accord.tensors import Layout, Vector
@@ -18,6 +19,7 @@ from accord.tensors import Layout, Vector
 Floats = npt.NDArray[np.float32]
 
 _TELEMETRY = "ORT_DISABLE_TELEMETRY"
+PREDICTED_AT_ONCE = 256
 
 
 def load_onnxruntime() -> ModuleType:
@@ -71,6 +73,32 @@ def session(graph: bytes, *, integers: bool) -> Any:
         raise Refusal("CorruptGraph", f"onnxruntime can't load the graph: {error}") from error
 
 
+class Exported:
+    """An exported model, or the one that would be exported: the port `Predictor`.
+
+    Args:
+        model: the bytes of a model with one input and one output.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+        Refusal: `CorruptGraph`: onnxruntime can't load it.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self._session = session(model, integers=True)
+        (self._source,) = (item.name for item in self._session.get_inputs())
+        (self._output,) = (item.name for item in self._session.get_outputs())
+
+    def predict(self, x: npt.NDArray[Any]) -> Floats:
+        """Return the outputs; see the port."""
+        rows = np.ascontiguousarray(x, np.float32)
+        starts = range(0, max(1, len(rows)), PREDICTED_AT_ONCE)
+        parts = [
+            self._session.run([self._output], {self._source: rows[at : at + PREDICTED_AT_ONCE]})[0] for at in starts
+        ]
+        return np.concatenate(parts)
+
+
 class OnnxRuntime:
     """A training graph in onnxruntime: the port `Runtime`.
 
@@ -96,6 +124,8 @@ class OnnxRuntime:
         self._session = session(bundle.train, integers=False)
         self._forward: Any = None
         self._frozen: Any = None
+        self._slots = bundle.quantization
+        self._running: tuple[Vector, Exported] | None = None
         inputs = {item.name for item in self._session.get_inputs()}
         outputs = {item.name for item in self._session.get_outputs()}
         if inputs != set(manifest.input_names) or not outputs >= set(manifest.output_names):
@@ -149,6 +179,17 @@ class OnnxRuntime:
             feeds = self._feeds(params, x[start : start + manifest.batch])
             outputs[start : start + manifest.batch] = self._forward.run(self._outputs, feeds)[0]
         return outputs
+
+    def exported(self, params: Vector, x: npt.NDArray[Any]) -> Floats | None:
+        """Return what the int8 model gives; see the port."""
+        if self._infer is None or self._slots is None:
+            return None
+        if self._running is None or not np.array_equal(self._running[0], params):
+            tensors = rounded_tensors(self._slots, self.layout, params, scalars(self._infer))
+            _, (output, *_) = ends(self._infer)
+            model = Exported(forward_graph(patched(self._infer, tensors), output))
+            self._running = (params.copy(), model)
+        return self._running[1].predict(np.ascontiguousarray(flat_rows(x, self._manifest.input_shape)).reshape(x.shape))
 
     def _targets(self, y: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
         """Return labels int64 (N,), or targets float32 (N, outputs), as the graph takes them."""

@@ -54,6 +54,17 @@ class Runtime(Protocol):
         """
         ...
 
+    def exported(self, params: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
+        """Return what the int8 model that is exported from `params` gives for rows, (N, outputs) for any N from 0.
+
+        None where nothing is rounded, or where this runtime can't run the exported model.
+
+        Args:
+            params: float32 (P,).
+            x: (N, *input_shape), not prepared.
+        """
+        ...
+
 
 class Predictor(Protocol):
     """An exported model, ready to run."""

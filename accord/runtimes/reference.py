@@ -226,6 +226,10 @@ class Reference:
             part += weights[-1]
         return outputs
 
+    def exported(self, _params: Vector, _x: npt.NDArray[Any]) -> None:
+        """Nothing is rounded; see the port."""
+        return
+
     # A trainer passes the same two vectors thousands of times: cutting views anew would cost a tenth of each call.
     def _views_of_params(self, params: Vector) -> list[Floats]:
         if self._params is None or self._params[0] is not params:

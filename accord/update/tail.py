@@ -38,6 +38,7 @@ def fields(task: Task) -> tuple[Field, ...]:
     """
     count = Field(name="count", length=1, bits=_COUNT_BITS, exponent=0)
     loss = Field(name="loss", length=1, bits=_SUM_BITS, exponent=_LOSS_STEP)
+    gate = _gate(task)
     if task.kind == "regression":
         one, two = task.target_exponent + _REAL_STEP, 2 * task.target_exponent + _REAL_STEP
         return (
@@ -48,12 +49,23 @@ def fields(task: Task) -> tuple[Field, ...]:
             Field(name="positive", length=1, bits=_REAL_BITS, exponent=one),
             Field(name="negative", length=1, bits=_REAL_BITS, exponent=one),
             Field(name="target_squared", length=1, bits=_REAL_BITS, exponent=two),
+            *gate,
         )
     correct = Field(name="correct", length=1, bits=_COUNT_BITS, exponent=0)
     if task.kind == "classification":
-        return (count, loss, correct)
+        return (count, loss, correct, *gate)
     bins = [Field(name=name, length=HISTOGRAM_BINS, bits=_COUNT_BITS, exponent=0) for name in ("ones", "zeros")]
-    return (count, loss, correct, *bins)
+    return (count, loss, correct, *bins, *gate)
+
+
+def _gate(task: Task) -> tuple[Field, ...]:
+    """Return what a device adds if it can run the exported model: its rows, and both models on them."""
+    if not task.gate:
+        return ()
+    rows = Field(name="exported_rows", length=1, bits=_COUNT_BITS, exponent=0)
+    names = ("graph_loss", "exported_loss") if task.kind == "regression" else ("graph_correct", "exported_correct")
+    bits, exponent = (_SUM_BITS, _LOSS_STEP) if task.kind == "regression" else (_COUNT_BITS, 0)
+    return (rows, *(Field(name=name, length=1, bits=bits, exponent=exponent) for name in names))
 
 
 def score_bins(logits: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:

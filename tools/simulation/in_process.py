@@ -10,6 +10,7 @@ from pathlib import Path
 from accord.entropy import Entropy, SeededEntropy
 from accord.errors import UsageError
 from accord.link.memory import Faults
+from accord.plan import DEFAULT_GATE
 from accord.plan import Task as PlanTask
 from accord.prg import digest
 from accord.update.snapshot import Snapshot, columns_of, unscaled
@@ -93,7 +94,7 @@ class _Simulation:
         self.held = [d for d in self.partition.devices if len(d.y_train) or len(d.y_test)]
         self._described()
         self.model = models.make(
-            settings.model, dataset.row_shape, self.task, settings.batch_size, entropy.child("model")
+            settings.model, dataset.row_shape, self.task, settings.batch_size, entropy.child("model"), settings.tier
         )
         runtime, manifest = self.model.runtime, self.model.bundle.manifest
         columns = columns_of(manifest.input_shape)
@@ -134,6 +135,7 @@ class _Simulation:
                     outputs=manifest.outputs,
                     target_exponent=0,
                     transform=settings.target_transform,
+                    gate=DEFAULT_GATE if self.model.bundle.infer is not None else 0,
                 ),
                 profile="standard" if settings.secure_aggregation else "off",
             ),
@@ -142,6 +144,7 @@ class _Simulation:
             snapshot=start,
             columns=columns,
             strategy=FedAvg(),
+            scaled=manifest.scaled,
         )
         self.runner = Runner(
             fleet=self.fleet, job=self.job, kind=self.task.kind, names=list(workers), told=told, notes=notes

@@ -22,7 +22,9 @@ class Model:
     runtime: Runtime = field(repr=False)
 
 
-def make(name: str, row_shape: tuple[int, ...], task: Task, batch: int, entropy: Entropy) -> Model:
+def make(  # noqa: PLR0917 - what, for which data, how
+    name: str, row_shape: tuple[int, ...], task: Task, batch: int, entropy: Entropy, tier: str = "float"
+) -> Model:
     """Return the model that `name` asks for.
 
     Args:
@@ -31,6 +33,7 @@ def make(name: str, row_shape: tuple[int, ...], task: Task, batch: int, entropy:
         task: decides outputs and loss.
         batch: the largest batch.
         entropy: decides initial weights.
+        tier: float, or last-all to train against int8 rounding; a bundle has its own.
 
     Raises:
         UsageError: the file is missing, or the model does not fit the data.
@@ -41,14 +44,15 @@ def make(name: str, row_shape: tuple[int, ...], task: Task, batch: int, entropy:
             raise UsageError(f"{name} is larger than {LARGEST} bytes")
         data = path.read_bytes()
         _check_bundle(data, name)
-    elif name.split(":", maxsplit=1)[0] in ("linear", "mlp"):
+    elif tier == "float" and name.split(":", maxsplit=1)[0] in ("linear", "mlp"):
         data = reference.make_bundle(name, row_shape, task.outputs, LOSS[task.kind], batch, entropy)
     else:
         try:
             import quantize  # noqa: PLC0415 - onnx is needed for these models only
         except ModuleNotFoundError as error:
             raise UsageError(f"--model {name} needs {error.name}: pip install 'accord-fl[quantize]'") from error
-        data = quantize.make_bundle(name, row_shape, task.outputs, LOSS[task.kind], batch, entropy)
+        choices = quantize.Choices(tier=tier)
+        data = quantize.make_bundle(name, row_shape, task.outputs, LOSS[task.kind], batch, entropy, None, choices)
     bundle = read_bundle(data, limit=LARGEST, publisher=None)
     manifest = bundle.manifest
     if (manifest.input_shape, manifest.outputs, manifest.loss) != (row_shape, task.outputs, LOSS[task.kind]):

@@ -9,6 +9,8 @@ from accord.plan import Training as PlanTraining
 from simulation.task import KINDS
 
 TRANSFORMS = ("none", "log", "log1p")
+TIERS = ("float", "last-all")
+"""Of models that are made here; a bundle brings its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class SimulationSettings:
     devices: int = 10
     partition: str = "iid"
     model: str = "mlp:64"
+    tier: str = "float"
     task: str | None = None
     target_transform: str = "none"
     rounds: int = 60
@@ -60,6 +63,8 @@ class SimulationSettings:
             raise UsageError(f"--task {self.task} is unknown: use one of {', '.join(KINDS)}")
         if self.target_transform not in TRANSFORMS:
             raise UsageError(f"--target-transform {self.target_transform} is unknown: use {', '.join(TRANSFORMS)}")
+        if self.tier not in TIERS:
+            raise UsageError(f"--tier {self.tier} is unknown: use {' or '.join(TIERS)}, or a bundle of another tier")
         if self.cohorts * 3 > self.devices_per_round:
             raise UsageError(
                 f"--cohorts {self.cohorts} needs at least {3 * self.cohorts} devices per round, "

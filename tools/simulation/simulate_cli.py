@@ -15,7 +15,7 @@ from simulation.history import History, RoundRow
 from simulation.in_process import simulate
 from simulation.live import LiveTable
 from simulation.report import check_place, render, write
-from simulation.settings import TRANSFORMS, SimulationSettings
+from simulation.settings import TIERS, TRANSFORMS, SimulationSettings
 from simulation.task import KINDS
 
 DATA_HELP = """digits, breast-cancer, fashion-mnist, or a file FILE.npz with the arrays x_train, y_train, c_train,
@@ -35,6 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         default=default.model,
         help="linear, mlp:64,32, cnn:small, an .onnx file or a bundle (default %(default)s)",
+    )
+    add(
+        "--tier",
+        choices=TIERS,
+        default=default.tier,
+        help="float, or last-all: train against int8 rounding; a bundle has its own (default %(default)s)",
     )
     add("--task", choices=KINDS, help="what to predict; inferred from y if not given, and said")
     add("--target-transform", choices=TRANSFORMS, default="none", help="of regression targets (default %(default)s)")

@@ -14,7 +14,7 @@ from accord.entropy import SeededEntropy
 from accord.errors import Refusal, UsageError
 from accord.optimisers import Sgd
 from accord.runtimes import check_golden, open_runtime
-from accord.runtimes.exported import Exported
+from accord.runtimes.onnx import Exported
 from quantize import Choices, make_bundle
 from quantize.builders import build_model
 from quantize.int8.blocks import blocks, cuts
