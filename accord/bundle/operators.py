@@ -11,11 +11,11 @@ from accord.errors import Refusal
 
 ALLOWED = frozenset(
     """
-    Abs Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose DequantizeLinear
-    Div Equal Exp Expand Flatten Gather GatherElements Gemm GlobalAveragePool Greater GreaterOrEqual Identity LeakyRelu
-    Less LessOrEqual Log LogSoftmax MatMul Max MaxPool MaxUnpool Min Mul Neg OneHot Pad Pow QuantizeLinear Range
-    Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape ScatterElements Shape Sigmoid Sign Size Slice Softmax
-    Softplus Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze
+    Abs Add ArgMax AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose
+    DequantizeLinear Div Equal Exp Expand Flatten Gather GatherElements Gemm GlobalAveragePool Greater GreaterOrEqual
+    Identity LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool MaxUnpool Min Mul Neg OneHot Pad Pow
+    QuantizeLinear Range Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape ScatterElements Shape Sigmoid Sign Size
+    Slice Softmax Softplus Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze
     """.split(),  # noqa: SIM905 - sixty quoted words are harder to read
 )
 

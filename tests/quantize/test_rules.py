@@ -173,7 +173,7 @@ def test_every_rule_has_a_case() -> None:
     ("name", "loss"),
     [
         *((name, "softmax") for name in CASES),
-        *((name, loss) for name in ("Gemm", "Conv") for loss in ("binary", "mse")),
+        *((name, loss) for name in ("Gemm", "Conv") for loss in ("binary", "mse", "huber")),
     ],
 )
 def test_gradients(name: str, loss: str) -> None:
@@ -185,18 +185,20 @@ def test_gradients(name: str, loss: str) -> None:
     rng = np.random.default_rng(1)
     x = rng.uniform(-1, 1, (3, *size)).astype(np.float32)
     y: Array = rng.integers(0, 3, 3) if loss == "softmax" else rng.integers(0, 2, (3, 3)).astype(np.float32)
-    feeds = {graph.input_names[0]: x, graph.input_names[1]: y, **network.params}
+    counted = np.array([1.0, 0.5, 2.0], np.float32)
+    feeds = {**dict(zip(graph.input_names[:3], (x, y, counted), strict=True)), **network.params}
 
     precise = exact(graph.model, graph.output_names, feeds)
     session = onnxruntime.InferenceSession(graph.model.SerializeToString(), providers=["CPUExecutionProvider"])
     quick = session.run(list(graph.output_names), feeds)
     assert quick[0] == pytest.approx(float(precise[0]), rel=1e-5)
-    for weight, fast, slow in zip(network.params, quick[2:], precise[2:], strict=True):
+    assert quick[2] == pytest.approx(float(precise[2]), rel=1e-5)
+    for weight, fast, slow in zip(network.params, quick[3:], precise[3:], strict=True):
         assert fast.shape == network.params[weight].shape
         assert np.abs(fast - slow).max() <= 1e-5 * np.abs(slow).max(), f"{weight} in onnxruntime"
 
     wide = {key: value.astype(np.float64) if value.dtype == np.float32 else value for key, value in feeds.items()}
-    for weight, slow in zip(network.params, precise[2:], strict=True):
+    for weight, slow in zip(network.params, precise[3:], strict=True):
         # Differences along random directions: one number per direction tests every element at once.
         for seed in range(3):
             direction = np.random.default_rng(seed).standard_normal(slow.shape)

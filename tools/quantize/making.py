@@ -106,7 +106,7 @@ def make(  # noqa: PLR0917 - the same
         model: `linear`, `mlp:64,32`, `cnn:small`, or the path of an ONNX model.
         input_shape: one row's.
         outputs: classes, or values per row.
-        loss: softmax, binary or mse.
+        loss: softmax, binary, mse or huber.
         batch: the largest number of rows of one gradient.
         entropy: initial weights (of a built-in model) and golden rows; a seeded one gives the same bytes every time.
         signing_key: the publisher's.
@@ -222,8 +222,9 @@ def _golden(
     y: Array = loss.draw(rows, specification.target_shape, specification.outputs, entropy.child("y"))
     fed = y if specification.loss == "softmax" else y.reshape(rows, specification.outputs)
     features = None if parts is None or not parts.quantization.cut else _features(parts, x)
-    feeds = dict(zip(graph.input_names, [x if features is None else features, fed, *params.values()], strict=True))
-    value, outputs, *gradients = exact(graph.model, graph.output_names, feeds)
+    given = [x if features is None else features, fed, np.ones(rows, np.float32), *params.values()]
+    feeds = dict(zip(graph.input_names, given, strict=True))
+    value, outputs, _, *gradients = exact(graph.model, graph.output_names, feeds)
     pairs = zip(params, gradients, strict=True)
     return make_golden(
         specification,

@@ -19,7 +19,8 @@ FAMILIES = (convolution, dense, elementwise, normalisation, pooling, rounding, s
 class TrainingGraph:
     """A model that computes loss, outputs and gradients.
 
-    `input_names` are x, y and the parameters; `output_names` the loss, the outputs and the gradients, in one order.
+    `input_names` are x, y, the rows' weights and the parameters; `output_names` the loss, the outputs, the metric and
+    the gradients, in one order.
     """
 
     model: onnx.ModelProto
@@ -32,25 +33,25 @@ def training_graph(network: Network, loss: str) -> TrainingGraph:
 
     Args:
         network: the forward model.
-        loss: softmax, binary or mse.
+        loss: softmax, binary, mse or huber.
 
     Raises:
         UsageError: an operator has no rule, or a weight does not reach the output.
     """
     tape = Tape(network)
-    y = tape.fresh("y")
-    value, slope = LOSSES[loss](tape, network.output, y, network.outputs)
-    slopes = _backward(tape, network.output, slope)
+    y, weights = tape.fresh("y"), tape.fresh("weights")
+    found = LOSSES[loss](tape, network.output, y, weights, network.outputs)
+    slopes = _backward(tape, network.output, found.slope)
     lost = [name for name in network.params if name not in slopes]
     if lost:
         raise UsageError(f"weight {lost[0]!r} does not change the output, so it can't be trained")
     gradients = [(f"grad/{name}", slopes[name]) for name in network.params]
-    named = {"loss": value, "outputs": network.output, **dict(gradients)}
+    named = {"loss": found.loss, "outputs": network.output, "metric": found.metric, **dict(gradients)}
     renamed = {tape.fresh(wished): source for wished, source in named.items()}
     _name_outputs(tape, renamed)
     return TrainingGraph(
-        model=_model(tape, network, y, tuple(renamed), loss),
-        input_names=(network.x, y, *network.params),
+        model=_model(tape, network, (y, weights), tuple(renamed), loss),
+        input_names=(network.x, y, weights, *network.params),
         output_names=tuple(renamed),
     )
 
@@ -75,12 +76,15 @@ def _name_outputs(tape: Tape, names: dict[str, str]) -> None:
         tape.nodes.append(onnx.helper.make_node("Identity", [source], [wished], name=wished))
 
 
-def _model(tape: Tape, network: Network, y: str, outputs: tuple[str, ...], loss: str) -> onnx.ModelProto:
+def _model(
+    tape: Tape, network: Network, given: tuple[str, str], outputs: tuple[str, ...], loss: str
+) -> onnx.ModelProto:
     helper, kinds = onnx.helper, onnx.TensorProto
     info = helper.make_tensor_value_info
     shape = network.shapes[network.x][1:]
+    y, weights = given
     target = info(y, kinds.INT64, ["N"]) if loss == "softmax" else info(y, kinds.FLOAT, ["N", network.outputs])
-    shapes: list[list[int | str]] = [[], ["N", network.outputs], *(list(v.shape) for v in network.params.values())]
+    shapes: list[list[int | str]] = [[], ["N", network.outputs], [], *(list(v.shape) for v in network.params.values())]
     used = {name for node in tape.nodes for name in node.input}
     graph = helper.make_graph(
         tape.nodes,
@@ -88,6 +92,7 @@ def _model(tape: Tape, network: Network, y: str, outputs: tuple[str, ...], loss:
         [
             info(network.x, network.x_type, ["N", *shape]),
             target,
+            info(weights, kinds.FLOAT, ["N"]),
             *(info(name, kinds.FLOAT, list(value.shape)) for name, value in network.params.items()),
         ],
         [info(name, kinds.FLOAT, dims) for name, dims in zip(outputs, shapes, strict=True)],
