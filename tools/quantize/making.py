@@ -1,6 +1,5 @@
 """From a model to the bytes of a training bundle: divide, differentiate, work out golden vectors twice, sign, pack."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +147,7 @@ def make(  # noqa: PLR0917 - the same
     infer = None if parts is None else parts.infer.SerializeToString(deterministic=True)
     for attempt in range(ATTEMPTS):
         source = entropy.child("golden", attempt)
-        golden = _golden(specification, graph, trained.params, parts, source)
+        golden = _golden(specification, graph, network, parts, source)
         data = write_bundle(
             specification,
             params=params,
@@ -212,12 +211,13 @@ def _network(
 def _golden(
     specification: Specification,
     graph: TrainingGraph,
-    params: Mapping[str, Array],
+    network: Network,
     parts: Divided | None,
     entropy: Entropy,
 ) -> Golden:
     rows = min(specification.batch, GOLDEN_ROWS)
-    x = initial.uniform((rows, *specification.input_shape), 2.0, entropy.child("x"))
+    params = network.params if parts is None else parts.train.params
+    x = network.draw(rows, entropy.child("x"))
     loss = LOSSES[specification.loss]
     y: Array = loss.draw(rows, specification.target_shape, specification.outputs, entropy.child("y"))
     fed = y if specification.loss == "softmax" else y.reshape(rows, specification.outputs)

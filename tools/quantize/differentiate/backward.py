@@ -5,13 +5,43 @@ from dataclasses import dataclass
 import onnx
 
 from accord.errors import UsageError
-from quantize.differentiate import convolution, dense, elementwise, normalisation, pooling, rounding, shaping
+from quantize.differentiate import (
+    activations,
+    arithmetic,
+    convolution,
+    dense,
+    einsum,
+    functions,
+    gathering,
+    joining,
+    normalisation,
+    pooling,
+    reductions,
+    resizing,
+    rounding,
+    shaping,
+)
 from quantize.differentiate.losses import LOSSES
 from quantize.differentiate.registry import rule_of
 from quantize.differentiate.tape import Tape, initialisers
 from quantize.network import IR_VERSION, OPSET, Network
 
-FAMILIES = (convolution, dense, elementwise, normalisation, pooling, rounding, shaping)
+FAMILIES = (
+    activations,
+    arithmetic,
+    convolution,
+    dense,
+    einsum,
+    functions,
+    gathering,
+    joining,
+    normalisation,
+    pooling,
+    reductions,
+    resizing,
+    rounding,
+    shaping,
+)
 """Importing a family enters its rules into the registry."""
 
 
@@ -58,16 +88,34 @@ def training_graph(network: Network, loss: str) -> TrainingGraph:
 
 def _backward(tape: Tape, output: str, slope: str) -> dict[str, str]:
     """Append the backward pass and return the name of each trainable tensor's slope."""
-    slopes: dict[str, str] = {output: slope}
+    parts: dict[str, list[str]] = {output: [slope]}
+    forwards = {node.output[0]: node for node in tape.nodes}
     for node in reversed(tape.network.nodes):
-        if not tape.wanted(node.output[0]) or node.output[0] not in slopes:
+        slopes = {place: _total(tape, parts[name]) for place, name in enumerate(node.output) if name in parts}
+        if not slopes or not any(tape.wanted(name) for name in node.output):
             continue
-        forward = next(copy for copy in tape.nodes if copy.output[0] == node.output[0])
-        for place, found in rule_of(node)(tape, forward, slopes[node.output[0]]).items():
+        for place, found in rule_of(node)(tape, forwards[node.output[0]], slopes).items():
             name = node.input[place]
             if tape.wanted(name):
-                slopes[name] = tape.add("Add", slopes[name], found) if name in slopes else found
-    return slopes
+                parts.setdefault(name, []).append(found)
+    return {name: _total(tape, parts[name]) for name in tape.network.params if name in parts}
+
+
+def _total(tape: Tape, parts: list[str]) -> str:
+    """Return the sum of a tensor's slopes, one from each node that reads it."""
+    if len(parts) == 1:
+        return parts[0]
+    return tape.add("Add" if len(parts) == 2 else "Sum", *parts)
+
+
+def _alive(nodes: list[onnx.NodeProto], outputs: tuple[str, ...]) -> list[onnx.NodeProto]:
+    """Return the nodes that an output needs: a runtime would compute the others too."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
 
 
 def _name_outputs(tape: Tape, names: dict[str, str]) -> None:
@@ -85,9 +133,10 @@ def _model(
     y, weights = given
     target = info(y, kinds.INT64, ["N"]) if loss == "softmax" else info(y, kinds.FLOAT, ["N", network.outputs])
     shapes: list[list[int | str]] = [[], ["N", network.outputs], [], *(list(v.shape) for v in network.params.values())]
-    used = {name for node in tape.nodes for name in node.input}
+    nodes = _alive(tape.nodes, outputs)
+    used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
-        tape.nodes,
+        nodes,
         "train",
         [
             info(network.x, network.x_type, ["N", *shape]),
