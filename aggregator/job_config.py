@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from accord.bundle.manifest import REGRESSIONS
 from accord.errors import UsageError
 from accord.ids import checked_name
 from accord.plan import DEFAULT_GATE, LARGEST_COHORT, MICRO, SMALLEST_COHORT, Task, Training
@@ -11,8 +12,12 @@ from aggregator.job import JobSettings
 from aggregator.round_values import Windows
 
 WINDOWS = ("gather", "join", "share", "collect", "unmask", "grace")
-LOSS: Mapping[str, str] = {"classification": "softmax", "binary": "binary", "regression": "mse"}
-"""The loss that a bundle for each task is made with."""
+LOSSES: Mapping[str, tuple[str, ...]] = {
+    "classification": ("softmax",),
+    "binary": ("binary",),
+    "regression": REGRESSIONS,
+}
+"""The losses that a bundle for each task may be made with."""
 Shape = Mapping[str, Mapping[str, tuple[type, Any]]]
 
 _KINDS: Mapping[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -107,10 +112,9 @@ class JobConfig:
         Raises:
             UsageError: the loss is another task's, or batches are larger than the bundle's.
         """
-        if loss != LOSS[self.task]:
-            raise UsageError(
-                f"[job] task {self.task} needs a bundle made with --loss {LOSS[self.task]}; this one has {loss}"
-            )
+        if loss not in LOSSES[self.task]:
+            wished = " or ".join(LOSSES[self.task])
+            raise UsageError(f"[job] task {self.task} needs a bundle made with --loss {wished}; this one has {loss}")
         if self.training.batch_size > batch:
             raise UsageError(
                 f"[training] batch_size {self.training.batch_size} is more than the {batch} rows that the bundle was "

@@ -24,3 +24,4 @@ class Progress:
     step: int  # from 1
     steps: int
     loss: float  # of this batch, before the step
+    metric: float  # the same: fraction right, or mean absolute error in the model's units

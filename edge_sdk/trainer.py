@@ -156,6 +156,7 @@ class Trainer:
                     step=done,
                     steps=steps,
                     loss=loss,
+                    metric=self._runtime.metric,
                 )
         if not np.isfinite(trained).all():
             raise LocalProtocolError("training gave NaN or infinity: lower the learning rate or look at the data")

@@ -1,6 +1,6 @@
 """A trained model as one ONNX graph that an app feeds with raw inputs, made from a bundle without `onnx`.
 
-The graph scales its input, holds its parameters as constants, and gives logits for softmax and binary; for mse it gives
+The graph scales its input, holds its parameters as constants, and gives logits for softmax and binary; else it gives
 predictions in original units. It is `infer.onnx` with the parameters rounded into it; for tier float the forward part
 of `train.onnx`, or the dense stack of a bundle that has none.
 """
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from accord.bundle.archive import Bundle
 from accord.bundle.forward import ends, forward_graph
 from accord.bundle.int8 import patched, rounded_tensors, scalars
+from accord.bundle.manifest import REGRESSIONS
 from accord.bundle.protobuf import BYTES, VARINT, read_fields, write_field, write_varint
 from accord.bundle.quantization import Quantization
 from accord.tensors import Vector
@@ -89,7 +90,7 @@ def export(bundle: Bundle, params: Vector, units: Units, metadata: Mapping[str, 
         _tensor("factor", units.factor.reshape(columns)),
         *body.constants,
     ]
-    steps = _original(units) if manifest.loss == "mse" else []
+    steps = _original(units) if manifest.loss in REGRESSIONS else []
     name = body.gives
     for place, (operator, value) in enumerate(steps):
         constants += [_tensor(f"step{place}", np.float32(value))] if value is not None else []
@@ -124,7 +125,7 @@ def _forward(bundle: Bundle, train: bytes, params: Vector) -> _Body:
     manifest = bundle.manifest
     output = manifest.output_names[1]
     views = manifest.layout.views(params).values()
-    given = tuple(_tensor(_INNER + name, view) for name, view in zip(manifest.input_names[2:], views, strict=True))
+    given = tuple(_tensor(_INNER + name, view) for name, view in zip(manifest.tensor_names, views, strict=True))
     return _body(forward_graph(train, output), manifest.input_names[0], output, given)
 
 

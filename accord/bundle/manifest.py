@@ -12,15 +12,19 @@ from accord.records import Flag, Int, Many, Nested, Octets, OneOf, Record, Text,
 from accord.tensors import Layout
 
 FORMAT = 1
-LOSSES = ("softmax", "binary", "mse")
-"""Mean over rows of: softmax cross-entropy of int labels; binary cross-entropy of 0/1 labels, mean over outputs too;
-squared error, mean over outputs too."""
+LOSSES = ("softmax", "binary", "mse", "huber")
+"""Weighted mean over rows of: softmax cross-entropy of int labels; and, mean over outputs too, of binary cross-entropy
+of 0/1 labels; squared error; Huber's loss with delta 1."""
+REGRESSIONS = ("mse", "huber")
+"""Those whose outputs are values in the units of the targets."""
 PART_NAMES = ("train.onnx", "train.tflite", "infer.onnx", "params.bin", "quant.cbor", "golden.cbor")
 """In the order in which they stand in the manifest and in the file."""
 
 LARGEST_PART = 1 << 30
 MAX_TENSORS = 4_096
 MAX_NAME = 256
+BESIDE_TENSORS = 3
+"""Inputs of a graph that are no tensor (x, y, weights), and outputs that are no gradient (loss, outputs, metric)."""
 _TIER = re.compile(r"float|head|last-all|last-[1-9][0-9]?|int8")
 _MODEL = re.compile(r"linear|mlp:[1-9][0-9]{0,4}(?:,[1-9][0-9]{0,4}){0,15}|cnn:small|onnx")
 
@@ -67,9 +71,9 @@ class Specification(Record):
     it too, or everything (`last-all`, and `int8` without float32 copies) of a model that runs in int8.
     `input_shape` is one row's; `scaled` tells that the model takes rows scaled by the fleet's means and deviations, and
     not as they are; `batch` is the largest number of rows of one gradient; `exponents[i]` says that one
-    round's update of tensor i is expected within ±2^e. `input_names` of `train.onnx` are x, y and the tensors in layout
-    order, `output_names` the loss, the outputs and the gradients in layout order; both are empty, and `opset` is 0,
-    where only the NumPy `reference` runtime can train the model.
+    round's update of tensor i is expected within ±2^e. `input_names` of `train.onnx` are x, y, the weights of the rows
+    and the tensors in layout order, `output_names` the loss, the outputs, the metric and the gradients in layout order;
+    both are empty, and `opset` is 0, where only the NumPy `reference` runtime can train the model.
 
     Raises:
         CodecError: a field is out of its range, or two fields contradict one another.
@@ -88,8 +92,8 @@ class Specification(Record):
     opset: int = field(Int(0, 64))
     layout: Layout = field(Trainable())
     exponents: tuple[int, ...] = field(Many(Int(-60, 60), 1, MAX_TENSORS))
-    input_names: tuple[str, ...] = field(Many(Text(MAX_NAME), 0, MAX_TENSORS + 2))
-    output_names: tuple[str, ...] = field(Many(Text(MAX_NAME), 0, MAX_TENSORS + 2))
+    input_names: tuple[str, ...] = field(Many(Text(MAX_NAME), 0, MAX_TENSORS + BESIDE_TENSORS))
+    output_names: tuple[str, ...] = field(Many(Text(MAX_NAME), 0, MAX_TENSORS + BESIDE_TENSORS))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,12 +106,17 @@ class Specification(Record):
         tensors = len(self.layout.tensors)
         if len(self.exponents) != tensors:
             raise CodecError(f"{len(self.exponents)} scale exponents for {tensors} tensors")
-        expected = tensors + 2 if self.opset else 0
+        expected = tensors + BESIDE_TENSORS if self.opset else 0
         for names in (self.input_names, self.output_names):
             if len(names) != expected or len(set(names)) != expected or not all(names):
                 raise CodecError(f"train.onnx needs {expected} names of inputs and of outputs, each of its own")
         if not self.opset and self.model in ("cnn:small", "onnx"):
             raise CodecError(f"model {self.model} can't be trained without train.onnx")
+
+    @property
+    def tensor_names(self) -> tuple[str, ...]:
+        """Names of the inputs of `train.onnx` that take the tensors, in layout order."""
+        return self.input_names[BESIDE_TENSORS:]
 
     @property
     def target_shape(self) -> tuple[int, ...]:

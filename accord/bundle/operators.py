@@ -11,12 +11,15 @@ from accord.errors import Refusal
 
 ALLOWED = frozenset(
     """
-    Abs Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose DequantizeLinear
-    Div Equal Exp Expand Flatten Gather GatherElements Gemm GlobalAveragePool Greater GreaterOrEqual Identity LeakyRelu
-    Less LessOrEqual Log LogSoftmax MatMul Max MaxPool MaxUnpool Min Mul Neg OneHot Pad Pow QuantizeLinear Range
-    Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape ScatterElements Shape Sigmoid Sign Size Slice Softmax
-    Softplus Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze
-    """.split(),  # noqa: SIM905 - sixty quoted words are harder to read
+    Abs Add And ArgMax AveragePool BatchNormalization Cast Ceil Celu Clip Concat Constant ConstantOfShape Conv
+    ConvTranspose Cos DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand Flatten Floor Gather
+    GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid HardSwish
+    Identity InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization
+    MatMul Max MaxPool MaxUnpool Mean Min Mish Mul Neg Not OneHot Or PRelu Pad Pow QuantizeLinear Range Reciprocal
+    ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize
+    Round ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign SpaceToDepth
+    Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where
+    """.split(),  # noqa: SIM905 - a hundred quoted words are harder to read
 )
 
 # Field numbers of onnx.proto3 that may occur, each with the message it holds ("" for a leaf).

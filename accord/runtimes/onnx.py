@@ -1,5 +1,6 @@
 """The onnxruntime adapter: trains `train.onnx` of a bundle with stock onnxruntime, one thread, no telemetry."""
 
+import math
 import os
 import sys
 import warnings
@@ -13,7 +14,7 @@ from accord.bundle.archive import Bundle
 from accord.bundle.forward import ends, forward_graph
 from accord.bundle.int8 import patched, rounded_tensors, scalars
 from accord.errors import Refusal, UsageError
-from accord.runtimes.losses import checked_targets, flat_rows
+from accord.runtimes.losses import checked_targets, checked_weights, flat_rows
 from accord.tensors import Layout, Vector
 
 Floats = npt.NDArray[np.float32]
@@ -130,9 +131,10 @@ class OnnxRuntime:
         outputs = {item.name for item in self._session.get_outputs()}
         if inputs != set(manifest.input_names) or not outputs >= set(manifest.output_names):
             raise Refusal("CorruptGraph", "the inputs and outputs of train.onnx are not those of the manifest")
-        self._gradients = [manifest.output_names[0], *manifest.output_names[2:]]
+        self._gradients = [manifest.output_names[0], *manifest.output_names[2:]]  # all but the outputs
         self._outputs = [manifest.output_names[1]]
         self._params: tuple[Vector, dict[str, Floats]] | None = None
+        self.metric = math.nan
 
     def prepared(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return what the frozen part gives; see the port."""
@@ -155,6 +157,7 @@ class OnnxRuntime:
         x: npt.NDArray[Any],
         y: npt.NDArray[Any],
         out: Vector | None = None,
+        weights: npt.NDArray[Any] | None = None,
     ) -> tuple[float, Vector]:
         """Return the mean loss and the gradient; see the port."""
         count = x.shape[0]
@@ -162,11 +165,15 @@ class OnnxRuntime:
             raise UsageError(f"{count} rows where a batch of 1 to {self._manifest.batch} is expected")
         feeds = self._feeds(params, x)
         feeds[self._manifest.input_names[1]] = self._targets(y, count)
-        loss, *found = self._session.run(self._gradients, feeds)
+        feeds[self._manifest.input_names[2]] = (
+            np.ones(count, np.float32) if weights is None else checked_weights(weights, count)
+        )
+        loss, metric, *found = self._session.run(self._gradients, feeds)
         if out is None:
             out = np.empty(self.layout.size, np.float32)
         for place, value in zip(self.layout.places, found, strict=True):
             out[place.offset : place.offset + place.size] = value.reshape(-1)
+        self.metric = float(metric)
         return float(loss), out
 
     def predict(self, params: Vector, x: npt.NDArray[Any]) -> Floats:
@@ -197,7 +204,7 @@ class OnnxRuntime:
         y = checked_targets(y, count, manifest.target_shape)
         if manifest.loss != "softmax":
             targets = np.ascontiguousarray(y, np.float32).reshape(count, manifest.outputs)
-            if manifest.loss == "binary" and (float(targets.min()) < 0.0 or float(targets.max()) > 1.0):
+            if manifest.loss == "binary" and not (float(targets.min()) >= 0.0 and float(targets.max()) <= 1.0):
                 raise UsageError("binary labels are 0 and 1")
             return targets
         if y.dtype.kind not in "iu":
@@ -213,7 +220,7 @@ class OnnxRuntime:
             if params.dtype != np.float32 or not params.flags.c_contiguous:
                 raise UsageError("parameters are a contiguous float32 vector")
             views = self.layout.views(params).values()
-            self._params = (params, dict(zip(manifest.input_names[2:], views, strict=True)))
+            self._params = (params, dict(zip(manifest.tensor_names, views, strict=True)))
         return {manifest.input_names[0]: rows, **self._params[1]}
 
     def _rows(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:

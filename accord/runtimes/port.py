@@ -9,9 +9,14 @@ from accord.tensors import Layout, Vector
 
 
 class Runtime(Protocol):
-    """One model, ready to run. It reuses its buffers: one thread at a time."""
+    """One model, ready to run. It reuses its buffers: one thread at a time.
+
+    `metric` is that of the rows of the last `gradients`, NaN before the first: for softmax and binary the fraction of
+    right rows (binary: and outputs), for mse and huber the mean absolute error, weighted as the loss is.
+    """
 
     layout: Layout
+    metric: float
 
     def prepared(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return what the frozen part of the model gives for rows: what `gradients` and `predict` take.
@@ -32,17 +37,19 @@ class Runtime(Protocol):
         x: npt.NDArray[Any],
         y: npt.NDArray[Any],
         out: Vector | None = None,
+        weights: npt.NDArray[Any] | None = None,
     ) -> tuple[float, Vector]:
-        """Return the mean loss of the rows and its gradient.
+        """Return the mean loss of the rows, sum of w·l over sum of w, and its gradient.
 
         Args:
             params: float32 (P,), contiguous; not changed.
             x: N prepared rows, N from 1 to the bundle's batch.
-            y: (N,) class indices for softmax; (N,) or (N, outputs) of 0/1 for binary, or of numbers for mse.
+            y: (N,) class indices for softmax; (N,) or (N, outputs) of 0/1 for binary, else of numbers.
             out: float32 (P,) that receives the gradient; a new one if None.
+            weights: (N,) finite, from 0 and not all 0: what each row counts; None means ones.
 
         Raises:
-            UsageError: a shape is wrong, or a label is not a class.
+            UsageError: a shape is wrong, a label is not a class, or the weights are not such numbers.
         """
         ...
 

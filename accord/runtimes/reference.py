@@ -16,7 +16,7 @@ from accord.bundle.manifest import FORMAT, Specification
 from accord.entropy import Entropy
 from accord.errors import UsageError
 from accord.runtimes import initial
-from accord.runtimes.losses import LOSSES, Loss, flat_rows
+from accord.runtimes.losses import LOSSES, Loss, checked_weights, flat_rows
 from accord.signing import SigningKey
 from accord.tensors import Layout, Vector, layout_of
 
@@ -65,8 +65,8 @@ def build(
     Args:
         model: `linear` or `mlp:64,32`.
         input_shape: one row's.
-        outputs: classes, or 1 for binary and mse.
-        loss: softmax, binary or mse.
+        outputs: classes, or values per row.
+        loss: softmax, binary, mse or huber.
         entropy: the same entropy gives the same weights as `quantize.make_bundle`.
         batch: the largest number of rows of one gradient.
 
@@ -127,14 +127,20 @@ def make_bundle(  # noqa: PLR0917 - the order of the command line
 class _Buffers:
     """Scratch for one number of rows: activations and their gradients, layer by layer."""
 
-    __slots__ = ("active", "hidden", "logits", "loss", "slopes")
+    __slots__ = ("active", "hidden", "logits", "loss", "share", "slopes")
 
     def __init__(self, rows: int, sizes: tuple[int, ...], loss: Loss) -> None:
         self.hidden = [np.empty((rows, n), np.float32) for n in sizes[1:-1]]
         self.slopes = [np.empty((rows, n), np.float32) for n in sizes[1:-1]]
         self.active = [np.empty((rows, n), np.bool_) for n in sizes[1:-1]]
         self.logits = np.empty((rows, sizes[-1]), np.float32)
+        self.share = np.full((rows, 1), 1.0 / rows, np.float32)
         self.loss = loss.prepared(rows, sizes[-1])
+
+
+def _shares(weights: npt.NDArray[Any], rows: int) -> Floats:
+    found = checked_weights(weights, rows).reshape(rows, 1)
+    return found / np.float32(np.add.reduce(found, axis=None, dtype=np.float64))
 
 
 class Reference:
@@ -159,6 +165,7 @@ class Reference:
         self._input_shape = specification.input_shape
         self._batch = specification.batch
         self._loss = LOSSES[specification.loss]
+        self.metric = math.nan
         self._buffers: dict[int, _Buffers] = {}
         self._params: tuple[Vector, list[Floats]] | None = None
         self._out: tuple[Vector, list[Floats]] | None = None
@@ -174,6 +181,7 @@ class Reference:
         x: npt.NDArray[Any],
         y: npt.NDArray[Any],
         out: Vector | None = None,
+        weights: npt.NDArray[Any] | None = None,
     ) -> tuple[float, Vector]:
         """Return the mean loss and the gradient; see the port."""
         rows = flat_rows(x, self._input_shape)
@@ -182,26 +190,27 @@ class Reference:
             raise UsageError(f"{count} rows where a batch of 1 to {self._batch} is expected")
         if out is None:
             out = np.empty(self.layout.size, np.float32)
-        weights, into = self._views_of_params(params), self._views_of_out(out)
+        layers, into = self._views_of_params(params), self._views_of_out(out)
         buffers = self._buffers.get(count)
         if buffers is None:
             buffers = self._buffers[count] = _Buffers(count, self._sizes, self._loss)
         signal = rows
         for layer, hidden in enumerate(buffers.hidden):
-            np.dot(signal, weights[2 * layer], out=hidden)
-            np.add(hidden, weights[2 * layer + 1], out=hidden)
+            np.dot(signal, layers[2 * layer], out=hidden)
+            np.add(hidden, layers[2 * layer + 1], out=hidden)
             np.maximum(hidden, 0.0, out=hidden)
             signal = hidden
         logits = buffers.logits
-        np.dot(signal, weights[-2], out=logits)
-        np.add(logits, weights[-1], out=logits)
-        value = self._loss.replace_by_slope(logits, y, buffers.loss)
+        np.dot(signal, layers[-2], out=logits)
+        np.add(logits, layers[-1], out=logits)
+        share = buffers.share if weights is None else _shares(weights, count)
+        value, self.metric = self._loss.replace_by_slope(logits, y, share, buffers.loss)
         slope = logits
         for layer in range(len(buffers.hidden) - 1, -1, -1):
             hidden, before = buffers.hidden[layer], buffers.slopes[layer]
             np.dot(hidden.T, slope, out=into[2 * layer + 2])
             np.add.reduce(slope, axis=0, out=into[2 * layer + 3])
-            np.dot(slope, weights[2 * layer + 2].T, out=before)
+            np.dot(slope, layers[2 * layer + 2].T, out=before)
             np.greater(hidden, 0.0, out=buffers.active[layer])
             np.multiply(before, buffers.active[layer], out=before)
             slope = before

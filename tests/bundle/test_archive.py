@@ -210,7 +210,8 @@ def test_golden_vectors_that_do_not_fit() -> None:
         {"exponents": (0, 99)},
         {"opset": 20},
         {"input_names": ("x", "y", "w", "b")},
-        {"opset": 20, "input_names": ("x", "y", "w", "w"), "output_names": ("l", "o", "gw", "gb")},
+        {"opset": 20, "input_names": ("x", "y", "n", "w", "w"), "output_names": ("l", "o", "m", "gw", "gb")},
+        {"opset": 20, "input_names": ("x", "y", "w", "b"), "output_names": ("l", "o", "gw", "gb")},
     ],
 )
 def test_a_specification_that_contradicts_itself_is_never_born(change: dict[str, Any]) -> None:

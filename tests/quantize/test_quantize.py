@@ -157,8 +157,8 @@ def test_models_that_can_not_be_trained_are_refused_with_the_place(tmp_path: Pat
     first = helper.make_node("Mul", ["image", "s"], ["a"], name="first")
     tensors = {"w": floats(4, 3), "s": floats(4)}
 
-    erf = [first, helper.make_node("Erf", ["a"], ["h"], name="block3/erf"), dense]
-    refused(saved(tmp_path / "erf.onnx", erf, tensors, ["N", 4]), r"operator Erf \(node 'block3/erf'\) has no gradient")
+    tan = [first, helper.make_node("Tan", ["a"], ["h"], name="block3/tan"), dense]
+    refused(saved(tmp_path / "tan.onnx", tan, tensors, ["N", 4]), r"operator Tan \(node 'block3/tan'\) has no gradient")
     custom = [first, helper.make_node("FastGelu", ["a"], ["h"], domain="com.microsoft"), dense]
     refused(saved(tmp_path / "custom.onnx", custom, tensors, ["N", 4]), "FastGelu .* is not plain ONNX")
     plain = saved(

@@ -35,8 +35,8 @@ def run(network: Network, grid: Grid, x: Any, y: Any, *, follow: bool) -> dict[s
     shapes = shapes_of(form.nodes, {**constants, **params}, "x", (2,), "o")
     whole = replace(network, nodes=tuple(form.nodes), params=params, constants=constants, shapes=shapes)
     graph = training_graph(whole, "mse")
-    feeds = dict(zip(graph.input_names, [x, y, *params.values()], strict=True))
-    names = ["loss", "outputs", *params]
+    feeds = dict(zip(graph.input_names, [x, y, np.ones(len(x), np.float32), *params.values()], strict=True))
+    names = ["loss", "outputs", "metric", *params]
     onnx.checker.check_model(graph.model)
     found = session(graph.model.SerializeToString(), integers=False).run(list(graph.output_names), feeds)
     return dict(zip(names, found, strict=True))
@@ -76,11 +76,11 @@ def test_a_row_beyond_its_grid_takes_no_slope(value: float, passes: bool) -> Non
     feeds = dict(
         zip(
             graph.input_names,
-            [np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32), *params.values()],
+            [np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32), np.ones(1, np.float32), *params.values()],
             strict=True,
         )
     )
-    slope = session(graph.model.SerializeToString(), integers=False).run([graph.output_names[2]], feeds)[0]
+    slope = session(graph.model.SerializeToString(), integers=False).run([graph.output_names[3]], feeds)[0]
     assert (slope[0] != 0.0) == passes
 
 

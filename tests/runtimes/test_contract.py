@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from accord.bundle.archive import Bundle, read_bundle
+from accord.bundle.manifest import REGRESSIONS
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
 from accord.runtimes import Runtime, check_golden, open_runtime
@@ -18,6 +19,8 @@ MODELS = [
     ("mlp:7", (5,), 2, "binary"),
     ("mlp:7", (5,), 1, "mse"),
     ("linear", (4,), 2, "mse"),
+    ("mlp:7", (5,), 1, "huber"),
+    ("linear", (4,), 2, "huber"),
 ]
 BATCH = 16
 
@@ -37,8 +40,8 @@ def rows(bundle: Bundle, count: int) -> tuple[Any, Any]:
     rng = np.random.default_rng(count)
     manifest = bundle.manifest
     x = rng.standard_normal((count, *manifest.input_shape)).astype(np.float32)
-    if manifest.loss == "mse":
-        return x, rng.standard_normal((count, *manifest.target_shape)).astype(np.float32)
+    if manifest.loss in REGRESSIONS:  # far enough apart for both branches of huber
+        return x, rng.normal(0, 2, (count, *manifest.target_shape)).astype(np.float32)
     return x, rng.integers(0, manifest.outputs if manifest.loss == "softmax" else 2, (count, *manifest.target_shape))
 
 
@@ -55,6 +58,47 @@ def test_ragged_batches_are_means(bundle: Bundle, runtime: Runtime, count: int) 
     assert loss == pytest.approx(np.mean([one for one, _ in each]), rel=1e-5)
     mean = np.mean([g for _, g in each], axis=0)
     assert np.abs(gradient - mean).max() <= 1e-5 * np.abs(mean).max()
+
+
+def test_a_row_counts_as_much_as_its_weight(bundle: Bundle, runtime: Runtime) -> None:
+    """A whole weight is that many copies of the row, weight 0 is none, and only the ratio of weights counts."""
+    x, y = rows(bundle, 5)
+    weights = np.array([2, 0, 1, 3, 1])
+    copies = np.repeat(np.arange(5), weights)
+    plain = runtime.gradients(bundle.params, x[copies], y[copies])
+    metric = runtime.metric
+    for given in (weights, weights.astype(np.float64) / 7, weights.astype(np.float32) * 1_000):
+        loss, gradient = runtime.gradients(bundle.params, x, y, weights=given)
+        assert loss == pytest.approx(plain[0], rel=1e-5)
+        assert np.abs(gradient - plain[1]).max() <= 1e-5 * np.abs(plain[1]).max()
+        assert runtime.metric == pytest.approx(metric, rel=1e-5)
+    after = runtime.gradients(bundle.params, x, y)
+    assert after[0] == pytest.approx(runtime.gradients(bundle.params, x, y, weights=np.ones(5))[0], rel=1e-6)
+
+
+def test_the_metric_is_of_the_rows_of_the_last_step(bundle: Bundle, runtime: Runtime) -> None:
+    assert np.isnan(runtime.metric)
+    for count in (7, 12):
+        x, y = rows(bundle, count)
+        runtime.gradients(bundle.params, x, y)
+        outputs = runtime.predict(bundle.params, x)
+        truth = y.reshape(outputs.shape) if bundle.manifest.loss != "softmax" else y
+        expected = {
+            "softmax": lambda o=outputs, t=truth: (o.argmax(axis=1) == t).mean(),
+            "binary": lambda o=outputs, t=truth: ((o > 0) == (t == 1)).mean(),
+        }.get(bundle.manifest.loss, lambda o=outputs, t=truth: np.abs(o - t).mean())
+        assert runtime.metric == pytest.approx(expected(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [[1, 1, 1], [[1], [1], [1], [1]], [0, 0, 0, 0], [1, -1, 1, 1], [1, np.nan, 1, 1], [1, np.inf, 1, 1], [2e38] * 4],
+    ids=["short", "a column", "none", "negative", "NaN", "infinite", "too heavy"],
+)
+def test_weights_that_are_none_are_refused(bundle: Bundle, runtime: Runtime, weights: Any) -> None:
+    x, y = rows(bundle, 4)
+    with pytest.raises(UsageError, match="weights"):
+        runtime.gradients(bundle.params, x, y, weights=np.array(weights))
 
 
 def test_runtimes_give_the_same_numbers(bundle: Bundle) -> None:
@@ -129,7 +173,7 @@ def test_wrong_shapes_are_refused_by_name(bundle: Bundle, runtime: Runtime) -> N
 
 def test_labels_outside_the_classes_are_refused(bundle: Bundle, runtime: Runtime) -> None:
     x, y = rows(bundle, 4)
-    if bundle.manifest.loss == "mse":
+    if bundle.manifest.loss in REGRESSIONS:
         return
     for wrong in (-1, bundle.manifest.outputs + 2):
         bad = y.copy()
@@ -139,3 +183,6 @@ def test_labels_outside_the_classes_are_refused(bundle: Bundle, runtime: Runtime
     if bundle.manifest.loss == "softmax":
         with pytest.raises(UsageError, match="integers"):
             runtime.gradients(bundle.params, x, y.astype(np.float32))
+    else:
+        with pytest.raises(UsageError, match="label"):
+            runtime.gradients(bundle.params, x, np.where(np.arange(y.size).reshape(y.shape) == 1, np.nan, y))

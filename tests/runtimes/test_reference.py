@@ -13,8 +13,15 @@ from accord.runtimes import check_golden, open_runtime, reference
 from accord.tensors import Layout
 
 
-def exact_loss(layout: Layout, params: npt.NDArray[Any], x: npt.NDArray[Any], y: npt.NDArray[Any], loss: str) -> float:
-    """The mean loss in float64, written from the definitions."""
+def exact_loss(  # noqa: PLR0917 - a formula's letters
+    layout: Layout,
+    params: npt.NDArray[Any],
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    loss: str,
+    weights: npt.NDArray[Any],
+) -> float:
+    """The weighted mean loss in float64, written from the definitions."""
     values, offset = [], 0
     for place in layout.places:
         values.append(params[offset : offset + place.size].reshape(place.shape))
@@ -25,11 +32,16 @@ def exact_loss(layout: Layout, params: npt.NDArray[Any], x: npt.NDArray[Any], y:
         if layer + 2 < len(values):
             signal = np.maximum(signal, 0)
     if loss == "softmax":
-        return float(np.mean(np.log(np.exp(signal).sum(1)) - signal[np.arange(len(x)), y]))
+        each = np.log(np.exp(signal).sum(1)) - signal[np.arange(len(x)), y]
+        return float(np.average(each, weights=weights))
     targets = y.reshape(signal.shape)
-    if loss == "binary":
-        return float(np.mean(np.logaddexp(0, signal) - targets * signal))
-    return float(np.mean((signal - targets) ** 2))
+    gap = signal - targets
+    cells = {
+        "binary": np.logaddexp(0, signal) - targets * signal,
+        "mse": gap**2,
+        "huber": np.where(np.abs(gap) <= 1, gap**2 / 2, np.abs(gap) - 0.5),
+    }
+    return float(np.average(cells[loss].mean(axis=1), weights=weights))
 
 
 CASES = [
@@ -40,25 +52,31 @@ CASES = [
     ("mlp:6", "binary", 2),
     ("linear", "mse", 1),
     ("mlp:9,4", "mse", 3),
+    ("linear", "huber", 1),
+    ("mlp:9,4", "huber", 3),
 ]
 
 
 @pytest.mark.parametrize(("model", "loss", "outputs"), CASES)
-@pytest.mark.parametrize("rows", [1, 5])
-def test_gradients_match_finite_differences(model: str, loss: str, outputs: int, rows: int) -> None:
+@pytest.mark.parametrize(
+    "weights", [[3.0], [1, 1, 1, 1, 1], [0.5, 0, 2, 1, 0.25]], ids=["one row", "alike", "weighted"]
+)
+def test_gradients_match_finite_differences(model: str, loss: str, outputs: int, weights: list[float]) -> None:
+    rows, weighed = len(weights), np.array(weights)
     rng = np.random.default_rng(3)
     specification, params = reference.build(model, (2, 3), outputs, loss, SeededEntropy(1))
     params = params + rng.normal(0, 0.1, params.size).astype(np.float32)
     x = rng.standard_normal((rows, 2, 3)).astype(np.float32)
     y = rng.integers(0, outputs if loss == "softmax" else 2, (rows, *specification.target_shape))
-    value, gradient = reference.Reference(specification).gradients(params, x, y)
+    given = None if len(set(weights)) == 1 else weighed
+    value, gradient = reference.Reference(specification).gradients(params, x, y, weights=given)
     layout, exact = specification.layout, params.astype(np.float64)
-    assert value == pytest.approx(exact_loss(layout, exact, x, y, loss), rel=1e-5)
+    assert value == pytest.approx(exact_loss(layout, exact, x, y, loss, weighed), rel=1e-5)
     numeric = np.empty(params.size)
     for i in range(params.size):
         step = np.zeros(params.size)
         step[i] = 1e-6
-        ends = [exact_loss(layout, exact + sign * step, x, y, loss) for sign in (1, -1)]
+        ends = [exact_loss(layout, exact + sign * step, x, y, loss, weighed) for sign in (1, -1)]
         numeric[i] = (ends[0] - ends[1]) / 2e-6
     for place in layout.places:
         part = slice(place.offset, place.offset + place.size)

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from accord.bundle.manifest import LOSSES
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
 from accord.signing import SEED_SIZE, SigningKey
@@ -16,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="linear, mlp:64,32, cnn:small, or the path of an ONNX model")
     parser.add_argument("--input-shape", required=True, metavar="1,28,28", help="shape of one row, without the batch")
     parser.add_argument("--outputs", type=int, required=True, help="classes, or values per row")
-    parser.add_argument("--loss", choices=("softmax", "binary", "mse"), default="softmax", help="default: softmax")
+    parser.add_argument("--loss", choices=LOSSES, default="softmax", help="default: softmax")
     parser.add_argument("--batch", type=int, default=32, help="largest batch of a device (default: 32)")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="file to write")
     parser.add_argument("--sign", type=Path, metavar="KEYFILE", help="publisher's key: 32 bytes, raw or in hexadecimal")

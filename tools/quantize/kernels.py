@@ -1,7 +1,8 @@
-"""Four operators in NumPy for the oracle, in place of those of onnx 1.23 that are wrong or incomplete.
+"""Operators in NumPy for the oracle, in place of those of onnx 1.23 that are wrong, incomplete or not in float64.
 
 There, MaxPool gives wrong places at stride 1, ConvTranspose fails with some groups, MaxUnpool ignores the output shape,
-and LogSoftmax underflows.
+LogSoftmax underflows, Erf (and Gelu with it) has float32 precision, Pad takes no negative pads, and LpNormalization
+forgets the magnitude for p = 1.
 """
 
 import itertools
@@ -63,11 +64,11 @@ class MaxUnpool(OpRun):
 
 
 class ConvTranspose(OpRun):
-    """Each cell of x spreads over a window of y, weighted by the kernel."""
+    """Each cell of x spreads over a window of y, weighted by the kernel; pads are explicit."""
 
     op_domain = ""
 
-    def _run(self, x: Array, w: Array, **attributes: Any) -> tuple[Array]:
+    def _run(self, x: Array, w: Array, b: Array | None = None, **attributes: Any) -> tuple[Array]:
         group, kernel, rank = attributes["group"] or 1, w.shape[2:], x.ndim - 2
         strides, dilations = attributes["strides"] or [1] * rank, attributes["dilations"] or [1] * rank
         pads, extra = attributes["pads"] or [0] * 2 * rank, attributes["output_padding"] or [0] * rank
@@ -80,7 +81,8 @@ class ConvTranspose(OpRun):
             cells = _lattice(tap, strides, dilations, counts)
             full[cells] += np.einsum("ngi...,gio->ngo...", split, weights[_within(tap)])
         inner = _within(slice(pads[a], sizes[a] - pads[a + rank]) for a in range(rank))
-        return (full.reshape(rows, -1, *sizes)[inner],)
+        found = full.reshape(rows, -1, *sizes)[inner]
+        return (found if b is None else found + b.reshape(-1, *[1] * rank),)
 
 
 class LogSoftmax(OpRun):
@@ -93,4 +95,55 @@ class LogSoftmax(OpRun):
         return (centred - np.log(np.exp(centred).sum(axis=axis, keepdims=True)),)
 
 
-KERNELS = (MaxPool, MaxUnpool, ConvTranspose, LogSoftmax)
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+class Erf(OpRun):
+    """The error function."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (_erf(x).astype(x.dtype) if x.size else x,)
+
+
+class Gelu(OpRun):
+    """X times the normal distribution at X, or an approximation of it by tanh."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, approximate: str = "none") -> tuple[Array]:
+        if approximate == "tanh":
+            return (0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),)
+        return (0.5 * x * (1 + _erf(x / math.sqrt(2)).astype(x.dtype)),)
+
+
+class Pad(OpRun):
+    """A border of constants or of cells of x; a negative one cuts."""
+
+    op_domain = ""
+
+    def _run(
+        self, x: Array, pads: Array, value: Array | None = None, axes: Array | None = None, mode: str = "constant"
+    ) -> tuple[Array]:
+        named = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
+        borders = [(0, 0)] * x.ndim
+        for place, axis in enumerate(named):
+            borders[axis] = (int(pads[place]), int(pads[place + len(named)]))
+        added = [(max(0, before), max(0, behind)) for before, behind in borders]
+        settings = {"constant_values": 0 if value is None else value.reshape(()).item()} if mode == "constant" else {}
+        full = np.pad(x, added, mode=mode, **settings)  # type: ignore[call-overload]
+        cut = (slice(max(0, -a), n - max(0, -b)) for (a, b), n in zip(borders, full.shape, strict=True))
+        return (full[tuple(cut)],)
+
+
+class LpNormalization(OpRun):
+    """A vector along one axis divided by its length."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, axis: int = -1, p: int = 2) -> tuple[Array]:
+        return (x / np.linalg.norm(x, ord=p, axis=axis, keepdims=True),)
+
+
+KERNELS = (MaxPool, MaxUnpool, ConvTranspose, LogSoftmax, Erf, Gelu, Pad, LpNormalization)

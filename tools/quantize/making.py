@@ -1,6 +1,5 @@
 """From a model to the bytes of a training bundle: divide, differentiate, work out golden vectors twice, sign, pack."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +105,7 @@ def make(  # noqa: PLR0917 - the same
         model: `linear`, `mlp:64,32`, `cnn:small`, or the path of an ONNX model.
         input_shape: one row's.
         outputs: classes, or values per row.
-        loss: softmax, binary or mse.
+        loss: softmax, binary, mse or huber.
         batch: the largest number of rows of one gradient.
         entropy: initial weights (of a built-in model) and golden rows; a seeded one gives the same bytes every time.
         signing_key: the publisher's.
@@ -148,7 +147,7 @@ def make(  # noqa: PLR0917 - the same
     infer = None if parts is None else parts.infer.SerializeToString(deterministic=True)
     for attempt in range(ATTEMPTS):
         source = entropy.child("golden", attempt)
-        golden = _golden(specification, graph, trained.params, parts, source)
+        golden = _golden(specification, graph, network, parts, source)
         data = write_bundle(
             specification,
             params=params,
@@ -212,18 +211,20 @@ def _network(
 def _golden(
     specification: Specification,
     graph: TrainingGraph,
-    params: Mapping[str, Array],
+    network: Network,
     parts: Divided | None,
     entropy: Entropy,
 ) -> Golden:
     rows = min(specification.batch, GOLDEN_ROWS)
-    x = initial.uniform((rows, *specification.input_shape), 2.0, entropy.child("x"))
+    params = network.params if parts is None else parts.train.params
+    x = network.draw(rows, entropy.child("x"))
     loss = LOSSES[specification.loss]
     y: Array = loss.draw(rows, specification.target_shape, specification.outputs, entropy.child("y"))
     fed = y if specification.loss == "softmax" else y.reshape(rows, specification.outputs)
     features = None if parts is None or not parts.quantization.cut else _features(parts, x)
-    feeds = dict(zip(graph.input_names, [x if features is None else features, fed, *params.values()], strict=True))
-    value, outputs, *gradients = exact(graph.model, graph.output_names, feeds)
+    given = [x if features is None else features, fed, np.ones(rows, np.float32), *params.values()]
+    feeds = dict(zip(graph.input_names, given, strict=True))
+    value, outputs, _, *gradients = exact(graph.model, graph.output_names, feeds)
     pairs = zip(params, gradients, strict=True)
     return make_golden(
         specification,

@@ -1,6 +1,6 @@
 """A training graph evaluated in float64 by the ONNX project's own reference: slow, and independent of any runtime.
 
-`quantize.kernels` stands in for the four of its operators that are wrong or incomplete.
+`quantize.kernels` stands in for those of its operators that are wrong, incomplete or not in float64.
 """
 
 from collections.abc import Mapping, Sequence

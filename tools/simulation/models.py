@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accord.bundle.archive import Bundle, read_bundle
+from accord.bundle.manifest import REGRESSIONS
 from accord.entropy import Entropy
 from accord.errors import CodecError, Refusal, UsageError
 from accord.runtimes import Runtime, check_golden, open_runtime, reference
@@ -55,10 +56,12 @@ def make(  # noqa: PLR0917 - what, for which data, how
         data = quantize.make_bundle(name, row_shape, task.outputs, LOSS[task.kind], batch, entropy, None, choices)
     bundle = read_bundle(data, limit=LARGEST, publisher=None)
     manifest = bundle.manifest
-    if (manifest.input_shape, manifest.outputs, manifest.loss) != (row_shape, task.outputs, LOSS[task.kind]):
+    losses = REGRESSIONS if task.kind == "regression" else (LOSS[task.kind],)
+    if (manifest.input_shape, manifest.outputs) != (row_shape, task.outputs) or manifest.loss not in losses:
         raise UsageError(
             f"the model takes rows of shape {manifest.input_shape} and gives {manifest.outputs} outputs for "
-            f"{manifest.loss}; the data has rows of shape {row_shape} and needs {task.outputs} for {LOSS[task.kind]}",
+            f"{manifest.loss}; the data has rows of shape {row_shape} and needs {task.outputs} for "
+            f"{' or '.join(losses)}",
         )
     if manifest.batch < batch:
         raise UsageError(

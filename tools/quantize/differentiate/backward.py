@@ -5,13 +5,43 @@ from dataclasses import dataclass
 import onnx
 
 from accord.errors import UsageError
-from quantize.differentiate import convolution, dense, elementwise, normalisation, pooling, rounding, shaping
+from quantize.differentiate import (
+    activations,
+    arithmetic,
+    convolution,
+    dense,
+    einsum,
+    functions,
+    gathering,
+    joining,
+    normalisation,
+    pooling,
+    reductions,
+    resizing,
+    rounding,
+    shaping,
+)
 from quantize.differentiate.losses import LOSSES
 from quantize.differentiate.registry import rule_of
 from quantize.differentiate.tape import Tape, initialisers
 from quantize.network import IR_VERSION, OPSET, Network
 
-FAMILIES = (convolution, dense, elementwise, normalisation, pooling, rounding, shaping)
+FAMILIES = (
+    activations,
+    arithmetic,
+    convolution,
+    dense,
+    einsum,
+    functions,
+    gathering,
+    joining,
+    normalisation,
+    pooling,
+    reductions,
+    resizing,
+    rounding,
+    shaping,
+)
 """Importing a family enters its rules into the registry."""
 
 
@@ -19,7 +49,8 @@ FAMILIES = (convolution, dense, elementwise, normalisation, pooling, rounding, s
 class TrainingGraph:
     """A model that computes loss, outputs and gradients.
 
-    `input_names` are x, y and the parameters; `output_names` the loss, the outputs and the gradients, in one order.
+    `input_names` are x, y, the rows' weights and the parameters; `output_names` the loss, the outputs, the metric and
+    the gradients, in one order.
     """
 
     model: onnx.ModelProto
@@ -32,41 +63,59 @@ def training_graph(network: Network, loss: str) -> TrainingGraph:
 
     Args:
         network: the forward model.
-        loss: softmax, binary or mse.
+        loss: softmax, binary, mse or huber.
 
     Raises:
         UsageError: an operator has no rule, or a weight does not reach the output.
     """
     tape = Tape(network)
-    y = tape.fresh("y")
-    value, slope = LOSSES[loss](tape, network.output, y, network.outputs)
-    slopes = _backward(tape, network.output, slope)
+    y, weights = tape.fresh("y"), tape.fresh("weights")
+    found = LOSSES[loss](tape, network.output, y, weights, network.outputs)
+    slopes = _backward(tape, network.output, found.slope)
     lost = [name for name in network.params if name not in slopes]
     if lost:
         raise UsageError(f"weight {lost[0]!r} does not change the output, so it can't be trained")
     gradients = [(f"grad/{name}", slopes[name]) for name in network.params]
-    named = {"loss": value, "outputs": network.output, **dict(gradients)}
+    named = {"loss": found.loss, "outputs": network.output, "metric": found.metric, **dict(gradients)}
     renamed = {tape.fresh(wished): source for wished, source in named.items()}
     _name_outputs(tape, renamed)
     return TrainingGraph(
-        model=_model(tape, network, y, tuple(renamed), loss),
-        input_names=(network.x, y, *network.params),
+        model=_model(tape, network, (y, weights), tuple(renamed), loss),
+        input_names=(network.x, y, weights, *network.params),
         output_names=tuple(renamed),
     )
 
 
 def _backward(tape: Tape, output: str, slope: str) -> dict[str, str]:
     """Append the backward pass and return the name of each trainable tensor's slope."""
-    slopes: dict[str, str] = {output: slope}
+    parts: dict[str, list[str]] = {output: [slope]}
+    forwards = {node.output[0]: node for node in tape.nodes}
     for node in reversed(tape.network.nodes):
-        if not tape.wanted(node.output[0]) or node.output[0] not in slopes:
+        slopes = {place: _total(tape, parts[name]) for place, name in enumerate(node.output) if name in parts}
+        if not slopes or not any(tape.wanted(name) for name in node.output):
             continue
-        forward = next(copy for copy in tape.nodes if copy.output[0] == node.output[0])
-        for place, found in rule_of(node)(tape, forward, slopes[node.output[0]]).items():
+        for place, found in rule_of(node)(tape, forwards[node.output[0]], slopes).items():
             name = node.input[place]
             if tape.wanted(name):
-                slopes[name] = tape.add("Add", slopes[name], found) if name in slopes else found
-    return slopes
+                parts.setdefault(name, []).append(found)
+    return {name: _total(tape, parts[name]) for name in tape.network.params if name in parts}
+
+
+def _total(tape: Tape, parts: list[str]) -> str:
+    """Return the sum of a tensor's slopes, one from each node that reads it."""
+    if len(parts) == 1:
+        return parts[0]
+    return tape.add("Add" if len(parts) == 2 else "Sum", *parts)
+
+
+def _alive(nodes: list[onnx.NodeProto], outputs: tuple[str, ...]) -> list[onnx.NodeProto]:
+    """Return the nodes that an output needs: a runtime would compute the others too."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
 
 
 def _name_outputs(tape: Tape, names: dict[str, str]) -> None:
@@ -75,19 +124,24 @@ def _name_outputs(tape: Tape, names: dict[str, str]) -> None:
         tape.nodes.append(onnx.helper.make_node("Identity", [source], [wished], name=wished))
 
 
-def _model(tape: Tape, network: Network, y: str, outputs: tuple[str, ...], loss: str) -> onnx.ModelProto:
+def _model(
+    tape: Tape, network: Network, given: tuple[str, str], outputs: tuple[str, ...], loss: str
+) -> onnx.ModelProto:
     helper, kinds = onnx.helper, onnx.TensorProto
     info = helper.make_tensor_value_info
     shape = network.shapes[network.x][1:]
+    y, weights = given
     target = info(y, kinds.INT64, ["N"]) if loss == "softmax" else info(y, kinds.FLOAT, ["N", network.outputs])
-    shapes: list[list[int | str]] = [[], ["N", network.outputs], *(list(v.shape) for v in network.params.values())]
-    used = {name for node in tape.nodes for name in node.input}
+    shapes: list[list[int | str]] = [[], ["N", network.outputs], [], *(list(v.shape) for v in network.params.values())]
+    nodes = _alive(tape.nodes, outputs)
+    used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
-        tape.nodes,
+        nodes,
         "train",
         [
             info(network.x, network.x_type, ["N", *shape]),
             target,
+            info(weights, kinds.FLOAT, ["N"]),
             *(info(name, kinds.FLOAT, list(value.shape)) for name, value in network.params.items()),
         ],
         [info(name, kinds.FLOAT, dims) for name, dims in zip(outputs, shapes, strict=True)],

@@ -1,4 +1,4 @@
-"""Gradient of Conv in one, two or three spatial dimensions, with strides, pads, dilations and groups."""
+"""Gradients of Conv and ConvTranspose in any number of dimensions, with strides, pads, dilations and groups."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ def conv(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
     """
     x, w = node.input[0], node.input[1]
     shape = tape.fixed_shape(w)
-    window = window_of(tape, node, shape[2:])
+    window = window_of(node, shape[2:])
     group = int(attribute(node, "group", 1))
     sizes = tape.fixed_shape(x, 2)
     found = {}
@@ -36,7 +36,40 @@ def conv(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
             output_padding=[window.leftover(place, size) for place, size in enumerate(sizes)],
         )
     if tape.wanted(w):
-        found[1] = weight_slope(tape, x, w, slope, window=window, group=group)
+        found[1] = weight_slope(tape, x, slope, shape, tape.fixed_shape(x, 1), window=window, group=group)
+    if len(node.input) > 2 and node.input[2] and tape.wanted(node.input[2]):
+        axes = [0, *range(2, 2 + window.rank)]
+        found[2] = tape.add("ReduceSum", slope, tape.whole(*axes), keepdims=0)
+    return found
+
+
+@rule("ConvTranspose")
+def conv_transpose(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
+    """Y[n,m,s·p + d·k - pad] = sum over c of X[n,c,p] W[c,m,k], summed over what meets there, + B[m].
+
+    It is the transpose of a convolution: dX = Conv(dY, W) of the same window, dB[m] = sum over n, q of dY[n,m,q], and
+    dW[c,m,k] = sum over n, p of X[n,c,p] dY[n,m,s·p + d·k - pad]: the weights' gradient of that convolution, in which
+    dY goes in and X comes back.
+    """
+    x, w = node.input[0], node.input[1]
+    shape = tape.fixed_shape(w)
+    window = window_of(node, shape[2:])
+    group = int(attribute(node, "group", 1))
+    found = {}
+    if tape.wanted(x):
+        found[0] = tape.add(
+            "Conv",
+            slope,
+            w,
+            kernel_shape=list(window.kernel),
+            strides=list(window.strides),
+            dilations=list(window.dilations),
+            pads=list(window.pads),
+            group=group,
+        )
+    if tape.wanted(w):
+        sizes = tape.fixed_shape(node.output[0], 1)
+        found[1] = weight_slope(tape, slope, x, shape, sizes, window=window, group=group)
     if len(node.input) > 2 and node.input[2] and tape.wanted(node.input[2]):
         axes = [0, *range(2, 2 + window.rank)]
         found[2] = tape.add("ReduceSum", slope, tape.whole(*axes), keepdims=0)

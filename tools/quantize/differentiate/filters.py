@@ -13,28 +13,37 @@ MANY_CHANNELS = 16
 """From here on one product per tap of the kernel beats one product over gathered patches."""
 
 
-def weight_slope(tape: Tape, x: str, w: str, slope: str, *, window: Window, group: int) -> str:
-    """Append the nodes for dW and return its name, of w's shape.
+def weight_slope(
+    tape: Tape,
+    x: str,
+    slope: str,
+    shape: tuple[int, ...],
+    sizes: tuple[int, ...],
+    *,
+    window: Window,
+    group: int,
+) -> str:
+    """Append the nodes for dW and return its name.
 
     Args:
         tape: where nodes go.
-        x: the input's name, (N, C, *sizes).
-        w: the weights' name, (M, C / group, *kernel).
+        x: the input's name, (N, C, ...).
         slope: dY, (N, M, *counts).
+        shape: of the weights, (M, C / group, *kernel).
+        sizes: of the input, (C, ...).
         window: the convolution's.
         group: its groups.
     """
     if group > 1:
-        return _by_conv(tape, x, w, slope, window=window, group=group)
-    sizes = tape.fixed_shape(x, 2)
+        return _by_conv(tape, x, slope, shape, sizes, window=window, group=group)
     padded = x
     if any(window.pads):
         before, behind = window.pads[: window.rank], window.pads[window.rank :]
         padded = tape.add("Pad", x, tape.whole(0, 0, *before, 0, 0, *behind))
-    counts = tuple(window.count(place, size) for place, size in enumerate(sizes))
-    if tape.fixed_shape(w)[1] >= MANY_CHANNELS:
-        return _by_tap(tape, padded, w, slope, window=window, counts=counts)
-    return _by_patches(tape, padded, w, slope, window=window, counts=counts)
+    counts = tuple(window.count(place, size) for place, size in enumerate(sizes[1:]))
+    if shape[1] >= MANY_CHANNELS:
+        return _by_tap(tape, padded, slope, shape, window=window, counts=counts)
+    return _by_patches(tape, padded, slope, shape, window=window, counts=counts)
 
 
 def _taps(tape: Tape, x: str, window: Window, counts: tuple[int, ...], first_axis: int) -> list[str]:
@@ -50,9 +59,11 @@ def _taps(tape: Tape, x: str, window: Window, counts: tuple[int, ...], first_axi
     return found
 
 
-def _by_patches(tape: Tape, x: str, w: str, slope: str, *, window: Window, counts: tuple[int, ...]) -> str:
+def _by_patches(
+    tape: Tape, x: str, slope: str, shape: tuple[int, ...], *, window: Window, counts: tuple[int, ...]
+) -> str:
     """Gather all taps as channels, multiply by dY row by row of the batch, sum over the batch."""
-    filters, channels, *kernel = tape.fixed_shape(w)
+    filters, channels, *kernel = shape
     taps = _taps(tape, x, window, counts, 2)
     gathered = tape.add("Concat", *taps, axis=1) if len(taps) > 1 else taps[0]
     cells = math.prod(counts)
@@ -63,9 +74,9 @@ def _by_patches(tape: Tape, x: str, w: str, slope: str, *, window: Window, count
     return _filters_first(tape, total, filters, channels, kernel)
 
 
-def _by_tap(tape: Tape, x: str, w: str, slope: str, *, window: Window, counts: tuple[int, ...]) -> str:
+def _by_tap(tape: Tape, x: str, slope: str, shape: tuple[int, ...], *, window: Window, counts: tuple[int, ...]) -> str:
     """With channels last, one product of a tap's cells by dY for each tap."""
-    filters, channels, *kernel = tape.fixed_shape(w)
+    filters, channels, *kernel = shape
     last = [0, *range(2, 2 + window.rank), 1]
     images = tape.add("Transpose", x, perm=last)
     slopes = tape.add("Reshape", tape.add("Transpose", slope, perm=last), tape.whole(-1, filters))
@@ -84,18 +95,19 @@ def _filters_first(tape: Tape, total: str, filters: int, channels: int, kernel: 
     return tape.add("Transpose", whole, perm=[rank + 1, rank, *range(rank)])
 
 
-def _by_conv(tape: Tape, x: str, w: str, slope: str, *, window: Window, group: int) -> str:
+def _by_conv(
+    tape: Tape, x: str, slope: str, shape: tuple[int, ...], sizes: tuple[int, ...], *, window: Window, group: int
+) -> str:
     """Write dW as Conv with batch C/g, channels g·N, filters M: the rows of the batch become input channels."""
-    channels, *sizes = tape.fixed_shape(x, 1)
-    shape = tape.fixed_shape(w)
+    channels, *cells = sizes
     spatial = list(range(2, 2 + window.rank))
     if group == 1:
         images = tape.add("Transpose", x, perm=[1, 0, *spatial])
     else:
         inner = channels // group
-        split = tape.add("Reshape", x, tape.whole(-1, group, inner, *sizes))
+        split = tape.add("Reshape", x, tape.whole(-1, group, inner, *cells))
         turned = tape.add("Transpose", split, perm=[2, 1, 0, *(place + 1 for place in spatial)])
-        images = tape.add("Reshape", turned, tape.whole(inner, -1, *sizes))
+        images = tape.add("Reshape", turned, tape.whole(inner, -1, *cells))
     filters = tape.add("Transpose", slope, perm=[1, 0, *spatial])
     full = tape.add(
         "Conv",
@@ -106,7 +118,7 @@ def _by_conv(tape: Tape, x: str, w: str, slope: str, *, window: Window, group: i
         pads=list(window.pads),
         group=group,
     )
-    if any(window.leftover(place, size) for place, size in enumerate(sizes)):
+    if any(window.leftover(place, size) for place, size in enumerate(cells)):
         ends = tape.whole(*shape[2:])
         full = tape.add("Slice", full, tape.whole(*[0] * window.rank), ends, tape.whole(*spatial))
     return tape.add("Transpose", full, perm=[1, 0, *spatial])

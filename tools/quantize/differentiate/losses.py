@@ -1,46 +1,105 @@
-"""The losses as nodes: mean over rows (and outputs), and the slope at the model's outputs.
+"""The losses as nodes: a weighted mean over rows (and the mean over outputs), a metric, and the slope at the outputs.
 
-The batch is whatever x brings, so its size is taken from the shape when the graph runs.
+The batch is whatever x brings: its size is that of the weights when the graph runs.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from onnx import TensorProto
 
 from quantize.differentiate.tape import Tape
 
-LossNodes = Callable[[Tape, str, str, int], tuple[str, str]]
-"""(tape, outputs, y, number of outputs) -> (loss, slope at the outputs)."""
+
+@dataclass(frozen=True, kw_only=True)
+class LossNodes:
+    """Names of what a loss computes: `loss` and `metric` are float32 scalars, `slope` is float32 (N, outputs)."""
+
+    loss: str
+    metric: str
+    slope: str
 
 
-def _share(tape: Tape, name: str) -> str:
-    """1 / (number of elements of `name`)."""
-    return tape.add("Reciprocal", tape.add("Cast", tape.add("Size", name), to=TensorProto.FLOAT))
+Loss = Callable[[Tape, str, str, str, int], LossNodes]
+"""(tape, outputs (N, count), y, weights (N,), count) -> what was added."""
 
 
-def softmax(tape: Tape, outputs: str, y: str, count: int) -> tuple[str, str]:
-    """L = -mean of log p[y] with p = softmax of z: dz = (p - onehot(y)) / N; y int64 (N,)."""
+def _shares(tape: Tape, weights: str) -> str:
+    """Each row's part of a mean: w / sum of w, float32 (N, 1)."""
+    column = tape.add("Unsqueeze", weights, tape.whole(1))
+    return tape.add("Div", column, tape.add("ReduceSum", weights, keepdims=0))
+
+
+def _mean(tape: Tape, cells: str, shares: str) -> str:
+    """Weighted mean over the rows, and mean over the columns, of `cells` (N, any): a scalar."""
+    rows = tape.add("ReduceMean", cells, tape.whole(1), keepdims=1)
+    return tape.add("ReduceSum", tape.add("Mul", rows, shares), keepdims=0)
+
+
+def softmax(tape: Tape, outputs: str, y: str, weights: str, count: int) -> LossNodes:
+    """L = -sum of s·log p[y] with p = softmax of z: dz = s·(p - onehot(y)); y int64 (N,).
+
+    Metric: the share of rows whose first largest output is y.
+    """
+    shares = _shares(tape, weights)
     logs = tape.add("LogSoftmax", outputs, axis=-1)
     places = tape.add("Unsqueeze", y, tape.whole(1))
     chosen = tape.add("GatherElements", logs, places, axis=1)
-    loss = tape.add("Neg", tape.add("ReduceMean", chosen, keepdims=0))
+    loss = tape.add("Neg", _mean(tape, chosen, shares))
     hot = tape.add("OneHot", y, tape.constant(count, "int64"), tape.constant([0.0, 1.0], "float32"), axis=-1)
     gap = tape.add("Sub", tape.add("Exp", logs), hot)
-    return loss, tape.add("Mul", gap, _share(tape, y))
+    right = tape.add("Equal", tape.add("ArgMax", outputs, axis=1, keepdims=1), places)
+    metric = _mean(tape, tape.add("Cast", right, to=TensorProto.FLOAT), shares)
+    return LossNodes(loss=loss, metric=metric, slope=tape.add("Mul", gap, shares))
 
 
-def binary(tape: Tape, outputs: str, y: str, _count: int) -> tuple[str, str]:
-    """L = mean(softplus(z) - y·z): dz = (sigmoid(z) - y) / (N·outputs); y float32 (N, outputs)."""
-    rows = tape.add("Sub", tape.add("Softplus", outputs), tape.add("Mul", outputs, y))
+def binary(tape: Tape, outputs: str, y: str, weights: str, count: int) -> LossNodes:
+    """L = mean of softplus(z) - y·z: dz = s·(sigmoid(z) - y)/outputs; y float32 (N, outputs).
+
+    Metric: the share of outputs with z > 0 where y > 1/2, and z <= 0 elsewhere.
+    """
+    shares = _shares(tape, weights)
+    cells = tape.add("Sub", tape.add("Softplus", outputs), tape.add("Mul", outputs, y))
     gap = tape.add("Sub", tape.add("Sigmoid", outputs), y)
-    return tape.add("ReduceMean", rows, keepdims=0), tape.add("Mul", gap, _share(tape, y))
+    said = tape.add("Cast", tape.add("Greater", outputs, tape.number(0.0)), to=TensorProto.INT32)
+    true = tape.add("Cast", tape.add("Greater", y, tape.number(0.5)), to=TensorProto.INT32)
+    right = tape.add("Cast", tape.add("Equal", said, true), to=TensorProto.FLOAT)
+    return LossNodes(
+        loss=_mean(tape, cells, shares),
+        metric=_mean(tape, right, shares),
+        slope=tape.add("Mul", gap, _per_output(tape, shares, 1.0, count)),
+    )
 
 
-def mse(tape: Tape, outputs: str, y: str, _count: int) -> tuple[str, str]:
-    """L = mean (z - y)²: dz = 2·(z - y) / (N·outputs); y float32 (N, outputs)."""
+def _per_output(tape: Tape, shares: str, factor: float, count: int) -> str:
+    return shares if factor == count else tape.add("Mul", shares, tape.number(factor / count))
+
+
+def mse(tape: Tape, outputs: str, y: str, weights: str, count: int) -> LossNodes:
+    """L = mean of (z - y)²: dz = 2·s·(z - y)/outputs; y float32 (N, outputs). Metric: the mean of |z - y|."""
+    shares = _shares(tape, weights)
     gap = tape.add("Sub", outputs, y)
-    loss = tape.add("ReduceMean", tape.add("Mul", gap, gap), keepdims=0)
-    return loss, tape.add("Mul", tape.add("Mul", gap, tape.number(2.0)), _share(tape, y))
+    return LossNodes(
+        loss=_mean(tape, tape.add("Mul", gap, gap), shares),
+        metric=_mean(tape, tape.add("Abs", gap), shares),
+        slope=tape.add("Mul", gap, _per_output(tape, shares, 2.0, count)),
+    )
 
 
-LOSSES: dict[str, LossNodes] = {"softmax": softmax, "binary": binary, "mse": mse}
+def huber(tape: Tape, outputs: str, y: str, weights: str, count: int) -> LossNodes:
+    """L = mean of c·(d - c/2) with d = z - y and c = d clipped to ±1: dz = s·c/outputs; y float32 (N, outputs).
+
+    That is d²/2 up to |d| = 1 and |d| - 1/2 beyond (Huber 1964, with k = 1). Metric: the mean of |d|.
+    """
+    shares = _shares(tape, weights)
+    gap = tape.add("Sub", outputs, y)
+    clipped = tape.add("Clip", gap, tape.number(-1.0), tape.number(1.0))
+    rest = tape.add("Sub", gap, tape.add("Mul", clipped, tape.number(0.5)))
+    return LossNodes(
+        loss=_mean(tape, tape.add("Mul", clipped, rest), shares),
+        metric=_mean(tape, tape.add("Abs", gap), shares),
+        slope=tape.add("Mul", clipped, _per_output(tape, shares, 1.0, count)),
+    )
+
+
+LOSSES: dict[str, Loss] = {"softmax": softmax, "binary": binary, "mse": mse, "huber": huber}

@@ -1,4 +1,4 @@
-"""Gradients of MaxPool, AveragePool and GlobalAveragePool."""
+"""Gradients of MaxPool, AveragePool and their global forms."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ def max_pool(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
 
     Windows that touch no cell twice need no sum: MaxUnpool. Others scatter with addition.
     """
-    window = window_of(tape, node, tuple(attribute(node, "kernel_shape", [])))
+    window = window_of(node, tuple(attribute(node, "kernel_shape", [])))
     if len(node.output) < 2:
         node.output.append(tape.fresh("train/places"))
     x, places = node.input[0], node.output[1]
@@ -43,7 +43,7 @@ def _apart(window: Window) -> bool:
 @rule("AveragePool")
 def average_pool(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
     """Y[p] = sum of X over the window / count(p): dX = ConvTranspose of dY/count(p) by ones, per channel."""
-    window = window_of(tape, node, tuple(attribute(node, "kernel_shape", [])))
+    window = window_of(node, tuple(attribute(node, "kernel_shape", [])))
     channels, *sizes = tape.fixed_shape(node.input[0], 1)
     counts = _counts(window, tuple(sizes), include_pads=bool(attribute(node, "count_include_pad", 0)))
     scaled = tape.add("Mul", slope, tape.constant(1.0 / counts, np.float32))
@@ -79,3 +79,11 @@ def global_average_pool(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping
     cells = int(np.prod(tape.fixed_shape(node.input[0], 2)))
     scaled = tape.add("Mul", slope, tape.number(1.0 / cells))
     return {0: tape.add("Expand", scaled, tape.add("Shape", node.input[0]))}
+
+
+@rule("GlobalMaxPool")
+def global_max_pool(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
+    """Y = largest X over all spatial cells: dX = dY where X = Y, in equal parts where several cells are."""
+    axes = tape.whole(*range(2, len(tape.shape(node.input[0]))))
+    hits = tape.add("Cast", tape.add("Equal", *node.input, *node.output), to=onnx.TensorProto.FLOAT)
+    return {0: tape.add("Mul", hits, tape.add("Div", slope, tape.add("ReduceSum", hits, axes, keepdims=1)))}

@@ -62,10 +62,3 @@ def _depends(tape: Tape, name: str, source: str) -> bool:
         if reached & set(node.input):
             reached.update(node.output)
     return name in reached
-
-
-@rule("Pow")
-def power(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
-    """Y = a^B with a constant: dB = dY·Y·ln a."""
-    logarithm = tape.add("Log", node.input[0])
-    return {1: tape.add("Mul", slope, tape.add("Mul", node.output[0], logarithm))}

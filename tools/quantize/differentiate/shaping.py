@@ -46,3 +46,33 @@ def transpose(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]
     rank = len(tape.shape(node.input[0]))
     perm = attribute(node, "perm", list(range(rank))[::-1])
     return {0: tape.add("Transpose", slope, perm=[int(place) for place in np.argsort(perm)])}
+
+
+@rule("Identity")
+def identity(_tape: Tape, _node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
+    """Y = X: dX = dY."""
+    return {0: slope}
+
+
+@rule("Expand")
+def expand(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
+    """Y = X broadcast to a shape: dX = dY summed over the axes along which it was."""
+    return {0: tape.as_summed(slope, tape.shape(node.output[0]), tape.shape(node.input[0]))}
+
+
+@rule("SpaceToDepth")
+def space_to_depth(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
+    """Y = blocks of X as channels: dX = dY's channels as blocks."""
+    return {0: tape.add("DepthToSpace", slope, blocksize=int(attribute(node, "blocksize", 1)))}
+
+
+@rule("DepthToSpace")
+def depth_to_space(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
+    """Y = channels of X as blocks: dX = dY's blocks as channels, in the order of `mode`."""
+    block = int(attribute(node, "blocksize", 1))
+    if bytes(attribute(node, "mode", b"DCR")) == b"DCR":
+        return {0: tape.add("SpaceToDepth", slope, blocksize=block)}
+    channels, height, width = tape.fixed_shape(node.input[0], 1)
+    cells = tape.add("Reshape", slope, tape.whole(-1, channels // block**2, height, block, width, block))
+    turned = tape.add("Transpose", cells, perm=[0, 1, 3, 5, 2, 4])
+    return {0: tape.add("Reshape", turned, tape.whole(-1, channels, height, width))}

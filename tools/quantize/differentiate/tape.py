@@ -28,6 +28,7 @@ class Tape:
             self.nodes.append(copy)
         self.constants: dict[str, npt.NDArray[Any]] = dict(network.constants)
         self._shapes = dict(network.shapes)
+        self._kinds = dict(network.kinds)
         self._known: dict[tuple[Any, ...], str] = {}
         self._taken = set(network.shapes) | {name for node in network.nodes for name in (*node.input, *node.output)}
         self._varying = _varying(network)
@@ -93,6 +94,28 @@ class Tape:
     def producer(self, name: str) -> str:
         """Return the operator that computes a forward tensor, "" for an input or a constant."""
         return self._producers.get(name, "")
+
+    def kind(self, name: str) -> int:
+        """Return a forward tensor's element type, as onnx.TensorProto numbers it; 0 where it is not known."""
+        return self._kinds.get(name, 0)
+
+    def fixed(self, name: str, node: onnx.NodeProto) -> npt.NDArray[Any]:
+        """Return the value of a constant that decides what `node` does, such as its axes.
+
+        Raises:
+            UsageError: it is computed when the model runs.
+        """
+        if name not in self.constants:
+            raise UsageError(
+                f"{node.op_type} {node.name!r}: its input {name!r} is computed when the model runs: "
+                "export the model with static shapes"
+            )
+        return self.constants[name]
+
+    def zeros_like(self, name: str) -> str:
+        """Return the name of float32 zeros in the shape of `name`."""
+        zero = numpy_helper.from_array(np.zeros(1, np.float32))
+        return self.add("ConstantOfShape", self.add("Shape", name), value=zero)
 
     def wanted(self, name: str) -> bool:
         """Tell whether `name` depends on a trainable tensor, so that its gradient is needed."""

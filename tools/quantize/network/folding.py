@@ -1,0 +1,163 @@
+"""Constant folding: what follows from constants and from shapes is worked out by ONNX's own reference evaluator.
+
+Shapes are worked out for two numbers of rows. A value that is the same for both is a constant; a Reshape whose target
+differs in one dimension gets -1 there. Weights are left as they are, so that they are trained under their own names.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+from accord.errors import UsageError
+from quantize.network.draft import BATCHES, OPSET, Draft, Sizes, cells, sizes
+
+Array = npt.NDArray[Any]
+
+_RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+)
+_SHAPING = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+LARGEST = 1 << 20
+"""Elements of a constant that folding may make; a larger one stays a node."""
+
+
+def fold(draft: Draft) -> tuple[Sizes, Sizes]:
+    """Fold the draft's constants, open up a batch that was traced, and return its sizes for both numbers of rows.
+
+    Raises:
+        UsageError: the model does not fit the input's shape, or a Reshape mixes rows in a way that can't be undone.
+    """
+    while True:
+        runs = [_evaluated(draft, batch) for batch in BATCHES]
+        if not _settled(draft, *runs):
+            return runs[0][0], runs[1][0]
+
+
+def _evaluated(draft: Draft, batch: int) -> tuple[Sizes, dict[str, Array]]:
+    """Return the sizes for `batch` rows, and the value of every tensor that does not depend on what x holds."""
+    known = dict(draft.constants)
+    left = list(draft.nodes)
+    while True:
+        found = sizes(draft, left, known, batch)
+        rest = []
+        for node in left:
+            value = _value(draft, node, known, found)
+            if value is None:
+                rest.append(node)
+            else:
+                known.update(zip(node.output, value, strict=False))
+        if len(rest) == len(left):
+            return found, known
+        left = rest
+
+
+def _value(draft: Draft, node: onnx.NodeProto, known: Mapping[str, Array], found: Sizes) -> list[Array] | None:
+    """Return the outputs of a node that follow from shapes and constants, or None."""
+    if node.op_type in ("Shape", "Size"):
+        shape = found.shapes.get(node.input[0])
+        if shape is None:
+            return None
+        feeds: dict[str, Array] = {node.input[0]: np.broadcast_to(np.zeros((), np.float32), shape)}
+    elif node.op_type in _RANDOM or not all(_foldable(draft, node, name, known) for name in node.input if name):
+        return None
+    else:
+        feeds = {name: known[name] for name in node.input if name}
+    return _run(node, feeds)
+
+
+def _foldable(draft: Draft, node: onnx.NodeProto, name: str, known: Mapping[str, Array]) -> bool:
+    """Tell whether a value is known and no weight.
+
+    A single number is none, such as the root of a width; but a bias of one output may be given another shape.
+    """
+    if name not in known or name not in draft.weights:
+        return name in known
+    return known[name].size == 1 and node.op_type not in _SHAPING
+
+
+def _run(node: onnx.NodeProto, feeds: Mapping[str, Array]) -> list[Array] | None:
+    shapes = [cells(value.shape) for value in feeds.values()]
+    if max(shapes, default=0) > LARGEST and node.op_type not in ("Shape", "Size"):
+        return None
+    try:
+        evaluator = ReferenceEvaluator(node, opsets={"": OPSET})
+        return [np.asarray(value) for value in evaluator.run(None, {n: feeds[n] for n in node.input if n})]
+    except Exception as error:  # the evaluator raises whatever NumPy does
+        raise UsageError(
+            f"{node.op_type} {node.name!r} works on constants and fails: {str(error)[:200]}: is the model valid?"
+        ) from error
+
+
+def _settled(draft: Draft, one: tuple[Sizes, dict[str, Array]], other: tuple[Sizes, dict[str, Array]]) -> bool:
+    """Take over what both runs agree on, give one Reshape its target, and tell whether another run is needed."""
+    if _reopened(draft, one, other):
+        return True
+    for name, value in one[1].items():
+        second = other[1].get(name, np.zeros(0))
+        if name not in draft.constants and np.array_equal(value, second, equal_nan=value.dtype.kind == "f"):
+            draft.constants[name] = value
+        if value.size and second.size and value.dtype.kind in "fiu":
+            same = value.min() == value.max() == second.min() == second.max()
+            draft.filled |= {name: float(value.min())} if same else {}
+    before = len(draft.nodes)
+    draft.nodes = [node for node in draft.nodes if not all(name in draft.constants for name in node.output if name)]
+    return len(draft.nodes) != before
+
+
+def _reopened(draft: Draft, one: tuple[Sizes, dict[str, Array]], other: tuple[Sizes, dict[str, Array]]) -> bool:
+    """Give the first Reshape that needs it a constant target which follows the batch; tell whether there was one.
+
+    Exporters compute the target from the shape of x, or write the batch that they traced into it.
+    """
+    for node in draft.nodes:
+        name = f"{node.output[0]}/target"
+        if node.op_type != "Reshape" or node.input[1] == name or any(i.name == "allowzero" for i in node.attribute):
+            continue
+        shapes = [run[0].shapes.get(node.input[0]) for run in (one, other)]
+        values = [run[1].get(node.input[1]) for run in (one, other)]
+        before = [shape for shape in shapes if shape is not None]
+        targets = [value.reshape(-1).tolist() for value in values if value is not None]
+        if len(before) != 2 or len(targets) != 2:
+            continue
+        constant = node.input[1] in draft.constants
+        target = _opened(node, before[0], targets[0]) if constant else _common(before, targets)
+        if target is not None:
+            draft.constants[name] = np.array(target, np.int64)
+            node.input[1] = name
+            return True
+    return False
+
+
+def _resolved(before: tuple[int, ...], target: list[int]) -> list[int] | None:
+    """Return the shape that comes out; None if it has another number of elements."""
+    whole = [before[place] if dim == 0 else dim for place, dim in enumerate(target)]
+    known = cells(tuple(dim for dim in whole if dim != -1))
+    if -1 in whole and known and cells(before) % known == 0:
+        return [cells(before) // known if dim == -1 else dim for dim in whole]
+    return whole if -1 not in whole and known == cells(before) else None
+
+
+def _common(before: list[tuple[int, ...]], targets: list[list[int]]) -> list[int] | None:
+    """Return one target for every number of rows, from two computed ones; None if there is none."""
+    first, second = (_resolved(shape, target) for shape, target in zip(before, targets, strict=True))
+    if first is None or second is None:
+        return None
+    differing = [place for place, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1]]
+    return [-1 if place in differing else dim for place, dim in enumerate(first)] if len(differing) == 1 else None
+
+
+def _opened(node: onnx.NodeProto, before: tuple[int, ...], target: list[int]) -> list[int] | None:
+    """Return a target whose first dimension follows the batch, where a traced batch stands in it; else None."""
+    batched = before[:1] == BATCHES[:1]
+    if not (batched and target[:1] and target[0] > 0 and -1 in target) and _resolved(before, target) is not None:
+        return None
+    rest, row = list(target[1:]), cells(before[1:])
+    known = cells(tuple(dim for dim in rest if dim != -1))
+    rest = [row // known if dim == -1 and known else dim for dim in rest]
+    if min(rest, default=1) < 1 or row % cells(tuple(rest)):
+        raise UsageError(f"Reshape {node.name!r} mixes the rows of a batch: {('N', *before[1:])} becomes {target}")
+    return [-1, *rest]
