@@ -6,6 +6,7 @@ An entry is durable before what it is about leaves; made again after a crash it 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from accord.signing import SigningKey
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Checkpoint, opened
 from aggregator.attempt_values import from_empty
@@ -112,6 +113,11 @@ class AuditChronicle:
     def released(self, release: bytes) -> None:
         """Log a RELEASE."""
         self.write(entries.of_release(self._clock(), release))
+
+    def turned(self, roles: bytes, key: SigningKey) -> None:
+        """Log a roles document, and sign with the key that it names from here on."""
+        self.write(entries.of_roles(self._clock(), roles))
+        self._log.sign_with(key)
 
     def write(self, *found: AuditEntry) -> None:
         """Write the entries that are not there yet, all at once."""

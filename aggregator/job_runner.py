@@ -69,7 +69,7 @@ class JobRunner:
         self.failure = ""
         """Why the job can't go on; empty while it can."""
         self.superseded = False
-        """Whether a newer version than this runner's was made: another runner must go on from there."""
+        """Whether another runner must go on: from a newer version than this one's, or under a newer roles document."""
         self._books, self._objects, self._entropy, self._told = books, objects, entropy, told
         self._chronicle = NoChronicle(coordinator.office.checkpoint) if chronicle is None else chronicle
         self._revocations = revocations

@@ -40,6 +40,9 @@ class _Disk:
         """Write a record; its letter leaves next."""
         self._maybe(_WRITTEN.get(name, ""))
 
+    def believe(self, roles: bytes) -> None:
+        """Keep nothing: a simulated fleet has one roles document."""
+
     def forget(self, names: tuple[str, ...]) -> None:
         """Nothing was kept."""
 
