@@ -104,7 +104,7 @@ class AggregatorService:
         self._link: Link = MqttLink(
             Address(host=config.host, port=config.port, client_id=AGGREGATOR, password=password),
             entropy=SystemEntropy(),
-            will=Will(topic=topic, payload=State(online=False, birth=self._birth).encode()),
+            will=Will(topic=topic, payload=State(online=False, birth=self._birth, job="").encode()),
         )
         self._maker = JobMaker(
             link=self._link,
@@ -145,7 +145,7 @@ class AggregatorService:
             if self._link.connections != connections:  # devices send again what they lack an answer to: jobs listen now
                 connections = self._link.connections
                 self._documents.announce(self._link)
-                state = State(online=True, birth=self._birth).encode()
+                state = State(online=True, birth=self._birth, job="").encode()
                 self._link.publish(topics.aggregator_state(self._tenant), state, retain=True)
             self._serve()
             self._turned()

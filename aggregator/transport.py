@@ -85,7 +85,7 @@ class Transport:
             match found.kind:
                 case "state":
                     state = State.decode(delivery.payload)
-                    if self.attendance.state(device, state):
+                    if self.attendance.state(device, state) and state.job == self._job:
                         self.step(Presence(device=device, online=state.online))
                 case "beat":
                     self.attendance.beat(device, Beat.decode(delivery.payload))

@@ -107,7 +107,7 @@ class Agent:
         self._worker, self._records, self._told = worker, records, told
         self._largest = largest_object
         tenant, device = session.identity.tenant, session.identity.device
-        self._tenant, self._device = tenant, device
+        self._tenant, self._device, self._job = tenant, device, job
         self._request = topics.up(tenant, device, "req")
         self._opening = topics.job(tenant, job, "round")
         self._mail = frozenset((topics.down(tenant, device, "cmd"), topics.down(tenant, device, "rsp")))
@@ -129,7 +129,7 @@ class Agent:
         for topic in (self._roles, *sorted(self._mail), self._aggregator):
             self.link.subscribe(topic)
         state = topics.up(self._tenant, self._device, "state")
-        self.link.publish(state, State(online=True, birth=birth).encode(), retain=True)
+        self.link.publish(state, State(online=True, birth=birth, job=self._job).encode(), retain=True)
 
     def wake(self) -> None:
         """Listen for openings: the constraints for training hold now."""

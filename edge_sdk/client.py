@@ -155,7 +155,7 @@ class EdgeClient:
         self._link: Link = MqttLink(
             self._address(password),
             entropy=entropy,
-            will=Will(topic=state, payload=State(online=False, birth=self._birth).encode()),
+            will=Will(topic=state, payload=State(online=False, birth=self._birth, job=config.job).encode()),
         )
         self._agent = Agent(
             link=self._link, session=session, worker=worker, records=records, job=config.job, told=self._finished

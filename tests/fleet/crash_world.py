@@ -106,7 +106,7 @@ class Device:
         records = DiskRecords(FOLDER, Disk(self.files))
         birth = records.next_birth()
         topic = topics.up(TENANT, self.name, "state")
-        will = Will(topic=topic, payload=State(online=False, birth=birth).encode())
+        will = Will(topic=topic, payload=State(online=False, birth=birth, job=JOB).encode())
         self.link = self.world.broker.connect(self.name, will)
         ledger = records.ledger()
         if self.ledgers:

@@ -79,7 +79,8 @@ def test_what_a_client_made_up_does_not_fill_the_cache() -> None:
 
 def test_births_and_announcements_alone_are_kept() -> None:
     kept = {topic for topic in GOOD if topics.kept(topic)}
-    assert kept == {topics.up("t", "dev-1", "state"), topics.job("t", "j", "round"), topics.aggregator_state("t")}
+    births = {topics.up("t", "dev-1", "state"), topics.aggregator_state("t")}
+    assert kept == births | {topics.roles("t"), topics.job("t", "j", "round")}
     with pytest.raises(CodecError):
         topics.kept("fl/v1/t/dev/dev-1/up/other")
 
