@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest step of `aggregator.migrations`, known without loading Alembic."""
 
 NAMES = String(64)
@@ -192,31 +192,4 @@ MEASUREMENTS = Table(
     Column("round", BigInteger, nullable=False),
     Column("letter", LargeBinary, nullable=False),
     PrimaryKeyConstraint("job", "version", "round"),
-)
-
-SALTS = Table(
-    "salts",
-    METADATA,
-    Column("commitment", DIGESTS, primary_key=True),
-    Column("salt", LargeBinary, nullable=False),
-    Column("device", NAMES, nullable=False),
-    Column("job", NAMES, nullable=False),
-    Column("round", BigInteger, nullable=False),
-    Column("attempt", BigInteger, nullable=False),
-    Index(None, "device"),
-)
-"""What links a device to its commitments in the audit log; erasure deletes the row."""
-
-LEAVES = Table(
-    "leaves",
-    METADATA,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("data", LargeBinary, nullable=False),
-)
-
-CHECKPOINTS = Table(
-    "checkpoints",
-    METADATA,
-    Column("size", BigInteger, primary_key=True, autoincrement=False),
-    Column("data", LargeBinary, nullable=False),
 )

@@ -3,7 +3,8 @@
 entries       the log, a file of records
 checkpoints   what the aggregator signed, a file of records
 roles/N       the signed roles documents, by version: whose signatures count
-salts/DEVICE  the secrets behind participation commitments (`aggregator.audit.salts`)
+
+The secrets behind participation commitments lie beside it (`aggregator.audit.salts`).
 """
 
 from collections.abc import Iterator, Sequence
