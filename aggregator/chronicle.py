@@ -14,6 +14,7 @@ from aggregator.audit import entries
 from aggregator.audit.entries import AuditEntry
 from aggregator.audit.log import AuditLog
 from aggregator.audit.salts import Salts
+from aggregator.standing import Standing
 
 LOOKED_AT = 20_000
 """Entries at the end of the log among which one that was made before a crash is looked for."""
@@ -42,6 +43,10 @@ class Chronicle(Protocol):
         """Log a signed RELEASE before it is announced."""
         ...
 
+    def barred(self, device: str, standing: Standing) -> None:
+        """Log that a device takes part no more, before it is told."""
+        ...
+
 
 class NoChronicle:
     """The empty log, for simulations: nothing is written.
@@ -68,6 +73,9 @@ class NoChronicle:
         """Write nothing."""
 
     def released(self, release: bytes) -> None:
+        """Write nothing."""
+
+    def barred(self, device: str, standing: Standing) -> None:
         """Write nothing."""
 
 
@@ -113,6 +121,10 @@ class AuditChronicle:
     def released(self, release: bytes) -> None:
         """Log a RELEASE."""
         self.write(entries.of_release(self._clock(), release))
+
+    def barred(self, device: str, standing: Standing) -> None:
+        """Log that a device takes part no more under its key; once, however often it comes."""
+        self.write(entries.of_bar(self._clock(), device, standing.identity, standing.barred))
 
     def turned(self, roles: bytes, key: SigningKey) -> None:
         """Log a roles document, and sign with the key that it names from here on."""

@@ -15,7 +15,7 @@ from aggregator.attendance import Attendance
 from aggregator.books import Books
 from aggregator.chronicle import Chronicle, NoChronicle
 from aggregator.coordinator import Coordinator
-from aggregator.coordinator_values import Aborted, Announce, Closed, Effect, Log, Model, Planned, Start, Tick
+from aggregator.coordinator_values import Aborted, Announce, Closed, Effect, Log, Model, Planned, Start, Stood, Tick
 from aggregator.job import Job
 from aggregator.transport import Notice, Transport
 
@@ -183,6 +183,8 @@ class JobRunner:
                     self._told({"event": "aborted", "round": notice.round, **fact})
                 if final:
                     self._gave_up(notice)
+            case Stood(device=device, standing=standing):
+                self._chronicle.barred(device, standing)
             case Planned(plan=plan):
                 self._chronicle.planned(plan)
             case Closed():

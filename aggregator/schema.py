@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest step of `aggregator.migrations`, known without loading Alembic."""
 
 NAMES = String(64)
@@ -193,3 +193,13 @@ MEASUREMENTS = Table(
     Column("letter", LargeBinary, nullable=False),
     PrimaryKeyConstraint("job", "version", "round"),
 )
+
+LOGGED = Table(
+    "logged",
+    METADATA,
+    _job(),
+    Column("version", BigInteger, nullable=False),
+    Column("promotion", BigInteger, nullable=False),
+    PrimaryKeyConstraint("job"),
+)
+"""Up to which version and which promotion of a job the audit log knows of rollbacks and promotions."""

@@ -33,6 +33,7 @@ from aggregator.job_books import JobBooks
 from aggregator.job_maker import JobMaker, Told, add_job
 from aggregator.job_runner import JobRunner
 from aggregator.reception import Reception
+from aggregator.registry_watch import RegistryWatch
 from aggregator.seen_devices import SeenDevices
 from aggregator.store import Store, database_of
 from aggregator.switchboard import Switchboard
@@ -95,6 +96,7 @@ class AggregatorService:
         )
         self._attendance = Attendance()
         self._seen = SeenDevices(self._work, self._attendance, self._tenant)
+        self._registry = RegistryWatch(self._work, self._chronicle, _clock)
         self._reception = Reception(self._work, self._tenant, self._chronicle, clock=_clock)
         self._switchboard = Switchboard(self._runners, self._attendance, self._enrol)
         self._stopping = False
@@ -185,6 +187,7 @@ class AggregatorService:
             elif row.status in ("waiting", "running", "stopped") and self._starts(row):
                 self._start(row)
         self._seen.note()
+        self._registry.look()
         self._documents.look_at_revocations(self._chronicle, self._work)
         for device, answer in self._reception.answered():
             self._link.publish(topics.down(self._tenant, device, "rsp"), answer)

@@ -24,6 +24,7 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import State
 from aggregator import coordinator_values as agg
 from aggregator.books import MemoryBooks
+from aggregator.chronicle import Chronicle
 from aggregator.coordinator import Coordinator
 from aggregator.enrolment import new_fleet
 from aggregator.job import Job, JobSettings
@@ -167,6 +168,7 @@ class World:
         self.crashes = 0
         self.revocations = b""
         self.clock = CLOCK
+        self.chronicle: Chronicle | None = None
         self.runner: JobRunner | None = None
         self.devices: dict[str, Device] = {}
         self.how = Crash(names="lost", data="lost")
@@ -235,6 +237,7 @@ class World:
             model=model,
             layout=LAYOUT,
             clock=self.clock,
+            prove=None if self.chronicle is None else self.chronicle.prove,
         )
         self.link = self.broker.connect("aggregator")
         self.runner = JobRunner(
@@ -250,6 +253,7 @@ class World:
             told=lambda fact: self.told.append(dict(fact)),
             held=True,
             revocations=lambda: self.revocations,
+            chronicle=self.chronicle,
         )
         self.runner.start()
 
