@@ -5,6 +5,7 @@ Sans-IO. Whoever owns an attempt asks `ended` after each step; an attempt is nev
 
 from collections.abc import Mapping
 
+from accord import prg
 from accord.entropy import Entropy
 from accord.errors import CodecError, Refusal, UsageError
 from accord.secagg import keys, unmasked
@@ -69,6 +70,7 @@ class Attempt:
         now: float,
     ) -> None:
         self.plan, self.form = invitation.plan, form
+        self.plan_digest = prg.digest(invitation.data)
         self.cohorts: dict[str, CohortOf] = {}
         self.of_device: dict[str, str] = {}
         self.failure: Failed | None = None

@@ -9,10 +9,11 @@ FIGURES = ("bytes_up", "bytes_down", "payload_up", "payload_down")
 
 @dataclass(kw_only=True)
 class Seen:
-    """One device: its last birth, and the counters of its connections before this one and of this one."""
+    """One device: its last birth and its job, and the counters of its connections before this one and of this one."""
 
     online: bool = False
     birth: int = 0
+    job: str = ""
     past: tuple[int, ...] = (0,) * len(FIGURES)
     beat: tuple[int, ...] = (0,) * len(FIGURES)
 
@@ -46,8 +47,12 @@ class Attendance:
         if state.birth > seen.birth:  # its counters start anew
             seen.past, seen.beat = seen.carried, (0,) * len(FIGURES)
         seen.birth = max(state.birth, seen.birth)
-        seen.online = state.online
+        seen.online, seen.job = state.online, state.job
         return True
+
+    def job(self, device: str) -> str:
+        """Return the job that a device said it takes part in; empty if it was not heard of."""
+        return self.devices[device].job if device in self.devices else ""
 
     def beat(self, device: str, beat: Beat) -> None:
         """Take a heartbeat."""

@@ -6,6 +6,7 @@ An entry is durable before what it is about leaves; made again after a crash it 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from accord.signing import SigningKey
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Checkpoint, opened
 from aggregator.attempt_values import from_empty
@@ -13,6 +14,7 @@ from aggregator.audit import entries
 from aggregator.audit.entries import AuditEntry
 from aggregator.audit.log import AuditLog
 from aggregator.audit.salts import Salts
+from aggregator.standing import Standing
 
 LOOKED_AT = 20_000
 """Entries at the end of the log among which one that was made before a crash is looked for."""
@@ -41,6 +43,10 @@ class Chronicle(Protocol):
         """Log a signed RELEASE before it is announced."""
         ...
 
+    def barred(self, device: str, standing: Standing) -> None:
+        """Log that a device takes part no more, before it is told."""
+        ...
+
 
 class NoChronicle:
     """The empty log, for simulations: nothing is written.
@@ -67,6 +73,9 @@ class NoChronicle:
         """Write nothing."""
 
     def released(self, release: bytes) -> None:
+        """Write nothing."""
+
+    def barred(self, device: str, standing: Standing) -> None:
         """Write nothing."""
 
 
@@ -112,6 +121,15 @@ class AuditChronicle:
     def released(self, release: bytes) -> None:
         """Log a RELEASE."""
         self.write(entries.of_release(self._clock(), release))
+
+    def barred(self, device: str, standing: Standing) -> None:
+        """Log that a device takes part no more under its key; once, however often it comes."""
+        self.write(entries.of_bar(self._clock(), device, standing.identity, standing.barred))
+
+    def turned(self, roles: bytes, key: SigningKey) -> None:
+        """Log a roles document, and sign with the key that it names from here on."""
+        self.write(entries.of_roles(self._clock(), roles))
+        self._log.sign_with(key)
 
     def write(self, *found: AuditEntry) -> None:
         """Write the entries that are not there yet, all at once."""

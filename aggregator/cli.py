@@ -90,6 +90,11 @@ def text_of(fact: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one for each kin
             return f"job {fact['job']} is {fact['status']}"
         case "asked":
             return f"{fact['device']} asks to be enrolled: `accord fleet approve` answers it"
+        case "roles":
+            return f"roles version {fact['version']} is in force, {fact['days']} days left"
+        case "roles ending":
+            advice = "sign the next one where the root lies, by `accord fleet roles`: no device starts without"
+            return f"roles version {fact['version']} ends in {fact['days']} days; {advice}"
         case "revocations":
             gone = f": {', '.join(fact['devices'])} revoked" if fact["devices"] else ""
             return f"revocation list {fact['version']} counts from the next round on{gone}"

@@ -7,21 +7,16 @@ seconds and goes only into signed documents.
 from collections.abc import Callable
 
 from accord import prg
-from accord.entropy import Entropy, SeededEntropy
+from accord.entropy import SeededEntropy
 from accord.errors import CodecError, LocalProtocolError, Refusal, SignatureError
 from accord.plan import Plan
-from accord.secagg import keys
-from accord.secagg.authority import Authority
 from accord.tensors import Layout
 from accord.update import packing
-from accord.update.pipeline import Form
 from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAG_OF, Join, Opening, Outcome, Release, Revocations, Roles, opened
+from accord.wire.messages import TAG_OF, Join, Outcome, Release
 from accord.wire.versions import CohortRoot, transcript_of
 from aggregator.attempt import ROUND_MESSAGES, Attempt
-from aggregator.attempt_values import Invitation, from_empty
-from aggregator.cohorts import cap
 from aggregator.coordinator_values import (
     Aborted,
     Announce,
@@ -32,16 +27,15 @@ from aggregator.coordinator_values import (
     Log,
     Model,
     Office,
-    Planned,
     Presence,
     Recall,
-    Request,
     Settings,
     Start,
     Tick,
 )
 from aggregator.desk import Desk
 from aggregator.memory import Memory
+from aggregator.planner import Planner, Turn
 from aggregator.round_values import Opened
 from aggregator.standing import Standing
 
@@ -80,18 +74,12 @@ class Coordinator:
         self.round = 0
         self.transcript = bytes(32)
         self.online: set[str] = set()
-        self._layout, self._prove = layout, prove
-        self._checkpoint = office.checkpoint
-        self._entropy: Entropy = SeededEntropy(0)
+        self._planner = Planner(
+            office=office, settings=settings, layout=layout, desk=self.desk, clock=clock, prove=prove
+        )
         self._memory = Memory()
-        self._request: Request | None = None
         self._attempt: Attempt | None = None
-        self._plan_digest = b""
         self._barred: frozenset[str] = frozenset()
-        self._revocations = office.revocations
-        revocations = opened(Envelope.decode(office.revocations), Revocations)
-        roles = opened(Envelope.decode(office.roles), Roles)
-        self._authority = Authority(roles=roles, revocations=revocations, now=clock)
 
     def restore(self, *, number: int, transcript: bytes, model: Model) -> None:
         """Go on after a restart.
@@ -109,11 +97,8 @@ class Coordinator:
             case Start(request=request, online=online, seed=seed, checkpoint=checkpoint, revocations=revocations):
                 if self._attempt is not None:
                     raise LocalProtocolError("a round is under way")
-                self._request, self._barred = request, frozenset()
-                self._entropy = SeededEntropy(seed)
-                self.online = set(online)
-                self._checkpoint = checkpoint
-                self._believe(revocations or self.office.revocations)
+                self._barred, self.online = frozenset(), set(online)
+                self._planner.begin(request, SeededEntropy(seed), checkpoint=checkpoint, revocations=revocations)
                 self.round += 1
                 return tuple(self._open(1, now, clock))
             case Arrived(device=device, data=data, standing=standing):
@@ -150,7 +135,7 @@ class Coordinator:
     @property
     def profile(self) -> str:
         """The profile of the round under way or of the last one."""
-        return self._asked().profile
+        return self._planner.request.profile
 
     def next_time(self) -> float | None:
         """Return when a `Tick` can change something, or None."""
@@ -191,18 +176,6 @@ class Coordinator:
         )
         return (Announce(topic="model", data=self.desk.sealed(message, self.settings.job)),)
 
-    def _believe(self, revocations: bytes) -> None:
-        """Take up a revocation list for the rounds from here on."""
-        if revocations != self._revocations:
-            self._revocations = revocations
-            found = opened(Envelope.decode(revocations), Revocations)
-            self._authority = Authority(roles=self._authority.roles, revocations=found, now=self._authority.now)
-
-    def _asked(self) -> Request:
-        if self._request is None:
-            raise LocalProtocolError("no round was asked for")
-        return self._request
-
     def _answered(
         self, device: str, data: bytes, standing: Standing | None, now: float, clock: int
     ) -> tuple[Effect, ...]:
@@ -235,65 +208,10 @@ class Coordinator:
         return attempt.letter(letter, self.online, now)
 
     def _open(self, number: int, now: float, clock: int) -> list[Effect]:
-        request, model, office, checkpoint = self._asked(), self.model, self.office, self._checkpoint
-        prove = self._prove
         self._memory = Memory()
-        pair = keys.new_pair(self._entropy.child("seal", number))
-        plan = Plan(
-            tenant=office.tenant,
-            job=self.settings.job,
-            round=self.round,
-            attempt=number,
-            purpose=request.purpose,
-            base_version=model.version,
-            bundle_digest=model.bundle_digest,
-            params_digest=model.digest,
-            previous=self.transcript,
-            checkpoint=checkpoint,
-            roles_version=office.roles_version,
-            revocations_digest=prg.digest(self._revocations),
-            seal_key=pair.public,
-            profile=request.profile,
-            cohort_floor=request.floor,
-            cohort_cap=cap(request.devices, request.cohorts, request.floor),
-            training=request.training,
-            fixed=request.fixed,
-            task=request.task,
-            length=request.length,
-            expires=clock + self.settings.lifetime,
-        )
-        data = plan.encode()
-        self._plan_digest = prg.digest(data)
-        self._authority = self._authority.at(clock)
-        self._attempt = Attempt(
-            Invitation(
-                plan=plan,
-                data=data,
-                revocations=self._revocations,
-                devices=request.devices,
-                cohorts=request.cohorts,
-                barred=self._barred,
-                prove=from_empty if prove is None else lambda seen: prove(checkpoint, seen),
-            ),
-            form=Form(plan, self._layout),
-            seal_pair=pair,
-            windows=self.settings.windows,
-            authority=self._authority,
-            desk=self.desk,
-            entropy=self._entropy.child("cohorts", number),
-            now=now,
-        )
-        opening = Opening(
-            job=self.settings.job,
-            round=self.round,
-            attempt=number,
-            base_version=model.version,
-            bundle_digest=model.bundle_digest,
-            bundle_size=model.bundle_size,
-            params_digest=model.digest,
-            params_size=len(model.params),
-        )
-        return [Planned(plan=data), Announce(topic="round", data=self.desk.sealed(opening, self.settings.job))]
+        turn = Turn(round=self.round, attempt=number, previous=self.transcript, model=self.model, barred=self._barred)
+        self._attempt, effects = self._planner.attempt(turn, now, clock)
+        return effects
 
     def _ended(self, now: float, clock: int) -> list[Effect]:
         """Close the round or try again, once the attempt has ended."""
@@ -310,13 +228,13 @@ class Coordinator:
             CohortRoot(name=held.state.name, root=held.root, survivors=held.state.survivors) for held in attempt.opened
         )
         previous = self.transcript
-        self.transcript = transcript_of(previous, self._plan_digest, cohorts)
+        self.transcript = transcript_of(previous, attempt.plan_digest, cohorts)
         ends = [held.ended for held in attempt.opened if isinstance(held.ended, Opened)]
         included = {device for end in ends for device in end.included}
         closed = Closed(
             round=plan.round,
             attempt=plan.attempt,
-            plan_digest=self._plan_digest,
+            plan_digest=attempt.plan_digest,
             previous=previous,
             transcript=self.transcript,
             cohorts=cohorts,

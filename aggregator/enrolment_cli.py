@@ -17,6 +17,7 @@ from aggregator.fleet_folder import PUBLIC
 from aggregator.parcels import Answers, Decision, Requests
 from aggregator.post import Post
 from aggregator.registrar import Registrar
+from aggregator.succession import ENDS_SOON
 
 DAY, HOUR = 86_400, 3_600
 MOST_DAYS = 36_500
@@ -191,9 +192,13 @@ def _list(arguments: argparse.Namespace, registrar: Registrar) -> int:
     rows += [
         {"device": name, "serial": 0, "expires": 0, "status": "not invited", "waiting": True} for name in strangers
     ]
+    days = (registrar.roles_expires - _now()) // DAY
     if arguments.json:
-        print(json.dumps(rows))
+        roles = {"version": registrar.roles_version, "expires": registrar.roles_expires, "days_left": days}
+        print(json.dumps({"roles": roles, "devices": rows}))
         return 0
+    advice = ": `accord fleet roles` where the root lies signs the next one" if days < ENDS_SOON else ""
+    print(f"roles version {registrar.roles_version}, {days} days left{advice}")
     print(f"{'device':24}  {'serial':>6}  {'until':16}  status")
     for row in rows:
         until = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["expires"])) if row["expires"] else "-"

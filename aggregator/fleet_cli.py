@@ -9,6 +9,7 @@ from accord.entropy import SystemEntropy
 from accord.errors import UsageError
 from aggregator import enrolment_cli
 from aggregator.fleet_folder import NewFleet, create, create_in_parts
+from aggregator.root_folder import REPLACEABLE, RootFolder
 
 DAY = 86_400
 
@@ -31,11 +32,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     init.add_argument("--devices", type=int, help="with --dev: dev-000, dev-001, ... (default 12)")
     init.add_argument("--days", type=int, default=90, help="until documents and certificates end (default %(default)s)")
     init.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    roles = commands.add_parser(
+        "roles",
+        help="sign the roles document that follows, where the root lies",
+        description="Sign the roles document that follows the one in force, with a later end and, where asked for, "
+        "other keys. Carry what is written under --out to the aggregator's and to enrolment's folder: a running "
+        "aggregator takes it up between two rounds and hands it to the devices. In a fleet for development, leave "
+        "--out away.",
+        epilog="examples: accord fleet roles --root fleet/root --out next\n"
+        "accord fleet roles --root fleet/root --rotate aggregator --out next",
+    )
+    roles.add_argument("--root", type=Path, required=True, metavar="DIR", help="the root's folder")
+    roles.add_argument("--out", type=Path, metavar="DIR", help="the folder to write into: one folder for each part")
+    roles.add_argument("--days", type=int, default=90, help="until it ends (default %(default)s)")
+    roles.add_argument(
+        "--rotate", action="append", default=[], choices=REPLACEABLE, help="give it another key; may be repeated"
+    )
+    roles.add_argument("--roles", type=Path, metavar="FILE", help="the one in force, if it is not in the root's folder")
+    roles.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     enrolment_cli.configure(commands)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the fleet and return 0, or do what enrolment does."""
+    if arguments.action == "roles":
+        return _roles(arguments)
     if arguments.action != "init":
         return enrolment_cli.run(arguments)
     if (arguments.folder is None) == (arguments.dev is None):
@@ -53,6 +74,26 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"path": str(folder.path), "tenant": fleet.tenant, "devices": list(names)}))
     else:
         print(f"fleet {fleet.tenant} with {len(names)} devices in {folder.path}; note: {fleet.note}")
+    return 0
+
+
+def _roles(arguments: argparse.Namespace) -> int:
+    if not 1 <= arguments.days <= 36_500:
+        raise UsageError("--days is from 1 to 36500")
+    root = RootFolder(arguments.root, arguments.roles)
+    expires = int(time.time()) + arguments.days * DAY
+    signed = root.sign_next(expires, arguments.rotate, SystemEntropy(), arguments.out)
+    files = [str(file) for file in signed.files]
+    if arguments.json:
+        print(json.dumps({"version": signed.roles.version, "expires": signed.roles.expires, "files": files}))
+        return 0
+    print(f"roles version {signed.roles.version} is signed, until {time.strftime('%Y-%m-%d', time.gmtime(expires))}")
+    for file in files:
+        print(f"  carry {file}")
+    if "enrolment" in arguments.rotate:
+        print("  every certificate must be signed again: accord fleet renew, then accord device renew on each device")
+    if "publisher" in arguments.rotate:
+        print("  bundles must be signed again, and be given to the devices")
     return 0
 
 

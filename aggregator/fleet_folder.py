@@ -11,18 +11,23 @@ ledger/                                      what enrolment remembers
 
 Made without it, each role has a folder that can lie on another machine:
 
-root/{key,root.pub}                          signs roles; kept offline
+root/{key,root.pub,roles}                    signs roles; kept offline
 enrolment/{key,root.pub,roles,revocations,ledger/}
 publisher/key                                signs bundles
 aggregator/{key,password,root.pub,roles,revocations,checkpoint}
+
+A key that is replaced stays until it is deleted: the one of roles version N lies beside it as NAME-N. Which one counts
+is what the roles document says.
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from accord.entropy import Entropy
 from accord.errors import UsageError
-from accord.files import DISK, Disk, make_folder, read_limited, read_private, read_secret, write_atomic
+from accord.files import DISK, Disk, FileError, make_folder, read_limited, read_private, write_atomic
 from accord.ids import AGGREGATOR, checked_device
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope
@@ -67,9 +72,9 @@ class FleetFolder:
         return self.path / "devices" / checked_device(name)
 
     def publisher(self) -> SigningKey:
-        """The key that signs bundles; never needed by the aggregator's process."""
-        path = self.path / "keys" / "publisher" if self.together else self.path / "publisher" / KEY
-        return SigningKey(read_secret(path, 32))
+        """The newest key that signs bundles; never needed by the aggregator's process."""
+        *_, newest = keys_at(self.path / "keys" / "publisher" if self.together else self.path / "publisher" / KEY)
+        return newest
 
     def password(self) -> str:
         """The aggregator's own password at the broker.
@@ -85,25 +90,61 @@ class FleetFolder:
         found = {name: read_private(self.device(name) / "password", 256).decode() for name in self.devices}
         return found | {AGGREGATOR: self.password()}
 
-    def office(self) -> Office:
+    @property
+    def aggregator_key(self) -> Path:
+        """The aggregator's first key."""
+        return self.path / "keys" / AGGREGATOR if self.together else self.home / KEY
+
+    def office(self, roles_data: bytes = b"") -> Office:
         """The aggregator's own key and the documents that it hands on.
 
+        Args:
+            roles_data: the roles document; empty means the file.
+
         Raises:
-            FileError: a file is missing, or a secret is readable by others.
+            FileError: a file is missing, or a secret is readable by others; `MissingKey`, the key that the roles
+                document names is not here.
         """
         home = self.home
-        roles_data = read_limited(home / ROLES, LARGEST)
+        roles_data = roles_data or read_limited(home / ROLES, LARGEST)
         roles = opened(Envelope.decode(roles_data), Roles)
-        key = self.path / "keys" / AGGREGATOR if self.together else home / KEY
         return Office(
             tenant=roles.tenant,
-            key=SigningKey(read_secret(key, 32)),
+            key=named_key(self.aggregator_key, roles.aggregator, roles.version),
             roles=roles_data,
             roles_version=roles.version,
             enrolment=roles.enrolment,
             revocations=read_limited(home / REVOCATIONS, LARGEST),
             checkpoint=read_limited(home / CHECKPOINT, LARGEST),
         )
+
+
+def keys_at(first: Path, disk: Disk = DISK) -> Iterator[SigningKey]:
+    """Yield a role's first key and those that came after it, newest last.
+
+    Raises:
+        FileError: one is readable by others or has another size.
+    """
+    later = [name for name in disk.names(first.parent) if re.fullmatch(rf"{first.name}-[0-9]+", name)]
+    for name in (first.name, *sorted(later, key=lambda name: int(name.rpartition("-")[2]))):
+        if disk.exists(first.parent / name):
+            yield SigningKey(disk.read_secret(first.parent / name, 32))
+
+
+def named_key(first: Path, public: bytes, version: int, disk: Disk = DISK) -> SigningKey:
+    """Return the key of a role that the roles document of a version names.
+
+    Raises:
+        FileError: `MissingKey`; or one is readable by others or has another size.
+    """
+    for key in keys_at(first, disk):
+        if key.public == public:
+            return key
+    raise FileError(
+        f"{first.parent} has no key that roles version {version} names: is it the right folder? Else put "
+        f"the file {first.name}-{version} there that `accord fleet roles` wrote",
+        "MissingKey",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +154,22 @@ class EnrolmentFolder:
     path: Path
     disk: Disk = DISK
 
-    def key(self) -> SigningKey:
-        """Enrolment's key.
+    def key(self, public: bytes, version: int) -> SigningKey:
+        """Enrolment's key, whose public half the roles document of this version names.
 
         Raises:
             FileError: it is missing or readable by others.
         """
+        return named_key(self._first_key, public, version, self.disk)
+
+    def every_key(self) -> tuple[SigningKey, ...]:
+        """Every key that enrolment has had and that is still here."""
+        return tuple(keys_at(self._first_key, self.disk))
+
+    @property
+    def _first_key(self) -> Path:
         together = self.path / "keys" / "enrolment"
-        return SigningKey(self.disk.read_secret(together if self.disk.exists(together) else self.path / KEY, 32))
+        return together if self.disk.exists(together) else self.path / KEY
 
     def root(self) -> bytes:
         """The fleet root's public key, 32 bytes."""
@@ -195,7 +244,7 @@ def create_in_parts(path: Path, tenant: str, expires: int, entropy: Entropy) -> 
         key: SigningKey = getattr(drawn, name)
         write_atomic(make_folder(path / name) / KEY, key.seed)
     write_atomic(path / AGGREGATOR / "password", entropy(PASSWORD).hex().encode())
-    _write_documents(path / "root", drawn, ROOT)
+    _write_documents(path / "root", drawn, ROOT, ROLES)
     _write_documents(path / "enrolment", drawn, ROOT, ROLES, REVOCATIONS)
     _write_documents(path / AGGREGATOR, drawn, ROOT, ROLES, REVOCATIONS, CHECKPOINT)
     return FleetFolder(path=path)

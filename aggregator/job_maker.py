@@ -84,6 +84,10 @@ class JobMaker:
         self._registry = Registry(blobs)
         self._objects: MutableMapping[bytes, bytes] = {}
 
+    def work_under(self, office: Office) -> None:
+        """Make jobs that work under other documents from here on."""
+        self._office = office
+
     def made(self, row: jobs.JobRow) -> tuple[JobRunner, JobBooks]:
         """Return a job's runner and books.
 

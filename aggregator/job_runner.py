@@ -15,7 +15,7 @@ from aggregator.attendance import Attendance
 from aggregator.books import Books
 from aggregator.chronicle import Chronicle, NoChronicle
 from aggregator.coordinator import Coordinator
-from aggregator.coordinator_values import Aborted, Announce, Closed, Effect, Log, Model, Planned, Start, Tick
+from aggregator.coordinator_values import Aborted, Announce, Closed, Effect, Log, Model, Planned, Start, Stood, Tick
 from aggregator.job import Job
 from aggregator.transport import Notice, Transport
 
@@ -69,7 +69,7 @@ class JobRunner:
         self.failure = ""
         """Why the job can't go on; empty while it can."""
         self.superseded = False
-        """Whether a newer version than this runner's was made: another runner must go on from there."""
+        """Whether another runner must go on: from a newer version than this one's, or under a newer roles document."""
         self._books, self._objects, self._entropy, self._told = books, objects, entropy, told
         self._chronicle = NoChronicle(coordinator.office.checkpoint) if chronicle is None else chronicle
         self._revocations = revocations
@@ -183,6 +183,8 @@ class JobRunner:
                     self._told({"event": "aborted", "round": notice.round, **fact})
                 if final:
                     self._gave_up(notice)
+            case Stood(device=device, standing=standing):
+                self._chronicle.barred(device, standing)
             case Planned(plan=plan):
                 self._chronicle.planned(plan)
             case Closed():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from accord import prg
 from accord.entropy import Entropy
-from accord.errors import UsageError
+from accord.errors import SignatureError, UsageError
 from accord.files import DISK, Disk, FolderLock, SystemFiles
 from accord.ids import checked_device
 from accord.records import Record
@@ -44,7 +44,6 @@ class Registrar:
         FileError: a file is missing, damaged or readable by others, or another process works here.
         CodecError: a document is damaged.
         SignatureError: the revocation list is not enrolment's own.
-        UsageError: the roles document names another key.
     """
 
     def __init__(self, folder: Path, entropy: Entropy, now: int, disk: Disk = DISK) -> None:
@@ -52,15 +51,14 @@ class Registrar:
         self._entropy, self._now, self._disk = entropy, now, disk
         self._folder = EnrolmentFolder(path=folder, disk=disk)
         self._ledger = EnrolmentLedger(folder, disk)
-        self._key: SigningKey = self._folder.key()
         self._root, self._roles = self._folder.root(), self._folder.roles()
         roles = opened(Envelope.decode(self._roles), Roles)
-        if roles.enrolment != self._key.public:
-            raise UsageError(f"{folder}: the roles document names another enrolment key: is it the right folder?")
+        self.roles_version, self.roles_expires = roles.version, roles.expires
+        self._key: SigningKey = self._folder.key(roles.enrolment, roles.version)
         self.tenant = roles.tenant
         letter = Envelope.decode(self._folder.revocations())
-        letter.check(self._key.public)
         self._revocations, self._revoked = letter.encode(), opened(letter, Revocations)
+        self._take_over(letter)
 
     def close(self) -> None:
         """Let another process work here."""
@@ -133,14 +131,17 @@ class Registrar:
         return self._revoke([issued.serial for issued in entry.issued])
 
     def renew(self, ending_before: int, expires: int) -> tuple[Decision, ...]:
-        """Certify the keys again whose certificates end before a time; the old ones hold until they end."""
+        """Certify the keys again whose certificates end before a time; the old ones hold until they end.
+
+        Those that were signed with a key which enrolment has no more are certified again in any case.
+        """
         found = []
         for device in self._ledger.devices:
             entry = self._ledger.entry(device)
             last = entry.issued[-1] if entry.issued else None
             if last is None or not last.request or last.serial in self._revoked.serials:
                 continue
-            if last.expires < min(ending_before, expires):
+            if last.expires < min(ending_before, expires) or not self._signed(last.certificate):
                 entry = self._issue(entry, last.identity, last.request, expires)
                 found.append(self._approved(entry.issued[-1], device))
         return tuple(found)
@@ -153,6 +154,18 @@ class Registrar:
     def every(self) -> tuple[Enrolment, ...]:
         """Return all devices, by name."""
         return tuple(self._shown(self._ledger.entry(device)) for device in self._ledger.devices)
+
+    def _take_over(self, letter: Envelope) -> None:
+        """Sign the list again, with the next version, if a key that enrolment had before has signed it."""
+        try:
+            letter.check(self._key.public)
+        except SignatureError:
+            if not any(_signed_by(letter, key) for key in self._folder.every_key()):
+                raise
+            self._list(self._revoked.serials)
+
+    def _signed(self, certificate: bytes) -> bool:
+        return _signed_by(Envelope.decode(certificate), self._key)
 
     def _shown(self, entry: LedgerEntry) -> Enrolment:
         last = entry.issued[-1] if entry.issued else None
@@ -217,12 +230,23 @@ class Registrar:
     def _revoke(self, serials: list[int]) -> tuple[int, ...]:
         fresh = tuple(sorted(set(serials) - set(self._revoked.serials)))
         if fresh:
-            serials_now = tuple(sorted({*self._revoked.serials, *fresh}))
-            self._revoked = Revocations(version=self._revoked.version + 1, serials=serials_now)
-            self._revocations = self._sealed(self._revoked, self.tenant)
-            self._disk.write_atomic(self._folder.path / REVOCATIONS, self._revocations, PUBLIC)
+            self._list(tuple(sorted({*self._revoked.serials, *fresh})))
         return fresh
+
+    def _list(self, serials: tuple[int, ...]) -> None:
+        """Sign the next list and write it down."""
+        self._revoked = Revocations(version=self._revoked.version + 1, serials=serials)
+        self._revocations = self._sealed(self._revoked, self.tenant)
+        self._disk.write_atomic(self._folder.path / REVOCATIONS, self._revocations, PUBLIC)
 
     def _sealed(self, message: Record, recipient: str) -> bytes:
         letter = seal(TAG_OF[type(message)], message.encode(), key=self._key, sender=ENROLMENT, recipient=recipient)
         return letter.encode()
+
+
+def _signed_by(letter: Envelope, key: SigningKey) -> bool:
+    try:
+        letter.check(key.public)
+    except SignatureError:
+        return False
+    return True

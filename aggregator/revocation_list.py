@@ -29,7 +29,7 @@ class RevocationList:
     def __init__(self, fleet: Path, state: Path, enrolment: bytes, told: Callable[[str, str], None]) -> None:
         self._paths, self._kept = (fleet / REVOCATIONS, state / REVOCATIONS), state / REVOCATIONS
         self._enrolment, self._told = enrolment, told
-        self._stamps: dict[Path, Stamp] = {path: _stamp(path) for path in self._paths}
+        self._stamps: dict[Path, Stamp] = {path: stamp(path) for path in self._paths}
         self.data = read_limited(self._paths[0], LARGEST)
         self.list = self._opened(self.data)
         if self._kept.exists():
@@ -42,9 +42,9 @@ class RevocationList:
         """Take up a list with a higher version, and return whether there was one."""
         before = self.list.version
         for path in self._paths:
-            stamp = _stamp(path)
-            if stamp != self._stamps[path]:
-                self._stamps[path] = stamp
+            now = stamp(path)
+            if now != self._stamps[path]:
+                self._stamps[path] = now
                 self._take(path)
         return self.list.version > before
 
@@ -74,7 +74,7 @@ class RevocationList:
     def _keep(self) -> None:
         """Keep the newest one, whatever becomes of the file that it came in."""
         write_atomic(self._kept, self.data, PUBLIC)
-        self._stamps[self._kept] = _stamp(self._kept)
+        self._stamps[self._kept] = stamp(self._kept)
 
     def _opened(self, data: bytes) -> Revocations:
         letter = Envelope.decode(data)
@@ -82,7 +82,8 @@ class RevocationList:
         return opened(letter, Revocations)
 
 
-def _stamp(path: Path) -> Stamp:
+def stamp(path: Path) -> Stamp:
+    """Return what changes when a file or a folder's names do; empty if there is nothing."""
     try:
         found = path.stat()
     except OSError:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0004"
 """The newest step of `aggregator.migrations`, known without loading Alembic."""
 
 NAMES = String(64)
@@ -194,29 +194,12 @@ MEASUREMENTS = Table(
     PrimaryKeyConstraint("job", "version", "round"),
 )
 
-SALTS = Table(
-    "salts",
+LOGGED = Table(
+    "logged",
     METADATA,
-    Column("commitment", DIGESTS, primary_key=True),
-    Column("salt", LargeBinary, nullable=False),
-    Column("device", NAMES, nullable=False),
-    Column("job", NAMES, nullable=False),
-    Column("round", BigInteger, nullable=False),
-    Column("attempt", BigInteger, nullable=False),
-    Index(None, "device"),
+    _job(),
+    Column("version", BigInteger, nullable=False),
+    Column("promotion", BigInteger, nullable=False),
+    PrimaryKeyConstraint("job"),
 )
-"""What links a device to its commitments in the audit log; erasure deletes the row."""
-
-LEAVES = Table(
-    "leaves",
-    METADATA,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("data", LargeBinary, nullable=False),
-)
-
-CHECKPOINTS = Table(
-    "checkpoints",
-    METADATA,
-    Column("size", BigInteger, primary_key=True, autoincrement=False),
-    Column("data", LargeBinary, nullable=False),
-)
+"""Up to which version and which promotion of a job the audit log knows of rollbacks and promotions."""

@@ -7,7 +7,6 @@ once, and then sent.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from accord.entropy import SystemEntropy
@@ -28,15 +27,17 @@ from aggregator.audit.salts import Salts
 from aggregator.blobs import BLOBS, Blobs
 from aggregator.chronicle import AuditChronicle
 from aggregator.config import AggregatorConfig
+from aggregator.documents import Documents
 from aggregator.fleet_folder import FleetFolder
 from aggregator.job_books import JobBooks
 from aggregator.job_maker import JobMaker, Told, add_job
 from aggregator.job_runner import JobRunner
 from aggregator.reception import Reception
-from aggregator.revocation_list import RevocationList
+from aggregator.registry_watch import RegistryWatch
+from aggregator.seen_devices import SeenDevices
 from aggregator.store import Store, database_of
 from aggregator.switchboard import Switchboard
-from aggregator.tables import devices, jobs
+from aggregator.tables import jobs
 from aggregator.unit_of_work import UnitOfWork
 
 SETTLED = 0.02  # seconds without a delivery after which pieces that were asked for go out
@@ -74,11 +75,11 @@ class AggregatorService:
     def _open(self, config: AggregatorConfig, state: Path) -> None:
         """Open everything, and connect last."""
         folder = FleetFolder(path=config.fleet)
-        office = folder.office()
-        self._revocations = RevocationList(folder.home, state, office.enrolment, self._refused)
-        self._office = replace(office, revocations=self._revocations.data)
-        self._tenant = self._office.tenant
+        self._audit = AuditFolder(state)
         self._store = Store(config.database or database_of(state))
+        self._documents = Documents(folder, state, self._audit, _clock, self._told)
+        office = self._documents.begin(resting=not self._rounds_under_way())
+        self._tenant = office.tenant
         self._work = UnitOfWork(self._store)
         self._blobs = Blobs(state / BLOBS)
         if config.job is not None:
@@ -88,14 +89,14 @@ class AggregatorService:
                 add_job(self._store, self._blobs, config.job)
         self._runners: dict[str, JobRunner] = {}
         self._books: dict[str, JobBooks] = {}
-        self._audit = AuditFolder(state)
-        self._audit.keep_roles(self._office.roles)
-        log = AuditLog(self._audit, key=self._office.key, tenant=self._tenant)
+        log = AuditLog(self._audit, key=office.key, tenant=self._tenant)
         self._chronicle = AuditChronicle(log, Salts(state / SALTS, SystemEntropy()), _clock)
         self._chronicle.write(
-            entries.of_roles(_clock(), self._office.roles), entries.of_revocation(_clock(), self._office.revocations)
+            entries.of_roles(_clock(), office.roles), entries.of_revocation(_clock(), office.revocations)
         )
         self._attendance = Attendance()
+        self._seen = SeenDevices(self._work, self._attendance, self._tenant)
+        self._registry = RegistryWatch(self._work, self._chronicle, _clock)
         self._reception = Reception(self._work, self._tenant, self._chronicle, clock=_clock)
         self._switchboard = Switchboard(self._runners, self._attendance, self._enrol)
         self._stopping = False
@@ -105,16 +106,16 @@ class AggregatorService:
         self._link: Link = MqttLink(
             Address(host=config.host, port=config.port, client_id=AGGREGATOR, password=password),
             entropy=SystemEntropy(),
-            will=Will(topic=topic, payload=State(online=False, birth=self._birth).encode()),
+            will=Will(topic=topic, payload=State(online=False, birth=self._birth, job="").encode()),
         )
         self._maker = JobMaker(
             link=self._link,
             work=self._work,
             blobs=self._blobs,
-            office=self._office,
+            office=office,
             chronicle=self._chronicle,
             attendance=self._attendance,
-            revocations=lambda: self._revocations.data,
+            revocations=lambda: self._documents.revocations,
             told=self._told,
             clock=_clock,
         )
@@ -133,12 +134,10 @@ class AggregatorService:
 
     def run(self) -> None:
         """Run every job that is to run, until `stop` is called or the one that the configuration names is over."""
-        connection = self._work.writing()
-        devices.nobody_online(connection)
-        devices.revoked(connection, frozenset(self._revocations.list.serials))
-        self._work.commit()
+        self._seen.begin(self._documents.revoked)
         for topic in topics.everything_up(self._tenant):
             self._link.subscribe(topic)
+        self._documents.announce(self._link)
         connections, look = 0, 0.0
         while not self._stopping:
             if time.monotonic() >= look:
@@ -147,7 +146,8 @@ class AggregatorService:
                     return
             if self._link.connections != connections:  # devices send again what they lack an answer to: jobs listen now
                 connections = self._link.connections
-                state = State(online=True, birth=self._birth).encode()
+                self._documents.announce(self._link)
+                state = State(online=True, birth=self._birth, job="").encode()
                 self._link.publish(topics.aggregator_state(self._tenant), state, retain=True)
             self._serve()
             self._turned()
@@ -174,6 +174,7 @@ class AggregatorService:
 
     def _look(self) -> bool:
         """Start and stop what people asked for, note who was seen; return whether there is nothing left to wait for."""
+        self._look_at_roles()
         with self._work.reading() as connection:
             rows = jobs.every(connection)
         for row in rows:
@@ -183,11 +184,11 @@ class AggregatorService:
                 if row.status == "waiting":  # resumed before its round was over
                     jobs.set_status(self._work.writing(), row.name, "running")
                     self._work.commit()
-            elif row.status in ("waiting", "running") or (row.status == "stopped" and self._unfinished(row.name)):
+            elif row.status in ("waiting", "running", "stopped") and self._starts(row):
                 self._start(row)
-        self._note_devices()
-        if self._revocations.look():
-            self._take_up_revocations()
+        self._seen.note()
+        self._registry.look()
+        self._documents.look_at_revocations(self._chronicle, self._work)
         for device, answer in self._reception.answered():
             self._link.publish(topics.down(self._tenant, device, "rsp"), answer)
         if self._only is None or self._only in self._runners:
@@ -197,10 +198,31 @@ class AggregatorService:
             raise AccordError(mine.error)
         return mine is not None and mine.status in ("done", "stopped")
 
-    def _unfinished(self, name: str) -> bool:
-        """Return whether a stopped job has a round to end: it was stopped, and then the process was."""
+    def _starts(self, row: jobs.JobRow) -> bool:
+        """Return whether a job begins or goes on, or has a round to end: it was stopped, and then the process was.
+
+        While a roles document waits for its turn, rounds are ended and none begins.
+        """
+        if row.status != "stopped" and not self._documents.turning:
+            return True
         with self._work.reading() as connection:
-            return journal.under_way(connection, name)
+            return journal.under_way(connection, row.name)
+
+    def _look_at_roles(self) -> None:
+        """Let every job come to rest once a roles document waits for its turn, and put it in force then."""
+        if not self._documents.look():
+            return
+        for runner in self._runners.values():
+            runner.superseded = True
+        if not self._runners and not self._rounds_under_way():
+            office = self._documents.turn(self._chronicle)
+            if office is not None:
+                self._maker.work_under(office)
+                self._documents.announce(self._link)
+
+    def _rounds_under_way(self) -> bool:
+        with self._store.read() as connection:
+            return any(journal.under_way(connection, row.name) for row in jobs.every(connection))
 
     def _start(self, row: jobs.JobRow) -> None:
         """Build one job and let it go on from its books."""
@@ -247,33 +269,6 @@ class AggregatorService:
             self._link.publish(topics.down(self._tenant, device, "rsp"), answer)
         elif not before:
             self._told({"event": "asked", "device": device})
-
-    def _refused(self, reason: str, detail: str) -> None:
-        self._told({"event": "refused", "device": "", "reason": reason, "detail": detail})
-
-    def _take_up_revocations(self) -> None:
-        """A new list is logged before a plan names it, and counts from the next round on."""
-        found = self._revocations
-        self._chronicle.write(entries.of_revocation(_clock(), found.data))
-        names = devices.revoked(self._work.writing(), frozenset(found.list.serials))
-        self._work.commit()
-        self._told({"event": "revocations", "version": found.list.version, "devices": list(names)})
-
-    def _note_devices(self) -> None:
-        changed = sorted(self._attendance.changed)
-        self._attendance.changed.clear()
-        if not changed:
-            return
-        now = time.time()
-        connection = self._work.writing()
-        for name in changed:
-            seen = self._attendance.devices[name]
-            if devices.get(connection, name) is None:
-                devices.enrolled(connection, name, tenant=self._tenant, serial=0, time=now)
-            devices.seen(connection, name, online=seen.online, birth=seen.birth, time=now)
-            up, down = seen.not_noted()
-            devices.carried(connection, name, up=up, down=down)
-        self._work.commit()
 
 
 def _clock() -> int:

@@ -1,4 +1,4 @@
-"""One link for several jobs: presence goes to all of them, a letter to the one that its device takes part in."""
+"""One link for several jobs: what a device says goes to the one that it takes part in."""
 
 from collections.abc import Callable, Mapping
 
@@ -56,13 +56,17 @@ class Switchboard:
     def joined(self, runner: JobRunner) -> None:
         """Tell a job that has just begun who is there."""
         for device, seen in sorted(self._attendance.devices.items()):
-            if seen.online:
+            if seen.online and seen.job == runner.coordinator.settings.job:
                 runner.transport.step(Presence(device=device, online=True))
 
     def _presence(self, device: str, state: State) -> None:
-        if self._attendance.state(device, state):
-            for runner in self._runners.values():
-                runner.transport.step(Presence(device=device, online=state.online))
+        before = self._attendance.job(device)
+        if not self._attendance.state(device, state):
+            return
+        if before != state.job and before in self._runners:  # it takes part in another job from now on
+            self._runners[before].transport.step(Presence(device=device, online=False))
+        if state.job in self._runners:
+            self._runners[state.job].transport.step(Presence(device=device, online=state.online))
 
     def _letter(self, device: str, delivery: Delivery) -> None:
         if len(delivery.payload) <= LARGEST_CHECK_IN:

@@ -31,7 +31,7 @@ from aggregator.coordinator_values import (
 )
 from aggregator.journal_port import Journal, NoJournal
 
-Notice = Aborted | Closed | Log | Planned
+Notice = Aborted | Closed | Log | Planned | Stood
 
 
 class Transport:
@@ -43,7 +43,8 @@ class Transport:
         objects: what devices may fetch, by digest; looked up at each request.
         now: monotonic seconds.
         clock: wall time in whole seconds.
-        told: called with every closed round, aborted attempt and refusal, before what they cause is sent.
+        told: called with every closed round, aborted attempt, refusal and device that is barred, before what they
+            cause is sent.
         journal: written before anything leaves.
         attendance: who is there and what they have carried, shared with other jobs.
         held: whether `release` is called by the owner, for many deliveries at once, and not after each.
@@ -85,7 +86,7 @@ class Transport:
             match found.kind:
                 case "state":
                     state = State.decode(delivery.payload)
-                    if self.attendance.state(device, state):
+                    if self.attendance.state(device, state) and state.job == self._job:
                         self.step(Presence(device=device, online=state.online))
                 case "beat":
                     self.attendance.beat(device, Beat.decode(delivery.payload))
@@ -170,6 +171,8 @@ class Transport:
                     self._held.append(effect)
                 case Stood(device=device, standing=standing):
                     self._journal.stand(device, standing)
+                    if standing.barred:
+                        self._told(effect)
                 case Recall(device=device):
                     kept = self._journal.recall(device)
                     if kept is None:

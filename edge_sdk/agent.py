@@ -21,6 +21,7 @@ from edge_sdk.saved import Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import (
     Arrived,
+    Believe,
     Charge,
     Effect,
     Event,
@@ -29,6 +30,7 @@ from edge_sdk.session_values import (
     Finished,
     Forget,
     GaveUp,
+    Heard,
     Keep,
     Ledger,
     Refused,
@@ -58,6 +60,10 @@ class Records(Protocol):
 
     def keep(self, name: str, data: bytes) -> None:
         """Write one of the attempt's files, before the letter in it leaves."""
+        ...
+
+    def believe(self, roles: bytes) -> None:
+        """Write the roles document that is in force."""
         ...
 
     def forget(self, names: tuple[str, ...]) -> None:
@@ -101,14 +107,14 @@ class Agent:
         self._worker, self._records, self._told = worker, records, told
         self._largest = largest_object
         tenant, device = session.identity.tenant, session.identity.device
-        self._tenant, self._device = tenant, device
+        self._tenant, self._device, self._job = tenant, device, job
         self._request = topics.up(tenant, device, "req")
         self._opening = topics.job(tenant, job, "round")
         self._mail = frozenset((topics.down(tenant, device, "cmd"), topics.down(tenant, device, "rsp")))
         self._object: tuple[bytes, bytes] = (b"", b"")
         self._wanted: Fetch | None = None
         self._assembler: chunks.Assembler | None = None
-        self._aggregator = topics.aggregator_state(tenant)
+        self._aggregator, self._roles = topics.aggregator_state(tenant), topics.roles(tenant)
         self._aggregator_birth: int | None = None
         self._upload = b""
         self._pending: Work | None = None
@@ -119,10 +125,11 @@ class Agent:
         Args:
             birth: a number that grows with each connection; the link's last will carries the same one.
         """
-        for topic in (*sorted(self._mail), self._aggregator):
+        # The roles document first: what comes behind it may be signed by a key that it names.
+        for topic in (self._roles, *sorted(self._mail), self._aggregator):
             self.link.subscribe(topic)
         state = topics.up(self._tenant, self._device, "state")
-        self.link.publish(state, State(online=True, birth=birth).encode(), retain=True)
+        self.link.publish(state, State(online=True, birth=birth, job=self._job).encode(), retain=True)
 
     def wake(self) -> None:
         """Listen for openings: the constraints for training hold now."""
@@ -139,6 +146,8 @@ class Agent:
                 self._mailed(delivery.payload)
             elif delivery.topic == self._aggregator:
                 self._restarted(State.decode(delivery.payload))
+            elif delivery.topic == self._roles:
+                self._carry_out(Heard(data=delivery.payload))
             else:
                 self._piece(delivery.payload)
         except Refusal as refusal:
@@ -198,6 +207,8 @@ class Agent:
                 self._records.charge(ledger)
             case Keep(name=name, data=data):
                 self._records.keep(name, data)
+            case Believe(roles=roles):
+                self._records.believe(roles)
             case Forget(names=names):
                 self._records.forget(names)
             case Work():

@@ -8,7 +8,7 @@ from accord.bundle.archive import read_bundle
 from accord.entropy import SystemEntropy
 from accord.errors import ProtocolError
 from accord.files import DISK, FileError, FolderLock, make_folder, read_limited, read_private, read_secret
-from accord.link import Delivery, Link
+from accord.link import Delivery, Link, UnreachableError
 from accord.link.mqtt import Address, MqttLink
 from accord.link.port import Will
 from accord.runtimes import check_golden, open_runtime
@@ -27,6 +27,8 @@ from edge_sdk.keystore import read_root
 from edge_sdk.pace import Progress
 from edge_sdk.patience import Patience
 from edge_sdk.readings import Readings
+from edge_sdk.roles import newer
+from edge_sdk.roles_heard import hear
 from edge_sdk.rows_file import read_rows
 from edge_sdk.saved import FILES, Saved
 from edge_sdk.session import Session
@@ -106,7 +108,8 @@ class EdgeClient:
             every=config.poll,
         )
         root = read_root(config.root)
-        roles = read_limited(config.roles, LARGEST_DOCUMENT)
+        password = read_private(config.password, 1_024).decode().strip()
+        roles = self._newest_roles(records, root, password)
         named = opened(Envelope.decode(roles), Roles)
         bundle = read_bundle(
             read_limited(config.bundle, LARGEST_BUNDLE), limit=LARGEST_BUNDLE, publisher=named.publisher
@@ -149,11 +152,10 @@ class EdgeClient:
             meanwhile=self._meanwhile,
         )
         state = topics.up(config.tenant, config.device, "state")
-        password = read_private(config.password, 1_024).decode().strip()
         self._link: Link = MqttLink(
-            Address(host=config.host, port=config.port, client_id=config.device, password=password),
+            self._address(password),
             entropy=entropy,
-            will=Will(topic=state, payload=State(online=False, birth=self._birth).encode()),
+            will=Will(topic=state, payload=State(online=False, birth=self._birth, job=config.job).encode()),
         )
         self._agent = Agent(
             link=self._link, session=session, worker=worker, records=records, job=config.job, told=self._finished
@@ -163,6 +165,29 @@ class EdgeClient:
         self._down = topics.down(config.tenant, config.device, "")
         self._beat_due = time.monotonic()
         self._finished_count = 0
+
+    def _address(self, password: str) -> Address:
+        config = self._config
+        return Address(host=config.host, port=config.port, client_id=config.device, password=password)
+
+    def _newest_roles(self, records: DiskRecords, root: bytes, password: str) -> bytes:
+        """Return the newest document that is here, or, if that has ended, the one that the broker keeps."""
+        config, now = self._config, self._time.moment().now
+        given = read_limited(config.roles, LARGEST_DOCUMENT)
+        roles = newer(given, records.roles(), root, config.tenant)
+        if opened(Envelope.decode(roles), Roles).expires > now:
+            return roles
+        try:
+            link = MqttLink(self._address(password), entropy=SystemEntropy())
+        except UnreachableError:
+            return roles  # which is then refused by name: started again, the device asks again
+        try:
+            heard = hear(link, root, config.tenant, now)
+        finally:
+            link.close()
+        if heard is not None:
+            records.believe(heard)
+        return newer(roles, heard, root, config.tenant)
 
     def __enter__(self) -> "EdgeClient":  # noqa: PYI034 - typing.Self needs Python 3.11; devices have 3.10
         return self

@@ -24,13 +24,17 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate, Roles, opened
 from edge_sdk.clock import ADVICE, ClockState, Moment
 from edge_sdk.config import DeviceConfig
+from edge_sdk.journal import DiskRecords
 from edge_sdk.keystore import LARGEST_DOCUMENT, LARGEST_PASSWORD, read_root
 from edge_sdk.readings import MB, Readings
+from edge_sdk.roles import newer
 from edge_sdk.timekeeper import Timekeeper
 
 RUNTIMES = (("onnxruntime", "onnxruntime"), ("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
 """Import names and package names."""
 REACHABLE = 3.0  # seconds to wait for the broker
+ENDS_SOON = 14
+"""Days before its end from which on a roles document is spoken of."""
 SPARE = 50 * MB  # bytes that stay free beside the examples
 LARGEST_BUNDLE = 1 << 28  # bytes
 _OLD_ARM = ("armv6l", "armv7l")
@@ -172,13 +176,26 @@ def _credentials(config: DeviceConfig, now: int) -> Iterator[Finding]:
     except AccordError as error:
         yield Finding(name="password", found="can't be used", fix=str(error))
     try:
-        roles = trusted_roles(
-            read_limited(config.roles, LARGEST_DOCUMENT), read_root(config.root), config.tenant, now=now, seen=0
-        )
-        yield Finding(name="roles", found=f"version {roles.version}, signed by the fleet's root")
+        roles = _newest_roles(config, now)
+        yield _days_left(roles, now)
         yield _certificate(config, roles, key, now)
     except AccordError as error:
         yield Finding(name="roles and certificate", found="do not hold", fix=f"{error}: enrol the device anew")
+
+
+def _newest_roles(config: DeviceConfig, now: int) -> Roles:
+    root, heard = read_root(config.root), None
+    if DISK.exists(config.state):
+        heard = DiskRecords(config.state).roles()
+    data = newer(read_limited(config.roles, LARGEST_DOCUMENT), heard, root, config.tenant)
+    return trusted_roles(data, root, config.tenant, now=now, seen=0)
+
+
+def _days_left(roles: Roles, now: int) -> Finding:
+    days = (roles.expires - now) // 86_400
+    found = f"version {roles.version}, signed by the fleet's root, {days} days left"
+    fix = "the device takes up the next one by itself while it runs; ask whoever holds the root: `accord fleet roles`"
+    return Finding(name="roles", found=found, fix=fix if days < ENDS_SOON else "")
 
 
 def _certificate(config: DeviceConfig, roles: Roles, key: SigningKey | None, now: int) -> Finding:

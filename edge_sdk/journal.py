@@ -29,6 +29,9 @@ class LedgerRecord(Record):
     checkpoint: bytes = field(Octets(0, 4_096))
 
 
+LARGEST_DOCUMENT = 65_536  # bytes
+
+
 class DiskRecords:
     """The device's journal in one folder.
 
@@ -41,7 +44,7 @@ class DiskRecords:
         self._disk = disk
         self._folder = disk.make_folder(folder)
         self._ledger = self._folder / "ledger"
-        self._birth = self._folder / "birth"
+        self._birth, self._roles = self._folder / "birth", self._folder / "roles"
 
     def ledger(self) -> Ledger:
         """Return how far this device has gone; the start if it never took part.
@@ -94,6 +97,18 @@ class DiskRecords:
     def keep(self, name: str, data: bytes) -> None:
         """Write one of the attempt's files."""
         self._disk.write_atomic(self._folder / name, data)
+
+    def believe(self, roles: bytes) -> None:
+        """Write the roles document that is in force."""
+        self._disk.write_atomic(self._roles, roles)
+
+    def roles(self) -> bytes | None:
+        """Return the roles document that was heard last; None if none was.
+
+        Raises:
+            FileError: it can't be read.
+        """
+        return self._disk.read_private(self._roles, LARGEST_DOCUMENT) if self._disk.exists(self._roles) else None
 
     def forget(self, names: tuple[str, ...]) -> None:
         """Delete files of the attempt, in this order."""

@@ -14,7 +14,7 @@ from accord.errors import AccordError, CodecError, LocalProtocolError, Refusal, 
 from accord.plan import Plan
 from accord.records import Record
 from accord.secagg import client, keys, unmasked
-from accord.secagg.authority import Authority, trusted_roles
+from accord.secagg.authority import Authority
 from accord.secagg.cohort import first_context
 from accord.tensors import Layout
 from accord.update import packing
@@ -28,6 +28,7 @@ from accord.wire.messages import (
     Offer,
     Opening,
     Result,
+    Roles,
     Roster,
     Shares,
     Survivors,
@@ -36,10 +37,12 @@ from accord.wire.messages import (
 )
 from edge_sdk import acceptance
 from edge_sdk.attempt import Attempt
+from edge_sdk.roles import RolesInForce
 from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, Joined, MaskedOnce, Saved, Shared
 from edge_sdk.session_values import (
     TRANSITIONS,
     Arrived,
+    Believe,
     Charge,
     Effect,
     Event,
@@ -48,6 +51,7 @@ from edge_sdk.session_values import (
     Finished,
     Forget,
     GaveUp,
+    Heard,
     Identity,
     Keep,
     Ledger,
@@ -96,9 +100,13 @@ class Session:
         self.last = b""
         """The letter that the aggregator has not answered yet: it is sent again, unchanged, when nothing comes."""
         self._layout, self._bundle, self._entropy, self._birth = layout, bundle_digest, entropy, birth
-        self._roles = trusted_roles(identity.roles, identity.root, identity.tenant, now=now, seen=ledger.roles_version)
+        self._in_force = RolesInForce(identity, now=now, seen=ledger.roles_version)
         self._attempt: Attempt | None = None
         self._authority: Authority | None = None
+
+    @property
+    def _roles(self) -> Roles:
+        return self._in_force.current
 
     def check_aggregator(self, letter: Envelope) -> None:
         """Check that `letter` is the aggregator's and meant for this device.
@@ -117,7 +125,7 @@ class Session:
         A message that is refused before it binds us changes nothing; a lie within an attempt ends it for this device.
         """
         try:
-            return self._handled(event)
+            return (*self._handled(event), *self._turned())
         except Refusal as refusal:
             return (Refused(reason=refusal.reason, detail=refusal.detail),)
         except SignatureError as error:
@@ -135,6 +143,20 @@ class Session:
                 return self._worked(found)
             case GaveUp(reason=reason):
                 return self._gave_up(reason)
+            case Heard(data=data):
+                self._in_force.take(data)
+                return ()
+
+    def _turned(self) -> tuple[Effect, ...]:
+        """Put a newer roles document in force, unless an attempt is under way: its plan names the one before."""
+        data = b"" if self._attempt is not None else self._in_force.turn()
+        if not data:
+            return ()
+        try:
+            acceptance.check_own_certificate(self.identity, self._roles, self._in_force.now)
+        except Refusal as refusal:
+            return (Believe(roles=data), Refused(reason=refusal.reason, detail=refusal.detail))
+        return (Believe(roles=data),)
 
     def resume(self, saved: Saved) -> tuple[Effect, ...]:
         """Come back into the attempt whose files were found, in a session that has just been made.
@@ -228,9 +250,10 @@ class Session:
         self._raw = data
         if letter.tag not in TAGS or letter.sender != "aggregator":
             raise Refusal("Foreign", f"{letter.tag} from {letter.sender}")
-        letter.check(self._roles.aggregator)
         if letter.tag == TAG_OF[Opening]:
+            self._in_force.check_opening(letter)
             return self._opening(opened(letter, Opening), data)
+        letter.check(self._roles.aggregator)
         handlers: Mapping[str, Callable[[Envelope], tuple[Effect, ...]]] = {
             TAG_OF[Later]: self._later,
             TAG_OF[Offer]: self._plan,
@@ -265,9 +288,11 @@ class Session:
             raise Refusal("ForeignBundle", "the opening names a bundle that this device does not hold")
         self._move("opening")
         over = () if current is None else (self._ends(),)
+        turned = self._turned()
         self._attempt, self.last = Attempt(opening, data), b""
         return (
             *over,
+            *turned,
             Fetch(
                 params_digest=opening.params_digest,
                 params_size=opening.params_size,
@@ -322,6 +347,7 @@ class Session:
         offer = opened(letter, Offer)
         if offer.nonce != attempt.nonce:
             raise Refusal("StaleNonce", "the plan does not answer this device's last check-in")
+        self._in_force.now = max(self._in_force.now, offer.now)
         plan = Plan.decode(offer.plan)
         opening = attempt.opening
         acceptance.check(

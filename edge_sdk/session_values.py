@@ -126,7 +126,14 @@ class GaveUp:
     reason: str
 
 
-Event = Arrived | Fetched | Worked | GaveUp
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """A roles document came, from whomever: the root's signature is what counts."""
+
+    data: bytes = field(repr=False)
+
+
+Event = Arrived | Fetched | Worked | GaveUp | Heard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +178,13 @@ class Keep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Believe:
+    """Write a newer roles document: it is in force from here on."""
+
+    roles: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Forget:
     """Delete these files of the attempt, in this order."""
 
@@ -195,4 +209,4 @@ class Refused:
     detail: str
 
 
-Effect = Send | Fetch | Work | Charge | Keep | Forget | Finished | Refused
+Effect = Send | Fetch | Work | Charge | Keep | Believe | Forget | Finished | Refused

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from accord import cli
+from aggregator.audit.entries import KINDS
 from tests import field_tables, pages
 from tests.pages import PAGES, ROOT
 
@@ -154,6 +155,11 @@ def test_the_tables_of_fields_are_those_of_the_code() -> None:
         f"{title}: {row}" for title, text in tables.items() for row in re.findall(r"^.*\|  \|.*$", text, re.MULTILINE)
     ]
     assert not unexplained, "say what these mean, in docs/protocol.md"
+
+
+def test_every_kind_of_entry_in_the_audit_log_is_explained_and_no_other() -> None:
+    told = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", PROTOCOL.read_text().partition("**Entry**")[2], re.MULTILINE)
+    assert told[: len(KINDS)] == list(KINDS)
 
 
 def test_what_the_threats_point_to_is_there() -> None:

@@ -77,12 +77,16 @@ class Checkpoint(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class State(Record):
-    """Birth (`online`) or last will of a connection; unsigned, so it is a hint. `birth` tells a stale will apart."""
+    """Birth (`online`) or last will of a connection; unsigned, so it is a hint. `birth` tells a stale will apart.
 
-    LIMIT: ClassVar[int] = 64
+    `job` is the one that a device takes part in; empty for the aggregator.
+    """
+
+    LIMIT: ClassVar[int] = 384
 
     online: bool = field(Flag())
     birth: int = field(Int(0, 2**63))
+    job: str = field(Text(64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +247,7 @@ TAGS: dict[str, type[Record]] = {
     "certificate/1": Certificate,
     "revocations/1": Revocations,
     "checkpoint/1": Checkpoint,
-    "state/1": State,
+    "state/2": State,
     "beat/1": Beat,
     "opening/1": Opening,
     "check-in/3": CheckIn,

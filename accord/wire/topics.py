@@ -24,6 +24,7 @@ SHAPES: tuple[re.Pattern[str], ...] = tuple(
     for rest in (
         rf"dev/(?P<device>{_NAME})/(?P<area>up)/(?:{_UP})",
         rf"dev/(?P<device>{_NAME})/(?P<area>down)/(?P<kind>rsp|cmd|gap)",
+        r"(?P<area>bcast)/(?P<kind>roles)",
         rf"(?P<area>bcast)/j/(?P<job>{_NAME})/(?P<kind>round|model|result)",
         r"(?P<area>bcast)/c/(?P<object>[0-9a-f]{64})",
         r"(?P<area>agg)/(?P<kind>state)",
@@ -79,6 +80,11 @@ def down(tenant: str, device: str, leaf: str) -> str:
 def job(tenant: str, name: str, leaf: str) -> str:
     """Return a job's announcements: `round`, `model` or `result`."""
     return f"{PREFIX}/{tenant}/bcast/j/{name}/{leaf}"
+
+
+def roles(tenant: str) -> str:
+    """Return the topic of the newest roles document."""
+    return f"{PREFIX}/{tenant}/bcast/roles"
 
 
 def piece(tenant: str, name: str) -> str:
@@ -170,7 +176,7 @@ def kept(topic: str) -> bool:
         CodecError: it is not one of the protocol's topics.
     """
     found = parse(topic)
-    return found.kind in ("state", "round", "model", "result")
+    return found.kind in ("state", "roles", "round", "model", "result")
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -26,6 +26,8 @@ KINDS = (
     "participation",
     "release",
     "promotion",
+    "rollback",
+    "bar",
     "refusal",
 )
 
@@ -109,6 +111,26 @@ def of_promotion(time: int, job: str, version: int, promotion: bytes) -> AuditEn
     """Return the entry for what the publisher signed about a version; the subject is job/version."""
     subject = f"{checked_name(job, 'job')}/{version}"
     return AuditEntry(kind="promotion", time=time, subject=subject, digest=prg.digest(promotion))
+
+
+def of_rollback(time: int, job: str, version: int, letter: bytes) -> AuditEntry:
+    """Return the entry for the signed version that brings back an old one; the subject is job/version."""
+    subject = f"{checked_name(job, 'job')}/{version}"
+    return AuditEntry(kind="rollback", time=time, subject=subject, digest=prg.digest(letter))
+
+
+def of_bar(time: int, device: str, identity: bytes, reason: str) -> AuditEntry:
+    """Return the entry for a device that takes part no more under a key; the subject is the device and the name.
+
+    Args:
+        time: aggregator time in seconds.
+        device: its id.
+        identity: the public key, 32 bytes.
+        reason: the name of what it was barred for.
+    """
+    subject = f"{checked_name(device, 'device id')} {reason}"
+    digest = prg.digest(cbor.encode(["accord/1/bar", device, identity, reason]))
+    return AuditEntry(kind="bar", time=time, subject=subject, digest=digest)
 
 
 def of_refusal(time: int, device: str, reason: str, detail: str) -> AuditEntry:

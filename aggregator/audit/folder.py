@@ -3,7 +3,8 @@
 entries       the log, a file of records
 checkpoints   what the aggregator signed, a file of records
 roles/N       the signed roles documents, by version: whose signatures count
-salts/DEVICE  the secrets behind participation commitments (`aggregator.audit.salts`)
+
+The secrets behind participation commitments lie beside it (`aggregator.audit.salts`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -121,8 +122,8 @@ class AuditFolder:
             FileError: `OldRoles`, a newer one was in use: roles never go back.
         """
         version = opened(Envelope.decode(roles), Roles).version
-        folder = self._disk.make_folder(self.path / "roles")
-        newest = max((int(name) for name in self._disk.names(folder) if name.isdigit()), default=0)
+        folder, kept = self.path / "roles", self.newest_roles()
+        newest = opened(Envelope.decode(kept), Roles).version if kept else 0
         if version < newest:
             raise FileError(
                 f"the roles document has version {version}, but {newest} was in use here: bring back the newest one",
@@ -131,6 +132,12 @@ class AuditFolder:
         path = folder / str(version)
         if not self._disk.exists(path):
             self._disk.write_atomic(path, roles)
+
+    def newest_roles(self) -> bytes:
+        """Return the roles document with the highest version that was kept; empty if none was."""
+        folder = self._disk.make_folder(self.path / "roles")
+        newest = max((int(name) for name in self._disk.names(folder) if name.isdigit()), default=0)
+        return self._disk.read_limited(folder / str(newest), LARGEST) if newest else b""
 
     def close(self) -> None:
         """Let another process write."""

@@ -69,6 +69,10 @@ class AuditLog:
         """The number of entries."""
         return self._tree.size
 
+    def sign_with(self, key: SigningKey) -> None:
+        """Sign with another key from here on; the roles document that names it is logged before the next checkpoint."""
+        self._key = key
+
     def append(self, *entries: AuditEntry) -> int:
         """Write entries and return the index of the first one; they are durable, and not yet signed.
 

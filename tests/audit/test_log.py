@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from audited_state import Audited, entry
 
-from accord import merkle, prg
+from accord import cbor, merkle, prg
 from accord.entropy import SeededEntropy
 from accord.errors import CodecError, LocalProtocolError, Refusal
 from accord.files import Disk, FileError
@@ -233,13 +233,17 @@ def test_entries_say_what_they_are_about(audited: Audited) -> None:
         (entries.of_plan(9, plan), "plan", "j/3/2", plan),
         (entries.of_release(9, release), "release", "j/4", release),
         (entries.of_promotion(9, "j", 4, b"signed"), "promotion", "j/4", b"signed"),
+        (entries.of_rollback(9, "j", 5, b"stated"), "rollback", "j/5", b"stated"),
         (entries.of_refusal(9, "dev-1", "BadShare", "\x1b[2J"), "refusal", "dev-1 BadShare", b"\x1b[2J"),
     ]
     for found, kind, subject, about in made:
         assert (found.kind, found.subject, found.digest) == (kind, subject, prg.digest(about))
         assert AuditEntry.decode(found.encode()) == found
+    bar = entries.of_bar(9, "dev-1", b"k" * 32, "SeenTwice")
+    assert (bar.kind, bar.subject) == ("bar", "dev-1 SeenTwice")
+    assert bar.digest == prg.digest(cbor.encode(["accord/1/bar", "dev-1", b"k" * 32, "SeenTwice"]))
     assert entries.of_bundle(9, "j", b"d" * 32).digest == b"d" * 32
-    assert {found.kind for found, *_ in made} | {"bundle", "participation"} == set(entries.KINDS)
+    assert {found.kind for found, *_ in made} | {"bundle", "participation", "bar"} == set(entries.KINDS)
     for subject in ("", "\x1b[2J", "é", "a\nb"):
         with pytest.raises(CodecError, match="printable"):
             AuditEntry(kind="plan", time=1, subject=subject, digest=bytes(32))

@@ -74,7 +74,7 @@ def test_approving_in_the_aggregators_store(desk: Desk) -> None:
     found = desk.call("approve", "pi-7", *desk.office, "--state", desk.state)
     assert found == {"approved": [{"device": "pi-7", "serial": 1}], "refused": [], "missed": []}
     assert card.take(invite, desk.answer("pi-7"), now=1_000).certificate
-    listed = {row["device"]: row for row in desk.call("list", *desk.office, "--state", desk.state)}
+    listed = {row["device"]: row for row in desk.call("list", *desk.office, "--state", desk.state)["devices"]}
     assert (listed["pi-7"]["status"], listed["pi-7"]["waiting"]) == ("enrolled", False)
     assert (listed["pi-8"]["status"], listed["pi-8"]["waiting"]) == ("invited", True)
 
@@ -157,8 +157,8 @@ def test_a_fleet_for_development_can_revoke_too(desk: Desk) -> None:
     desk.call("init", "--dev", desk.folder / "dev", "--devices", 3)
     assert FleetFolder(path=desk.folder / "dev").devices == ("dev-000", "dev-001", "dev-002")
     where = ("--enrolment", desk.folder / "dev", "--state", desk.state)
-    assert [row["status"] for row in desk.call("list", *where)] == ["enrolled"] * 3
+    assert [row["status"] for row in desk.call("list", *where)["devices"]] == ["enrolled"] * 3
     assert desk.call("revoke", "dev-001", *where)["revoked"] == [2]
-    assert [row["status"] for row in desk.call("list", *where)] == ["enrolled", "revoked", "enrolled"]
+    assert [row["status"] for row in desk.call("list", *where)["devices"]] == ["enrolled", "revoked", "enrolled"]
     office = FleetFolder(path=desk.folder / "dev").office()
     assert opened(Envelope.decode(office.revocations), Revocations).serials == (2,)

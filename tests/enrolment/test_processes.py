@@ -192,7 +192,7 @@ def test_the_life_of_a_fleet(machines: Machines) -> None:
 
     machines.up()
     machines.enrol(*NAMES)
-    listed = machines.accord("fleet", "list", *machines.office)
+    listed = machines.accord("fleet", "list", *machines.office)["devices"]
     assert [(row["device"], row["status"], row["waiting"]) for row in listed] == [
         (name, "invited", True) for name in NAMES
     ]
@@ -205,7 +205,9 @@ def test_the_life_of_a_fleet(machines: Machines) -> None:
     seen = machines.round_of(set(NAMES), 0)
 
     serial = next(
-        row["serial"] for row in machines.accord("fleet", "list", *machines.office) if row["device"] == "pi-3"
+        row["serial"]
+        for row in machines.accord("fleet", "list", *machines.office)["devices"]
+        if row["device"] == "pi-3"
     )
     assert machines.accord("fleet", "revoke", "pi-3", *machines.office)["revoked"] == [serial]
     seen = machines.wait(lambda e: e["event"] == "revocations" and e["devices"] == ["pi-3"], seen)
@@ -226,6 +228,13 @@ def test_the_life_of_a_fleet(machines: Machines) -> None:
     assert told == {"device": "pi-4", "serial": newer, "renewed": True}
     machines.run("pi-4")
     seen = machines.round_of(set(NAMES), seen)
+
+    words = ["--root", "offline", "--rotate", "aggregator", "--days", 300, "--out", "next"]
+    assert machines.accord("fleet", "roles", *words)["version"] == 2
+    for part in ("enrolment", "aggregator"):
+        shutil.copytree(folder / "next" / part, folder / "fleet" / part, dirs_exist_ok=True)
+    seen = machines.wait(lambda e: e["event"] == "roles" and e["version"] == 2, seen)
+    seen = machines.round_of(set(NAMES), seen)  # under the new document, signed with the new key
 
     machines.end("pi-2")
     shutil.copytree(folder / "pi-2", folder / "image")
@@ -254,3 +263,6 @@ def test_the_life_of_a_fleet(machines: Machines) -> None:
     )
     assert tail.stdout.count('"enrolment"') == 6
     assert tail.stdout.count('"revocation"') >= 2
+    assert tail.stdout.count('"roles"') == 2
+    machines.accord("audit", "verify", "--state", "state", "--root", "offline/root.pub")
+    machines.accord("model", "verify", "--state", "state", "--root", "offline/root.pub")

@@ -245,5 +245,5 @@ def test_another_fleets_folder_is_refused(tmp_path: Path) -> None:
     one = create_in_parts(tmp_path / "one", "t", NOW + DAY, SeededEntropy(1)).path / "enrolment"
     two = create_in_parts(tmp_path / "two", "t", NOW + DAY, SeededEntropy(2)).path / "enrolment"
     (one / "roles").write_bytes((two / "roles").read_bytes())
-    with pytest.raises(UsageError, match="another enrolment key"):
+    with pytest.raises(FileError, match="is it the right folder"):
         Registrar(one, SeededEntropy(1), NOW)

@@ -1,5 +1,6 @@
 """A fleet on the link in memory whose devices and aggregator can lose power at any write and at any send."""
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import State
 from aggregator import coordinator_values as agg
 from aggregator.books import MemoryBooks
+from aggregator.chronicle import Chronicle
 from aggregator.coordinator import Coordinator
 from aggregator.enrolment import new_fleet
 from aggregator.job import Job, JobSettings
@@ -33,6 +35,7 @@ from edge_sdk import session_values as dev
 from edge_sdk.agent import Agent
 from edge_sdk.journal import DiskRecords
 from edge_sdk.patience import Patience
+from edge_sdk.roles import newer
 from edge_sdk.session import Session
 
 TENANT, JOB = "t", "j"
@@ -104,7 +107,7 @@ class Device:
         records = DiskRecords(FOLDER, Disk(self.files))
         birth = records.next_birth()
         topic = topics.up(TENANT, self.name, "state")
-        will = Will(topic=topic, payload=State(online=False, birth=birth).encode())
+        will = Will(topic=topic, payload=State(online=False, birth=birth, job=JOB).encode())
         self.link = self.world.broker.connect(self.name, will)
         ledger = records.ledger()
         if self.ledgers:
@@ -115,14 +118,15 @@ class Device:
                 before.participations,
             ), "the ledger went back"
         self.ledgers.append(ledger)
+        roles = newer(self.identity.roles, records.roles(), self.identity.root, TENANT)
         session = Session(
-            identity=self.identity,
+            identity=dataclasses.replace(self.identity, roles=roles),
             limits=dev.Limits(smallest_cohort=3, allow_unmasked=True, max_attempts=9),
             layout=LAYOUT,
             bundle_digest=prg.digest(BUNDLE),
             entropy=SeededEntropy(self.boots).child(self.name),
             ledger=ledger,
-            now=CLOCK,
+            now=self.world.clock,
             birth=birth,
         )
         self.agent = Agent(
@@ -163,6 +167,8 @@ class World:
         self.books = MemoryBooks(self.fuse.burn)
         self.crashes = 0
         self.revocations = b""
+        self.clock = CLOCK
+        self.chronicle: Chronicle | None = None
         self.runner: JobRunner | None = None
         self.devices: dict[str, Device] = {}
         self.how = Crash(names="lost", data="lost")
@@ -173,7 +179,9 @@ class World:
                 device=name,
                 tenant=TENANT,
                 key=key,
-                certificate=self.fleet.certificate(name, key.public, number),
+                certificate=dataclasses.replace(self.fleet, expires=CLOCK + 10**6).certificate(
+                    name, key.public, number
+                ),
                 root=self.fleet.root.public,
                 roles=self.fleet.roles(),
             )
@@ -210,7 +218,7 @@ class World:
             tenant=TENANT,
             key=self.fleet.aggregator,
             roles=self.fleet.roles(),
-            roles_version=1,
+            roles_version=self.fleet.roles_version,
             enrolment=self.fleet.enrolment.public,
             revocations=self.fleet.revocations(),
             checkpoint=self.fleet.checkpoint(),
@@ -228,7 +236,8 @@ class World:
             settings=agg.Settings(job=JOB, windows=windows, max_attempts=5),
             model=model,
             layout=LAYOUT,
-            clock=CLOCK,
+            clock=self.clock,
+            prove=None if self.chronicle is None else self.chronicle.prove,
         )
         self.link = self.broker.connect("aggregator")
         self.runner = JobRunner(
@@ -239,11 +248,12 @@ class World:
             objects={},
             entropy=SeededEntropy(50 + self.starts),
             monotonic=lambda: self.broker.now,
-            clock=lambda: CLOCK,
+            clock=lambda: self.clock,
             gather=30.0,
             told=lambda fact: self.told.append(dict(fact)),
             held=True,
             revocations=lambda: self.revocations,
+            chronicle=self.chronicle,
         )
         self.runner.start()
 

@@ -1,13 +1,15 @@
 """A copied card and a restored old state folder are barred by name; a device that only loses power never is."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
-from crash_world import JOB, Device, World
+from crash_world import CLOCK, JOB, TENANT, Device, World
 from hypothesis import given
 from hypothesis import strategies as st
 from test_forks import Fleet, sent
 
+from accord.entropy import SeededEntropy
 from accord.errors import Refusal
 from accord.files.memory import MemoryFiles
 from accord.wire.check_in import CheckIn
@@ -15,6 +17,11 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate
 from aggregator import coordinator_values as agg
 from aggregator import noted
+from aggregator.audit import entries
+from aggregator.audit.folder import AuditFolder
+from aggregator.audit.log import AuditLog
+from aggregator.audit.salts import Salts
+from aggregator.chronicle import AuditChronicle
 from aggregator.standing import SEEN_TWICE, SEQUENCE_BACK, Standing, after
 
 NAME = "dev-01"
@@ -185,6 +192,26 @@ def test_two_copies_that_join_one_attempt_are_seen() -> None:
     assert told.reason == "JoinedBefore"
     assert isinstance(stood, agg.Stood)
     assert stood.standing.barred == SEEN_TWICE
+
+
+def test_a_bar_is_in_the_audit_log_once_wherever_the_aggregator_dies(tmp_path: Path) -> None:
+    for at in range(0, 40, 13):
+        world = World(5, rounds=2)
+        folder = AuditFolder(tmp_path / str(at))
+        log = AuditLog(folder, key=world.fleet.aggregator, tenant=TENANT)
+        world.chronicle = AuditChronicle(log, Salts(tmp_path / str(at) / "salts", SeededEntropy(1)), lambda: CLOCK)
+        device = world.devices[NAME]
+        old = deepcopy(device.files)
+        rounds(world, 2)
+        put_in(device, old)
+        world.fuse.at = world.fuse.count + at
+        world.run()
+        assert world.crashes == 1, at
+        bars = [entry for entry in log.read(0, log.size) if entry.kind == "bar"]
+        assert [entry.subject for entry in bars] == [f"{NAME} {SEQUENCE_BACK}"], at
+        expected = entries.of_bar(CLOCK, NAME, device.identity.key.public, SEQUENCE_BACK)
+        assert [entry.digest for entry in bars] == [expected.digest], "what anybody can compute who knows the key"
+        folder.close()
 
 
 def test_a_bar_survives_the_aggregator_wherever_it_dies() -> None:

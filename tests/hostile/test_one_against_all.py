@@ -145,7 +145,7 @@ NO_TOPICS = ("fl/v1/t/dev/dev-00/up/other", "")
 def test_a_foreign_topic_makes_nobody_present(topic: str) -> None:
     told: list[agg.Log] = []
     door = transport(told)
-    door.handle(Delivery(topic=topic, payload=State(online=True, birth=1).encode()))
+    door.handle(Delivery(topic=topic, payload=State(online=True, birth=1, job="j").encode()))
     assert [log.reason for log in told] == ["BadMessage" if topic in NO_TOPICS else "ForeignTopic"]
     assert door.coordinator.online == set()
 

@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from accord.errors import UsageError
@@ -54,6 +54,22 @@ def test_every_earlier_database_is_brought_up_to_date(url: str, before: str | No
     again = Store(url)
     assert names(again) == ["j"]
     again.close()
+
+
+def test_tables_that_nothing_wrote_are_gone_and_the_jobs_are_still_there(url: str) -> None:
+    at_revision(url, "0002")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        row = "('j', 1.0, 'done', '{}', 0, '')"
+        connection.execute(text(f"INSERT INTO jobs (name, created, status, config, round, error) VALUES {row}"))
+        assert {"salts", "leaves", "checkpoints"} <= set(inspect(connection).get_table_names())
+    store = Store(url)
+    assert names(store) == ["j"]
+    with store.read() as connection:
+        left = set(inspect(connection).get_table_names())
+    assert left == {*METADATA.tables, "alembic_version"}
+    store.close()
+    engine.dispose()
 
 
 def test_revisions_form_one_line() -> None:

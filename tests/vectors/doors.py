@@ -42,6 +42,9 @@ class Worker:
     def keep(self, name: str, data: bytes) -> None:
         """Write nothing."""
 
+    def believe(self, roles: bytes) -> None:
+        """Write nothing."""
+
     def forget(self, names: tuple[str, ...]) -> None:
         """Have nothing to delete."""
 

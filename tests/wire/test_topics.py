@@ -13,6 +13,7 @@ GOOD = {
     topics.upload("t", "dev-1", 3, b"x" * 32): {"area": "up", "shard": "3", "kind": "s"},
     topics.down("t", "dev-1", "cmd"): {"area": "down", "device": "dev-1", "kind": "cmd"},
     topics.job("t", "j", "round"): {"area": "bcast", "job": "j", "kind": "round"},
+    topics.roles("t"): {"area": "bcast", "kind": "roles"},
     topics.piece("t", "ab" * 32): {"area": "bcast", "object": "ab" * 32, "kind": "object"},
     topics.aggregator_state("t"): {"area": "agg", "kind": "state"},
 }
@@ -44,6 +45,7 @@ def test_other_topics_are_refused(topic: str) -> None:
         ("dev-1", "publish", topics.up("u", "dev-1", "req"), False),
         ("dev-1", "publish", topics.down("t", "dev-1", "cmd"), False),
         ("dev-1", "publish", topics.job("t", "j", "round"), False),
+        ("dev-1", "publish", topics.roles("t"), False),
         ("dev-1", "publish", topics.aggregator_state("t"), False),
         ("dev-1", "publish", "fl/v1/t/dev/dev-1/up/other", False),
         ("dev-1", "subscribe", topics.down("t", "dev-1", "cmd"), True),
@@ -77,7 +79,8 @@ def test_what_a_client_made_up_does_not_fill_the_cache() -> None:
 
 def test_births_and_announcements_alone_are_kept() -> None:
     kept = {topic for topic in GOOD if topics.kept(topic)}
-    assert kept == {topics.up("t", "dev-1", "state"), topics.job("t", "j", "round"), topics.aggregator_state("t")}
+    births = {topics.up("t", "dev-1", "state"), topics.aggregator_state("t")}
+    assert kept == births | {topics.roles("t"), topics.job("t", "j", "round")}
     with pytest.raises(CodecError):
         topics.kept("fl/v1/t/dev/dev-1/up/other")
 

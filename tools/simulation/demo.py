@@ -4,11 +4,6 @@ Plain FedAvg and the centralized baseline run first, in this process and timed a
 """
 
 import dataclasses
-import math
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,27 +14,16 @@ from accord.prg import digest
 from accord.runtimes import open_runtime
 from accord.secagg.graph import standard
 from accord.update.snapshot import decode
-from aggregator.attendance import FIGURES
 from aggregator.blobs import BLOBS, Blobs
 from aggregator.registry import Registry
 from aggregator.store import Store, database_of
-from simulation import baselines, chaos, datasets, evaluation
+from simulation import baselines, chaos, datasets
+from simulation.demo_rounds import STATISTICS, Audience, DemoRounds
 from simulation.demo_settings import FLOOR, DemoSettings
-from simulation.history import Abort, DeviceRow, History, RoundRow
-from simulation.metrics import Evaluation, evaluate
+from simulation.history import DeviceRow, History
+from simulation.metrics import evaluate
 from simulation.partition import Partition, deal, parse_scheme
 from simulation.rig import JOB, Rig, RigSettings
-
-STATISTICS = 2
-"""Rounds before the first training round."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audience:
-    """Who is told what: sentences, and rounds."""
-
-    say: Callable[[str], None]
-    add: Callable[[RoundRow], None]
 
 
 def load(settings: DemoSettings) -> tuple[datasets.Dataset, str]:
@@ -72,10 +56,6 @@ class Demo:
         audience.say(self.partition.scheme)
         self._shape = data.row_shape
         self._neighbours, self._threshold = standard(settings.devices)
-        self.exact = 0
-        """Rounds whose masked count of rows equals the rows of the devices in the sum."""
-        self._included: Counter[str] = Counter()
-        self._dropped: Counter[str] = Counter()
 
     def run(self) -> History:
         """Run the baselines and the fleet, and return the history."""
@@ -112,9 +92,9 @@ class Demo:
                 f"profile standard: {settings.devices} devices on a complete graph of {self._neighbours} neighbours, "
                 f"{self._threshold} must answer; the devices' own floor is {FLOOR}; broker {settings.broker}"
             )
-            rows = self._fleet(rig)
-            self._audience.say(f"sums: {self.exact} of {self.exact} exact, by the rows counted inside the masks")
-            return self._history(rig, bundle, rows, fedavg, centralized)
+            rounds = self._fleet(rig)
+            self._audience.say(f"sums: {rounds.exact} of {rounds.exact} exact, by the rows counted inside the masks")
+            return self._history(rig, bundle, rounds, fedavg, centralized)
         finally:
             rig.close()
 
@@ -159,11 +139,11 @@ class Demo:
             self._audience.say(f"{curve.name}: accuracy {curve.final.accuracy:.3f} in {curve.seconds:.1f} s")
         return fedavg, centralized
 
-    def _fleet(self, rig: Rig) -> list[RoundRow]:
-        """Start the processes, and turn what the aggregator prints into rows until it ends."""
+    def _fleet(self, rig: Rig) -> DemoRounds:
+        """Start the processes, and return what the aggregator told of its rounds until it ended."""
         settings = self.settings
         rig.start_broker()
-        late = rig.names[-1] if settings.chaos and settings.devices > FLOOR + 1 and settings.rounds > 2 else None
+        late = rig.names[-1] if settings.chaos and settings.devices > FLOOR + 1 and settings.rounds > 2 else ""
         planned = chaos.Schedule()
         if settings.chaos:
             needed = max(FLOOR, self._threshold)
@@ -172,105 +152,23 @@ class Demo:
         for name in rig.names:
             if name != late:
                 rig.start_device(name)
+        held = {device.device: len(device.y_test) for device in self.partition.devices}
+        rounds = DemoRounds(rig, self._audience, kind=self.task.kind, held=held, planned=planned, late=late)
         watcher.start()
         try:
-            return self._rows(rig, rig.facts(), late, planned)
+            rounds.take(rig.facts())
         finally:
             watcher.stop()
-
-    def _rows(self, rig: Rig, found: Any, late: str | None, planned: chaos.Schedule) -> list[RoundRow]:
-        """Turn what the aggregator prints into rows: the tails of a round measure the model of the round before."""
-        rows: list[RoundRow] = []
-        aborted: list[Abort] = []
-        included: list[str] = []
-        waiting: list[RoundRow] = []  # rows whose model was not measured yet: the last one is this round's
-
-        def add(row: RoundRow, figures: Evaluation) -> None:
-            rows.append(dataclasses.replace(row, evaluation=figures))
-            self._audience.add(rows[-1])
-
-        for fact in found:
-            if fact["event"] == "aborted":
-                aborted.append(Abort(attempt=fact["attempt"], reason=fact["reason"], detail=fact["detail"]))
-            elif fact["event"] == "figures" and fact["purpose"] in ("train", "evaluate"):
-                self._exact(fact, included)
-                last = waiting.pop() if fact["purpose"] == "train" else None
-                for row in waiting:
-                    add(row, evaluation.of_sums(self.task.kind, fact["figures"]))
-                waiting = [] if last is None else [last]
-            elif fact["event"] == "round":
-                included = fact["included"]
-                self._came_back(fact["round"], planned, included)
-                if fact["purpose"] == "train":
-                    self._included.update(fact["included"])
-                    self._dropped.update(fact["dropped"])
-                    waiting.append(self._row(fact, tuple(aborted)))
-                aborted = []
-                if late is not None and fact["round"] == STATISTICS + 1:
-                    self._audience.say(f"{late} arrives late")
-                    rig.start_device(late)
-                    late = None
-                self._revive(rig, fact["round"], planned)
-        if len(rows) < self.settings.rounds:
-            raise AccordError(f"the aggregator ended after {len(rows)} rounds: look at {rig.folder / 'aggregator.log'}")
-        return rows
-
-    def _exact(self, fact: dict[str, Any], included: list[str]) -> None:
-        """Compare the test rows that were counted inside the masked vectors with those of the devices in the sum.
-
-        Raises:
-            AccordError: the sum is wrong: a mask was left in it.
-        """
-        held = {device.device: len(device.y_test) for device in self.partition.devices}
-        counted, there = round(fact["figures"]["count"][0]), sum(held[name] for name in included)
-        if counted != there:
-            raise AccordError(f"round {fact['round']}: {counted} rows were counted where {there} are: a wrong sum")
-        self.exact += 1
-
-    def _came_back(self, number: int, planned: chaos.Schedule, included: list[str]) -> None:
-        if planned.server is None or planned.server[0] != number:
-            return
-        device = planned.server[1].device
-        back = f", and {device} between masked and unmask" if device in included else ""
-        self._audience.say(f"killed: the aggregator in the middle of a round{back}; back in the same round")
-
-    def _revive(self, rig: Rig, number: int, planned: chaos.Schedule) -> None:
-        dead = rig.dead()
-        if not dead:
-            return
-        steps = {blow.device: blow.step for blow in planned.blows.get(number, ())}
-        told = ", ".join(f"{name} at {steps[name]}" if name in steps else name for name in dead)
-        self._audience.say(f"killed: {told}; back for the next round")
-        for name in dead:
-            rig.start_device(name)
-
-    def _row(self, fact: dict[str, Any], aborted: tuple[Abort, ...]) -> RoundRow:
-        devices = max(1, fact["devices"])
-        # A round through which the aggregator was restarted has no measurement from its beginning.
-        measured = fact["bytes"] or dict.fromkeys(FIGURES, math.nan)
-        carried = {name: value if math.isnan(value) else max(0, value) / devices for name, value in measured.items()}
-        return RoundRow(
-            round=fact["round"] - STATISTICS,
-            attempt=fact["attempt"],
-            evaluation=Evaluation(rows=0),
-            participants=len(fact["included"]),
-            dropouts=len(fact["dropped"]),
-            recovered=len(fact["recovered"]),
-            payload_bytes_up=carried["payload_up"],
-            payload_bytes_down=carried["payload_down"],
-            control_bytes_up=_rest(carried["bytes_up"], carried["payload_up"]),
-            control_bytes_down=_rest(carried["bytes_down"], carried["payload_down"]),
-            seconds=fact["seconds"],
-            aborted=aborted,
-            saturated=fact.get("saturated", 0.0),
-            doubled=fact.get("scale_doubled", False),
-        )
+        if len(rounds.rows) < settings.rounds:
+            log = rig.folder / "aggregator.log"
+            raise AccordError(f"the aggregator ended after {len(rounds.rows)} rounds: look at {log}")
+        return rounds
 
     def _history(
         self,
         rig: Rig,
         bundle: bytes,
-        rows: list[RoundRow],
+        rounds: DemoRounds,
         fedavg: baselines.Curve,
         centralized: baselines.Curve,
     ) -> History:
@@ -285,15 +183,15 @@ class Demo:
         )
         return History(
             kind=self.task.kind,
-            rounds=tuple(rows),
+            rounds=tuple(rounds.rows),
             final=final,
             devices=tuple(
                 DeviceRow(
                     device=d.device,
                     train_rows=len(d.y_train),
                     test_rows=len(d.y_test),
-                    participations=self._included[d.device],
-                    dropouts=self._dropped[d.device],
+                    participations=rounds.included[d.device],
+                    dropouts=rounds.dropped[d.device],
                 )
                 for d in self.partition.devices
             ),
@@ -301,10 +199,6 @@ class Demo:
             fedavg=fedavg,
             centralized=centralized,
         )
-
-
-def _rest(everything: float, payload: float) -> float:
-    return everything if math.isnan(everything) else max(0.0, everything - payload)
 
 
 def _newest(rig: Rig) -> bytes:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simulation.demo import Audience, Demo
+from simulation.demo import Demo
+from simulation.demo_rounds import Audience
 from simulation.demo_settings import DemoSettings
 from simulation.history import History
 from simulation.live import LiveTable

@@ -40,6 +40,9 @@ class _Disk:
         """Write a record; its letter leaves next."""
         self._maybe(_WRITTEN.get(name, ""))
 
+    def believe(self, roles: bytes) -> None:
+        """Keep nothing: a simulated fleet has one roles document."""
+
     def forget(self, names: tuple[str, ...]) -> None:
         """Nothing was kept."""
 
@@ -95,7 +98,7 @@ class SimulatedDevice:
         """Switch the device on: a new connection and a new session from what the disk holds."""
         self._birth += 1
         state = topics.up(self._identity.tenant, self.name, "state")
-        will = Will(topic=state, payload=State(online=False, birth=self._birth).encode())
+        will = Will(topic=state, payload=State(online=False, birth=self._birth, job=self._job).encode())
         self._link = self._broker.connect(self.name, will)
         self._link.bytes_up, self._link.bytes_down = self.bytes_up, self.bytes_down
         session = Session(
