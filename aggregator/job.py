@@ -109,10 +109,12 @@ class Job:
         self.largest_weight = largest_weight
         self._layout, self._exponents, self._strategy = layout, tuple(exponents), strategy
         self._regression = settings.task.kind == "regression"
-        self._columns, self._scaled = columns, scaled
-        self._statistics = columns + 2 * self._regression
+        self._columns = columns
+        self._counted = columns if scaled else 0
+        self._statistics = self._counted + 2 * self._regression
         self._powers: tuple[int, ...] = ()
-        before = ["powers", "moments"] if statistics else []
+        before = ["powers", "moments"] if self._statistics else ["powers"]  # which counts rows, too
+        before = before if statistics else []
         self._purposes = [*before, *["train"] * settings.rounds, "evaluate"]
         self._done = 0
 
@@ -248,13 +250,13 @@ class Job:
         mean *= units
         varies = (deviation > CONSTANT * units) & (deviation > SMALLEST_DEVIATION)
         safe = np.where(varies, deviation, 1.0)
-        columns = self._columns
+        columns = self._counted
         if self._regression:
             self.task = dataclasses.replace(self.task, target_exponent=math.frexp(float(safe[-1]))[1])
         target = (float(mean[columns]), float(safe[columns])) if self._regression else (0.0, 1.0)
         return Scaling(
-            mean=mean[:columns].astype(np.float32) if self._scaled else np.zeros(columns, np.float32),
-            factor=(1 / safe[:columns]).astype(np.float32) if self._scaled else np.ones(columns, np.float32),
+            mean=mean[:columns].astype(np.float32) if columns else np.zeros(self._columns, np.float32),
+            factor=(1 / safe[:columns]).astype(np.float32) if columns else np.ones(self._columns, np.float32),
             target_mean=target[0],
             target_scale=target[1],
         )

@@ -142,6 +142,7 @@ class EdgeClient:
             shape,
             (lambda: self.examples.rows(shape)) if config.data is None else read_rows(config.data, bundle.manifest),
             entropy,
+            scaled=bundle.manifest.scaled,
             pace=self._may_step,
             progress=progress,
         )

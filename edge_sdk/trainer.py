@@ -48,6 +48,7 @@ class Trainer:
         input_shape: of one row.
         rows: the device's own, or what gives them at the beginning of each piece of work.
         entropy: decides the order of the rows in each pass.
+        scaled: whether the model takes rows scaled by the fleet's statistics; if not, no row's values are counted.
         pace: asked before each step whether work may go on.
         progress: told after each step of training.
     """
@@ -59,6 +60,7 @@ class Trainer:
         rows: Rows | Callable[[], Rows],
         entropy: Entropy,
         *,
+        scaled: bool = True,
         pace: Pace = lambda: True,
         progress: Callable[[Progress], None] = lambda _step: None,
     ) -> None:
@@ -66,6 +68,7 @@ class Trainer:
         self._source: Callable[[], Rows] = rows if callable(rows) else lambda: rows
         self._rows: Rows
         self._columns = columns_of(input_shape)
+        self._counted = self._columns if scaled else 0
         self._gradient = np.empty(runtime.layout.size, np.float32)
         self._inputs: Inputs | None = None
         self._under_way: _UnderWay | None = None
@@ -188,13 +191,13 @@ class Trainer:
         Regression adds the target, transformed and not.
         """
         x, y = self._rows.x_train, self._rows.y_train.astype(np.float64)
-        if plan.length not in (self._columns, self._columns + 2):
-            raise UsageError(f"statistics of {plan.length} columns are asked for; the rows have {self._columns}")
-        targets = np.column_stack([transformed(plan.task.transform, y), y]) if plan.length > self._columns else None
+        if plan.length not in (self._counted, self._counted + 2):
+            raise UsageError(f"statistics of {plan.length} columns are asked for; the rows have {self._counted}")
+        targets = np.column_stack([transformed(plan.task.transform, y), y]) if plan.length > self._counted else None
         many = max(1, _CELLS // max(1, x[:1].size))
         for at in range(0, len(y), many):
             part = x[at : at + many].astype(np.float64)
-            table = np.moveaxis(part, 1, -1).reshape(-1, self._columns)
+            table = np.moveaxis(part, 1, -1).reshape(-1, self._columns)[:, : self._counted]
             if targets is not None:
                 repeated = np.repeat(targets[at : at + many], len(table) // len(part), axis=0)
                 table = np.column_stack([table, repeated])

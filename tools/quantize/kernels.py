@@ -52,6 +52,15 @@ class MaxPool(OpRun):
         return (np.take_along_axis(values, chosen, 0)[0], found)[: len(self.onnx_node.output)]
 
 
+class GlobalMaxPool(OpRun):
+    """Largest value of each channel."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
 class MaxUnpool(OpRun):
     """Values put back into their places in zeros of a given shape."""
 
@@ -146,4 +155,4 @@ class LpNormalization(OpRun):
         return (x / np.linalg.norm(x, ord=p, axis=axis, keepdims=True),)
 
 
-KERNELS = (MaxPool, MaxUnpool, ConvTranspose, LogSoftmax, Erf, Gelu, Pad, LpNormalization)
+KERNELS = (MaxPool, GlobalMaxPool, MaxUnpool, ConvTranspose, LogSoftmax, Erf, Gelu, Pad, LpNormalization)

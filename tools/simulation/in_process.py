@@ -105,6 +105,7 @@ class _Simulation:
                 manifest.input_shape,
                 Rows(x_train=d.x_train, y_train=d.y_train, x_test=d.x_test, y_test=d.y_test),
                 entropy.child("trainer", d.device),
+                scaled=manifest.scaled,
             )
             for d in self.held
         }

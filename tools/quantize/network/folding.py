@@ -94,7 +94,7 @@ def _run(node: onnx.NodeProto, feeds: Mapping[str, Array]) -> list[Array] | None
 
 def _settled(draft: Draft, one: tuple[Sizes, dict[str, Array]], other: tuple[Sizes, dict[str, Array]]) -> bool:
     """Take over what both runs agree on, give one Reshape its target, and tell whether another run is needed."""
-    if _reopened(draft, one, other):
+    if _reopened(draft, one, other) or _unbound(draft, one, other):
         return True
     for name, value in one[1].items():
         second = other[1].get(name, np.zeros(0))
@@ -127,6 +127,31 @@ def _reopened(draft: Draft, one: tuple[Sizes, dict[str, Array]], other: tuple[Si
         target = _opened(node, before[0], targets[0]) if constant else _common(before, targets)
         if target is not None:
             draft.constants[name] = np.array(target, np.int64)
+            node.input[1] = name
+            return True
+    return False
+
+
+def _unbound(draft: Draft, one: tuple[Sizes, dict[str, Array]], other: tuple[Sizes, dict[str, Array]]) -> bool:
+    """Give the first Expand that repeats no row a constant target, with 1 where the batch stands; tell whether it did.
+
+    Else the shape of x would have to be known wherever a model is cut.
+    """
+    for node in draft.nodes:
+        if node.op_type != "Expand" or node.input[1] in draft.constants:
+            continue
+        shapes = [run[0].shapes.get(node.input[0]) for run in (one, other)]
+        targets = [run[1].get(node.input[1]) for run in (one, other)]
+        if None in shapes or any(target is None for target in targets):
+            continue
+        first, second = (np.asarray(target).reshape(-1).tolist() for target in targets)
+        if len(first) != len(second):
+            continue
+        batched = [place for place, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1]]
+        ends = [[*[1] * (len(first) - len(shape or ())), *(shape or ())][-len(first) :] for shape in shapes]
+        if all(ends[0][place] == first[place] and ends[1][place] == second[place] for place in batched):
+            name = f"{node.output[0]}/target"
+            draft.constants[name] = np.array([1 if p in batched else dim for p, dim in enumerate(first)], np.int64)
             node.input[1] = name
             return True
     return False

@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 
 _WEIGHED = frozenset({"Gemm", "Conv", "ConvTranspose", "MatMul", "Add", "PRelu", "LayerNormalization"})
 """Operators whose constants are weights even where they have one element."""
+_MULTIPLIES = frozenset({"Gemm", "Conv", "ConvTranspose", "MatMul"})
 _SETTINGS: Mapping[str, tuple[int, ...]] = {
     "BatchNormalization": (3, 4),
     "Clip": (1, 2),
@@ -112,9 +113,15 @@ def _trainable(draft: Draft) -> dict[str, Array]:
             value = draft.constants.get(name)
             if value is None or name not in draft.weights or name in settings or not np.isfinite(value).all():
                 continue
-            if value.size > 1 or (node.op_type in _WEIGHED and value.ndim):
+            if value.size > 1 or (node.op_type in _WEIGHED and value.ndim and _is_bias(draft, node)):
                 params[name] = value
     return params
+
+
+def _is_bias(draft: Draft, node: onnx.NodeProto) -> bool:
+    """Tell whether a node with a single number in it is no Add, or adds it to products: else it is part of a formula."""
+    products = {name for other in draft.nodes if other.op_type in _MULTIPLIES for name in other.output}
+    return node.op_type != "Add" or bool(products & set(node.input))
 
 
 def _take_floats(draft: Draft) -> None:
