@@ -12,9 +12,8 @@ import pytest
 from accord import cli
 from accord.errors import AccordError
 from simulation import chaos, datasets
-from simulation.demo import load
-from simulation.demo_settings import DemoSettings
 from simulation.rig import records
+from simulation.scenarios import scenario
 
 
 def processes(marker: str) -> list[str]:
@@ -70,7 +69,8 @@ def test_without_fashion_mnist_it_falls_back_to_digits_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets, "FASHION_MNIST", tmp_path / "not-here")
-    data, said = load(DemoSettings())
+    found = scenario("fashion", rows=1_000, test_rows=100, batch_size=32)
+    data, said = found.data, found.said
     assert data.name == "digits-images"
     assert "falls back to digits" in said
     assert "dataset-fashion-mnist" in said, "and how to get the other"

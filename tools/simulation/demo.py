@@ -4,35 +4,33 @@ Plain FedAvg and the centralized baseline run first, in this process and timed a
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from accord.bundle.archive import read_bundle
 from accord.entropy import SeededEntropy
-from accord.errors import AccordError, UsageError
+from accord.errors import AccordError
 from accord.prg import digest
-from accord.runtimes import open_runtime
+from accord.runtimes import Runtime, open_runtime
 from accord.secagg.graph import standard
+from accord.tensors import Vector
 from accord.update.snapshot import decode
 from aggregator.blobs import BLOBS, Blobs
 from aggregator.registry import Registry
 from aggregator.store import Store, database_of
-from simulation import baselines, chaos, datasets
-from simulation.demo_rounds import STATISTICS, Audience, DemoRounds
+from simulation import baselines, chaos
+from simulation.demo_rounds import Audience, DemoRounds
 from simulation.demo_settings import FLOOR, DemoSettings
 from simulation.history import DeviceRow, History
 from simulation.metrics import evaluate
-from simulation.partition import Partition, deal, parse_scheme
+from simulation.partition import DeviceData, Partition, by_owner, deal, parse_scheme
 from simulation.rig import JOB, Rig, RigSettings
+from simulation.scenarios import scenario
 
-
-def load(settings: DemoSettings) -> tuple[datasets.Dataset, str]:
-    """Return the data and what there is to say about it: Fashion-MNIST, or digits where it is not installed."""
-    try:
-        data = datasets.load("fashion-mnist", rows=settings.rows, test_rows=settings.test_rows)
-    except UsageError as error:
-        return datasets.load("digits-images"), f"Fashion-MNIST is not here ({error}): the demo falls back to digits"
-    return data, f"Fashion-MNIST, the first {len(data.y_train):,} rows"
+Rows = npt.NDArray[Any]
 
 
 class Demo:
@@ -46,27 +44,33 @@ class Demo:
     def __init__(self, settings: DemoSettings, audience: Audience) -> None:
         self.settings, self._audience = settings, audience
         self._entropy = SeededEntropy(settings.seed)
-        data, said = load(settings)
-        audience.say(said)
+        self.scenario = scenario(
+            settings.scenario, rows=settings.rows, test_rows=settings.test_rows, batch_size=settings.batch_size
+        )
+        data = self.scenario.data
+        audience.say(self.scenario.said)
         self.task = data.task()
         encoded = data.encode(self.task)
-        self.partition: Partition = deal(
-            encoded, parse_scheme(settings.partition), settings.devices, self._entropy, kind=self.task.kind
+        self.partition: Partition = (
+            deal(encoded, parse_scheme(settings.partition), settings.devices, self._entropy, kind=self.task.kind)
+            if data.c_train is None
+            else by_owner(encoded)
         )
         audience.say(self.partition.scheme)
         self._shape = data.row_shape
-        self._neighbours, self._threshold = standard(settings.devices)
+        self._devices = len(self.partition.devices)
+        self._statistics = 2
+        """Rounds before the first training: what scales rows, and how many there are; or the latter alone."""
+        self._neighbours, self._threshold = standard(self._devices)
 
     def run(self) -> History:
         """Run the baselines and the fleet, and return the history."""
-        from quantize import make_bundle  # noqa: PLC0415 - onnx is loaded only now
-
         settings, names = self.settings, tuple(d.device for d in self.partition.devices)
         rig = Rig(
             settings.state,
             RigSettings(
                 broker=settings.broker,
-                devices=settings.devices,
+                devices=self._devices,
                 rounds=settings.rounds,
                 floor=FLOOR,
                 learning_rate=settings.learning_rate,
@@ -77,19 +81,13 @@ class Demo:
             names,
         )
         try:
-            bundle = make_bundle(
-                "cnn:small",
-                self._shape,
-                self.task.outputs,
-                "softmax",
-                settings.batch_size,
-                self._entropy.child("model"),
-                rig.fleet.publisher(),
-            )
-            fedavg, centralized = self._baselines(bundle)
+            entropy = self._entropy.child("model")
+            bundle = self.scenario.bundle(entropy, rig.fleet.publisher())
+            self._statistics = 2 if read_bundle(bundle, limit=len(bundle)).manifest.scaled else 1
+            fedavg, centralized = self._baselines(self.scenario.plain(entropy, None))
             rig.prepare(bundle, {d.device: d for d in self.partition.devices})
             self._audience.say(
-                f"profile standard: {settings.devices} devices on a complete graph of {self._neighbours} neighbours, "
+                f"profile standard: {self._devices} devices on a complete graph of {self._neighbours} neighbours, "
                 f"{self._threshold} must answer; the devices' own floor is {FLOOR}; broker {settings.broker}"
             )
             rounds = self._fleet(rig)
@@ -102,37 +100,33 @@ class Demo:
         settings = self.settings
         opened = read_bundle(bundle, limit=len(bundle), publisher=None)
         runtime = open_runtime(opened)
-        every = np.concatenate([d.x_train for d in self.partition.devices])
-        mean, deviation = every.mean(axis=(0, 2, 3), keepdims=True), every.std(axis=(0, 2, 3), keepdims=True)
-        scaled = [
-            dataclasses.replace(d, x_train=(d.x_train - mean) / deviation, x_test=(d.x_test - mean) / deviation)
-            for d in self.partition.devices
-        ]
+        ready = _prepared(runtime, self.partition.devices, scaled=opened.manifest.scaled)
         training = baselines.Training(
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
             momentum=settings.momentum,
         )
-        self._audience.say("baselines: plain float FedAvg and one model on all rows")
+        self._audience.say(f"baselines: {self.scenario.plain_name} and one model on all rows")
         fedavg = baselines.fedavg(
             runtime,
             opened.params,
-            scaled,
+            ready,
             kind=self.task.kind,
             training=training,
             rounds=settings.rounds,
-            devices_per_round=settings.devices,
+            devices_per_round=self._devices,
             entropy=self._entropy.child("fedavg"),
         )
+        fedavg = dataclasses.replace(fedavg, name=self.scenario.plain_name)
         centralized = baselines.centralized(
             runtime,
             opened.params,
-            scaled,
+            ready,
             kind=self.task.kind,
             training=training,
             rounds=settings.rounds,
-            devices_per_round=settings.devices,
+            devices_per_round=self._devices,
             entropy=self._entropy.child("centralized"),
         )
         for curve in (fedavg, centralized):
@@ -143,17 +137,25 @@ class Demo:
         """Start the processes, and return what the aggregator told of its rounds until it ended."""
         settings = self.settings
         rig.start_broker()
-        late = rig.names[-1] if settings.chaos and settings.devices > FLOOR + 1 and settings.rounds > 2 else ""
+        late = rig.names[-1] if settings.chaos and self._devices > FLOOR + 1 and settings.rounds > 2 else ""
         planned = chaos.Schedule()
         if settings.chaos:
             needed = max(FLOOR, self._threshold)
-            planned = chaos.schedule(rig.names, STATISTICS + 1, settings.rounds, needed)
+            planned = chaos.schedule(rig.names, self._statistics + 1, settings.rounds, needed)
         watcher = chaos.Watcher(planned, rig.journals, rig.kill_device, rig.start_device, rig.kill_aggregator)
         for name in rig.names:
             if name != late:
                 rig.start_device(name)
         held = {device.device: len(device.y_test) for device in self.partition.devices}
-        rounds = DemoRounds(rig, self._audience, kind=self.task.kind, held=held, planned=planned, late=late)
+        rounds = DemoRounds(
+            rig,
+            self._audience,
+            kind=self.task.kind,
+            held=held,
+            planned=planned,
+            statistics=self._statistics,
+            late=late,
+        )
         watcher.start()
         try:
             rounds.take(rig.facts())
@@ -176,22 +178,26 @@ class Demo:
         runtime = open_runtime(opened)
         data = _newest(rig)
         snapshot = decode(data, runtime.layout, self._shape[0])
-        x = np.concatenate([d.x_test for d in self.partition.devices])
-        y = np.concatenate([d.y_test for d in self.partition.devices])
-        final = evaluate(
-            self.task.kind, y, runtime.predict(snapshot.params, runtime.prepared(snapshot.scaling.inputs(x)))
-        )
+        tests = {d.device: (snapshot.scaling.inputs(d.x_test), d.y_test) for d in self.partition.devices}
+        x = np.concatenate([part for part, _ in tests.values()])
+        y = np.concatenate([part for _, part in tests.values()])
+        running = runtime.exported(snapshot.params, x)
+        origins = dict(self.partition.origins)
         return History(
             kind=self.task.kind,
             rounds=tuple(rounds.rows),
-            final=final,
+            final=evaluate(self.task.kind, y, runtime.predict(snapshot.params, runtime.prepared(x))),
+            exported=None if running is None else evaluate(self.task.kind, y, running),
             devices=tuple(
                 DeviceRow(
                     device=d.device,
+                    origin=origins[d.device],
                     train_rows=len(d.y_train),
                     test_rows=len(d.y_test),
                     participations=rounds.included[d.device],
                     dropouts=rounds.dropped[d.device],
+                    accuracy_before=self._accuracy(runtime, opened.params, *tests[d.device]),
+                    accuracy_after=self._accuracy(runtime, snapshot.params, *tests[d.device]),
                 )
                 for d in self.partition.devices
             ),
@@ -199,6 +205,24 @@ class Demo:
             fedavg=fedavg,
             centralized=centralized,
         )
+
+    def _accuracy(self, runtime: Runtime, params: Vector, x: Rows, y: Rows) -> float | None:
+        """Return what the int8 model reaches on one device's own test rows, where that is worth showing."""
+        running = runtime.exported(params, x) if self.scenario.before and len(y) else None
+        return None if running is None else evaluate(self.task.kind, y, running).accuracy
+
+
+def _prepared(runtime: Runtime, devices: Sequence[DeviceData], *, scaled: bool) -> list[DeviceData]:
+    """Return devices whose rows are scaled by what all rows have in common, and have passed the frozen part."""
+    every = np.concatenate([d.x_train for d in devices])
+    axes = tuple(place for place in range(every.ndim) if place != 1)
+    mean, deviation = every.mean(axis=axes, keepdims=True), every.std(axis=axes, keepdims=True)
+
+    def ready(x: Rows) -> Rows:
+        rows: Rows = runtime.prepared((x - mean) / deviation if scaled else x)
+        return rows
+
+    return [dataclasses.replace(d, x_train=ready(d.x_train), x_test=ready(d.x_test)) for d in devices]
 
 
 def _newest(rig: Rig) -> bytes:

@@ -18,6 +18,7 @@ from simulation.history import History
 from simulation.live import LiveTable
 from simulation.report import check_place, render, write
 from simulation.rig import BROKERS
+from simulation.scenarios.scenario import DEFAULTS, NAMES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +26,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     default = DemoSettings()
     parser.epilog = "example: accord demo --devices 6 --rounds 5 --keep demo-state"
     add = parser.add_argument
-    add("--devices", type=int, default=default.devices, help="device processes (default %(default)s)")
-    add("--rounds", type=int, default=default.rounds, help="training rounds (default %(default)s)")
+    add(
+        "--scenario",
+        choices=NAMES,
+        default=default.scenario,
+        help="fashion: a CNN from nothing; pretrained: the last blocks of a pretrained int8 net (default %(default)s)",
+    )
+    few = DEFAULTS["pretrained"]
+    add("--devices", type=int, help=f"device processes (default {default.devices}; pretrained {few.devices})")
+    add("--rounds", type=int, help=f"training rounds (default {default.rounds}; pretrained {few.rounds})")
     add("--broker", choices=BROKERS, default=default.broker, help="which broker to start (default %(default)s)")
-    add("--rows", type=int, default=default.rows, help="training rows of Fashion-MNIST (default %(default)s)")
+    add("--rows", type=int, help=f"most training rows (default {default.rows:,}; pretrained {few.rows:,})")
     add("--seed", type=int, default=default.seed, help="of the data's partition and the first model")
     add("--calm", action="store_true", help="kill no device")
     add("--report", type=Path, default=Path("demo.html"), help="where the report goes (default %(default)s)")
@@ -40,11 +48,15 @@ def run(arguments: argparse.Namespace) -> int:
     check_place(arguments.report)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="accord-demo-"))
+    usual = DEFAULTS[arguments.scenario]
     settings = DemoSettings(
-        devices=arguments.devices,
-        rounds=arguments.rounds,
+        scenario=arguments.scenario,
+        devices=usual.devices if arguments.devices is None else arguments.devices,
+        rounds=usual.rounds if arguments.rounds is None else arguments.rounds,
         broker=arguments.broker,
-        rows=arguments.rows,
+        rows=usual.rows if arguments.rows is None else arguments.rows,
+        learning_rate=usual.learning_rate,
+        batch_size=usual.batch_size,
         seed=arguments.seed,
         chaos=not arguments.calm,
         state=folder,
@@ -53,30 +65,39 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=arguments.json)
     try:
         with LiveTable("accord demo", "classification", console) as table:
-            history = Demo(settings, Audience(say=table.say, add=table.add)).run()
+            demo = Demo(settings, Audience(say=table.say, add=table.add))
+            history = demo.run()
     except KeyboardInterrupt:
         print("stopped; no process is left", file=sys.stderr)
         return 130
     finally:
         if arguments.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
-    _finish(history, arguments, console, time.perf_counter() - started)
+    shown: dict[str, object] = {
+        "scenario": settings.scenario,
+        "devices": settings.devices,
+        "rounds": settings.rounds,
+        "broker": settings.broker,
+        "rows": settings.rows,
+        "model": demo.scenario.model,
+    }
+    _finish(history, arguments, shown, console, time.perf_counter() - started)
     return 0
 
 
-def _finish(history: History, arguments: argparse.Namespace, console: Console, seconds: float) -> None:
-    settings = {
-        "devices": arguments.devices,
-        "rounds": arguments.rounds,
-        "broker": arguments.broker,
-        "rows": arguments.rows,
-        "model": "cnn:small",
-    }
+def _finish(
+    history: History, arguments: argparse.Namespace, settings: dict[str, object], console: Console, seconds: float
+) -> None:
     write(arguments.report, render(history, title="Accord demo", settings=settings))
     if arguments.json:
         print(json.dumps(history.to_json()))
         return
+    for device in history.devices:
+        if device.accuracy_before is not None and device.accuracy_after is not None:
+            gained = f"{device.accuracy_before:.3f} to {device.accuracy_after:.3f} on its own test rows"
+            console.print(f"{device.origin or device.device:32} accuracy {gained}")
     parts = [("fleet, masked, over MQTT", history.final.accuracy)]
+    parts += [] if history.exported is None else [("  as the exported int8 model", history.exported.accuracy)]
     parts += [(c.name, c.final.accuracy) for c in (history.fedavg, history.centralized) if c is not None]
     for name, accuracy in parts:
         console.print(f"{name:32} accuracy {accuracy:.3f}")

@@ -15,9 +15,6 @@ from simulation.metrics import Evaluation
 from simulation.rig import Rig
 from simulation.task import Kind
 
-STATISTICS = 2
-"""Rounds before the first training round."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Audience:
@@ -36,6 +33,7 @@ class DemoRounds:
         kind: of the task.
         held: test rows by device, which the masked sums must count.
         planned: who is killed when.
+        statistics: rounds before the first training round.
         late: a device that is started after the first training round; empty if all are there from the start.
     """
 
@@ -47,6 +45,7 @@ class DemoRounds:
         kind: Kind,
         held: Mapping[str, int],
         planned: chaos.Schedule,
+        statistics: int,
         late: str = "",
     ) -> None:
         self.rows: list[RoundRow] = []
@@ -57,6 +56,7 @@ class DemoRounds:
         """How many training rounds each device was in."""
         self.dropped: Counter[str] = Counter()
         """How many training rounds each device left."""
+        self._statistics = statistics
         self._rig, self._audience, self._kind, self._held = rig, audience, kind, held
         self._planned, self._late = planned, late
 
@@ -94,7 +94,7 @@ class DemoRounds:
                     self.dropped.update(fact["dropped"])
                     waiting.append(self._row(fact, tuple(aborted)))
                 aborted = []
-                if fact["round"] == STATISTICS + 1 and self._late:
+                if fact["round"] == self._statistics + 1 and self._late:
                     self._audience.say(f"{self._late} arrives late")
                     self._rig.start_device(self._late)
                 self._revive(fact["round"])
@@ -134,7 +134,7 @@ class DemoRounds:
         measured = fact["bytes"] or dict.fromkeys(FIGURES, math.nan)
         carried = {name: value if math.isnan(value) else max(0, value) / devices for name, value in measured.items()}
         return RoundRow(
-            round=fact["round"] - STATISTICS,
+            round=fact["round"] - self._statistics,
             attempt=fact["attempt"],
             evaluation=Evaluation(rows=0),
             participants=len(fact["included"]),

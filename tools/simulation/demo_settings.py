@@ -14,6 +14,7 @@ ROWS_PER_DEVICE, ALL_ROWS = 10, 60_000
 class DemoSettings:
     """The options of the demo, with its defaults."""
 
+    scenario: str = "fashion"
     devices: int = 12
     rounds: int = 10
     broker: str = "embedded"

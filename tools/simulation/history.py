@@ -150,6 +150,8 @@ class DeviceRow:
         participations: rounds whose sum holds its update.
         dropouts: rounds that it joined and left early.
         notes: what is special about it, such as "test rows only".
+        accuracy_before: of the model that the job began with, on its own test rows; None where nobody asked.
+        accuracy_after: of the last model.
 
     Raises:
         CodecError: the id is no name.
@@ -164,6 +166,8 @@ class DeviceRow:
     participations: int = 0
     dropouts: int = 0
     notes: tuple[str, ...] = ()
+    accuracy_before: float | None = None
+    accuracy_after: float | None = None
 
     def __post_init__(self) -> None:
         checked_device(self.device)
@@ -180,6 +184,8 @@ class DeviceRow:
             "participations": self.participations,
             "dropouts": self.dropouts,
             "notes": list(self.notes),
+            **({} if self.accuracy_before is None else {"accuracy_before": self.accuracy_before}),
+            **({} if self.accuracy_after is None else {"accuracy_after": self.accuracy_after}),
         }
 
 
@@ -195,6 +201,7 @@ class History:
         model_digest: of the last model's parameters, lower-case hexadecimal.
         fedavg: plain FedAvg on the same devices, where it was run.
         centralized: one model on all rows, where it was run.
+        exported: what the int8 model reaches that an app would run, where one was exported.
         notes: sentences that a person must see: what was inferred, clamped or left out.
 
     Raises:
@@ -208,6 +215,7 @@ class History:
     model_digest: str
     fedavg: Curve | None = None
     centralized: Curve | None = None
+    exported: Evaluation | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -235,6 +243,7 @@ class History:
             "task": self.kind,
             "rounds": [r.to_json(self.kind) for r in self.rounds],
             "final": self.final.to_json(),
+            **({} if self.exported is None else {"exported": self.exported.to_json()}),
             **{name: curve.to_json() for name, curve in baselines.items() if curve is not None},
             "devices": {d.device: d.to_json() for d in self.devices},
             "model_digest": self.model_digest,

@@ -206,6 +206,7 @@ def _figure(title: str, series: Iterable[Series], svg: str, *, stacked: bool = F
 def _finals(history: History) -> list[dict[str, object]]:
     """Return the rows of the comparison in the end."""
     rows = [("Accord", history.final, sum(r.seconds for r in history.rounds))]
+    rows += [] if history.exported is None else [("Accord, exported int8 model", history.exported, 0.0)]
     rows += [(c.name, c.final, c.seconds) for c in (history.fedavg, history.centralized) if c is not None]
     return [
         {"name": name, "cells": [*(shown(m, getattr(reached, m)) for m in FINAL[history.kind]), f"{seconds:.1f}"]}
