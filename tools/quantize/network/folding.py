@@ -25,16 +25,14 @@ LARGEST = 1 << 20
 """Elements of a constant that folding may make; a larger one stays a node."""
 
 
-def fold(draft: Draft) -> tuple[Sizes, Sizes]:
-    """Fold the draft's constants, open up a batch that was traced, and return its sizes for both numbers of rows.
+def fold(draft: Draft) -> None:
+    """Fold the draft's constants, and open up a batch that was traced.
 
     Raises:
-        UsageError: the model does not fit the input's shape, or a Reshape mixes rows in a way that can't be undone.
+        UsageError: a Reshape mixes rows in a way that can't be undone, or constants don't go together.
     """
-    while True:
-        runs = [_evaluated(draft, batch) for batch in BATCHES]
-        if not _settled(draft, *runs):
-            return runs[0][0], runs[1][0]
+    while _settled(draft, *(_evaluated(draft, batch) for batch in BATCHES)):
+        pass
 
 
 def _evaluated(draft: Draft, batch: int) -> tuple[Sizes, dict[str, Array]]:
@@ -42,7 +40,7 @@ def _evaluated(draft: Draft, batch: int) -> tuple[Sizes, dict[str, Array]]:
     known = dict(draft.constants)
     left = list(draft.nodes)
     while True:
-        found = sizes(draft, left, known, batch)
+        found = sizes(draft, left, known, batch, strict=False)
         rest = []
         for node in left:
             value = _value(draft, node, known, found)

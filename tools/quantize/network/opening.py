@@ -191,9 +191,33 @@ def take_off_last(draft: Draft, loss: str) -> None:
     last = next((node for node in draft.nodes if draft.output in node.output), None)
     if last is None:
         raise UsageError("the model's output is computed by no node")
-    if LAST.get(last.op_type) == loss:
+    pair = _complement(draft, last)
+    if pair:
+        if loss != "binary":
+            raise UsageError(
+                "the model ends with a probability and one minus it, as scikit-learn's exporter writes two classes: "
+                "train it with --loss binary --outputs 1"
+            )
+        draft.output = pair
+        draft.keep_needed()
+        draft.notes.append("the last Concat of 1 - p and p was taken off: loss binary trains p alone")
+        take_off_last(draft, loss)
+    elif LAST.get(last.op_type) == loss:
         draft.nodes.remove(last)
         draft.output = last.input[0]
         draft.notes.append(
             f"the last {last.op_type} was taken off: loss {loss} has it inside, and the outputs are what goes into it"
         )
+
+
+def _complement(draft: Draft, last: onnx.NodeProto) -> str:
+    """Return p of a node that puts 1 - p and p side by side, where p is a Sigmoid; "" for any other."""
+    makers = {name: node for node in draft.nodes for name in node.output}
+    if last.op_type != "Concat" or len(last.input) != 2:
+        return ""
+    rest, chance = (makers.get(name) for name in last.input)
+    if rest is None or chance is None or rest.op_type != "Sub" or chance.op_type != "Sigmoid":
+        return ""
+    one = draft.constants.get(rest.input[0])
+    whole = one is not None and one.size == 1 and float(one.reshape(())) == 1.0
+    return str(chance.output[0]) if whole and rest.input[1] == chance.output[0] else ""

@@ -57,8 +57,10 @@ def read_network(
     take_off_last(draft, loss)
     draft.keep_needed()
     make_pads_explicit(draft)
-    found, _ = fold(draft)
+    fold(draft)
     make_pads_explicit(draft)
+    found = sizes(draft, draft.nodes, draft.constants, BATCHES[0])
+    _drop_casts(draft, found)
     draft.keep_needed()
     unroll(draft, found)
     draft.keep_needed()
@@ -122,6 +124,22 @@ def _is_bias(draft: Draft, node: onnx.NodeProto) -> bool:
     """Tell whether a node with a single number in it is no Add, or adds it to products: else it is part of a formula."""
     products = {name for other in draft.nodes if other.op_type in _MULTIPLIES for name in other.output}
     return node.op_type != "Add" or bool(products & set(node.input))
+
+
+def _drop_casts(draft: Draft, found: Sizes) -> None:
+    """Drop the casts from float32 to float32, which scikit-learn's exporter writes first."""
+    aliases: dict[str, str] = {}
+    kept = []
+    for node in draft.nodes:
+        for place, name in enumerate(node.input):
+            node.input[place] = aliases.get(name, name)
+        to = next((item.i for item in node.attribute if item.name == "to"), 0)
+        same = found.kinds.get(node.input[0]) == TensorProto.FLOAT if node.op_type == "Cast" else False
+        if same and to == TensorProto.FLOAT and node.output[0] != draft.output:
+            aliases[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    draft.nodes = kept
 
 
 def _take_floats(draft: Draft) -> None:
