@@ -1,5 +1,6 @@
 """What exporters write becomes plain nodes that compute the same: opsets, folded constants, traced batches, ids."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from accord.bundle.archive import read_bundle
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
+from accord.runtimes import open_runtime
+from quantize import make_bundle
 from quantize.network import Network, read_network
 from tests.quantize.gradient_check import check_model
 from tests.quantize.graphs import Array, dense, forward, model, node, weights, whole, with_last
@@ -102,8 +106,36 @@ def test_what_follows_from_shapes_is_worked_out() -> None:
 def test_a_traced_batch_is_opened_up(target: tuple[int, ...]) -> None:
     nodes = [node("Mul", "x s", "h"), node("Reshape", "h to", "f"), node("MatMul", "f last", "o")]
     tensors = {"s": weights(2, 4), "to": whole(*target), "last": weights(8, 3)}
-    network = read_network(model(nodes, tensors, (2, 4)), (2, 4), "softmax")
+    graph = model(nodes, tensors, (2, 4))
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    network = check_model(graph, (2, 4), "softmax", rows=1)
     assert network.shapes["o"] == (None, 3)
+
+
+def test_a_traced_batch_that_may_lie_in_two_places_is_refused() -> None:
+    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2]), node("Reshape", "t to", "h"), node("MatMul", "h w", "o")]
+    graph = model(nodes, {"to": whole(2, 2, 2), "w": weights(2, 3)}, (2, 4))
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    with pytest.raises(UsageError, match="does not tell where: export the model with an open batch dimension"):
+        read_network(graph, (2, 4), "softmax")
+
+
+def test_a_model_that_reads_differently_is_refused() -> None:
+    """Traced for two rows, it subtracts the mean of both: no row-wise model is the same."""
+    nodes = [
+        node("Reshape", "x to", "pair"),
+        node("ReduceMean", "pair axis", "mean", keepdims=1),
+        node("Sub", "pair mean", "gap"),
+        node("Reshape", "gap back", "f"),
+        node("Mul", "f s", "g"),
+        node("Tanh", "g", "t"),
+        node("MatMul", "t w", "o"),
+    ]
+    tensors = {"to": whole(2, 1, 4), "axis": whole(0), "back": whole(2, 4), "s": weights(4), "w": weights(4, 3)}
+    graph = model(nodes, tensors, (4,))
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    with pytest.raises(UsageError, match="gives other outputs once it is read"):
+        read_network(graph, (4,), "softmax")
 
 
 def test_tokens_may_be_flattened_and_put_back() -> None:
@@ -241,3 +273,19 @@ def test_ids_are_drawn_within_the_smallest_table() -> None:
     drawn = network.draw(200, SeededEntropy(1))
     assert drawn.dtype == np.float32
     assert set(np.unique(drawn)) == {0, 1, 2, 3, 4}
+
+
+def test_numbers_written_as_constant_nodes_are_not_trained() -> None:
+    ones = helper.make_node("Constant", [], ["mask"], value=numpy_helper.from_array(weights(4)))
+    kernel = helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(weights(4, 3)))
+    nodes = [ones, node("Mul", "x mask", "m"), node("MatMul", "m w", "o")]
+    assert list(read_network(model(nodes, {"w": weights(4, 3)}, (4,)), (4,), "mse").params) == ["w"]
+    every = read_network(model([kernel, *nodes], {}, (4,)), (4,), "mse")
+    assert list(every.params) == ["mask", "w"], "where no weight is an initialiser, constants are weights"
+
+
+def test_an_unread_part_of_a_split_stays_in_the_forward_graph(tmp_path: Path) -> None:
+    nodes = [node("Mul", "x s", "h"), node("Split", "h", "a b c", axis=1, num_outputs=3), node("MatMul", "b w", "o")]
+    onnx.save(model(nodes, {"s": weights(6), "w": weights(2, 3)}, (6,)), tmp_path / "m.onnx")
+    bundle = read_bundle(make_bundle(str(tmp_path / "m.onnx"), (6,), 3, "softmax", 8, SeededEntropy(0)))
+    assert open_runtime(bundle).predict(bundle.params, weights(2, 6)).shape == (2, 3)

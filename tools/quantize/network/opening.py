@@ -55,17 +55,24 @@ def open_model(model: onnx.ModelProto, input_shape: tuple[int, ...]) -> Draft:
     if kind not in (TensorProto.FLOAT, *_INTEGERS):
         name = TensorProto.DataType.Name(kind).lower() if kind else "no tensor"
         raise UsageError(f"the model's input {inputs[0].name!r} is {name}: export it with float32, int64 or int32")
+    stored = _floats(constants)
     plain, aliases = _plain_nodes(graph, constants)
     return Draft(
         nodes=plain,
         constants=constants,
-        weights={name for name, value in constants.items() if value.dtype == np.float32},
+        # An exporter that has no initialisers writes weights as Constant nodes; for others, those are just numbers.
+        weights=stored if any(constants[name].size > 1 for name in stored) else _floats(constants),
         x=inputs[0].name,
         x_kind=kind,
         output=aliases.get(output.name, output.name),
         input_shape=input_shape,
+        traced=inputs[0].type.tensor_type.shape.dim[0].dim_value if inputs[0].type.tensor_type.shape.dim else 0,
         notes=notes,
     )
+
+
+def _floats(constants: Mapping[str, Array]) -> set[str]:
+    return {name for name, value in constants.items() if value.dtype == np.float32}
 
 
 def _float_output(graph: onnx.GraphProto) -> onnx.ValueInfoProto:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import TensorProto
 from accord.errors import UsageError
 from quantize.network.batch_norms import fold_batch_norms
 from quantize.network.draft import BATCHES, Draft, Shape, Sizes, merged, sizes
+from quantize.network.faithful import check_same
 from quantize.network.folding import fold
 from quantize.network.network import Network
 from quantize.network.opening import open_model, take_off_last
@@ -51,9 +53,10 @@ def read_network(
             trained, with its statistics frozen.
 
     Raises:
-        UsageError: the model has another form, or is not valid ONNX.
+        UsageError: the model has another form, is not valid ONNX, or gives other outputs once it is read.
     """
     draft = open_model(model, input_shape)
+    source = draft.x
     take_off_last(draft, loss)
     draft.keep_needed()
     make_pads_explicit(draft)
@@ -75,7 +78,7 @@ def read_network(
     if not params:
         raise UsageError("the model has no float32 weights to train")
     used = {name for node in draft.nodes for name in node.input}
-    return Network(
+    network = Network(
         nodes=tuple(draft.nodes),
         params=params,
         constants={name: value for name, value in draft.constants.items() if name in used and name not in params},
@@ -86,6 +89,8 @@ def read_network(
         ids=ids,
         notes=tuple(draft.notes),
     )
+    note = check_same(model, source, network, draft.traced)
+    return replace(network, notes=(*network.notes, note)) if note else network
 
 
 def _check_rows(draft: Draft, one: Sizes, other: Sizes, shapes: Mapping[str, Shape]) -> None:
