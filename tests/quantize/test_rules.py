@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from accord.errors import UsageError
 from quantize.differentiate.registry import known_operators
 from tests.quantize import test_rules_elementwise, test_rules_shapes
 from tests.quantize.gradient_check import check_case
@@ -152,3 +153,9 @@ def test_every_rule_has_a_case() -> None:
 )
 def test_gradients(name: str, loss: str) -> None:
     check_case(CASES[name], loss)
+
+
+def test_an_average_that_counts_pads_and_rounds_up_is_named() -> None:
+    case = pool("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0], ceil_mode=1, count_include_pad=1)
+    with pytest.raises(UsageError, match="AveragePool 'the_AveragePool_p' counts pads and rounds sizes up"):
+        check_case(case, "softmax")
