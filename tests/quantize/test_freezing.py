@@ -10,7 +10,9 @@ from accord.bundle.archive import read_bundle
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
 from accord.runtimes import open_runtime
+from quantize.differentiate import registry
 from quantize.differentiate.backward import training_graph
+from quantize.differentiate.tape import Tape
 from quantize.freezing import frozen_before
 from quantize.making import Choices, make
 from quantize.network import read_network
@@ -72,3 +74,15 @@ def test_where_nothing_trains_the_error_stays_as_it_is() -> None:
     nodes = [node("MatMul", "x w", "a"), node("Round", "a", "o")]
     with pytest.raises(UsageError, match=r"nothing before it can be trained$"):
         training_graph(read_network(model(nodes, {"w": weights(3, 3)}, (3,)), (3,), "softmax"), "softmax")
+
+
+def test_a_rule_of_your_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the registry says: a function under `@rule`, in any module that is imported before."""
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
+
+    @registry.rule("Round")
+    def straight_through(_tape: Tape, _node: onnx.NodeProto, slope: str) -> dict[int, str]:
+        return {0: slope}
+
+    graph = training_graph(read_network(rounded_model(), (3,), "softmax"), "softmax")
+    assert [name.removeprefix("grad/") for name in graph.output_names[3:]] == ["w1", "w2", "w3", "w4"]

@@ -16,6 +16,7 @@ Array = npt.NDArray[Any]
 OLDEST = 13
 _PLAIN = ("", "ai.onnx")
 _PASSED_THROUGH = frozenset({"Identity", "Dropout"})
+_REDUCTIONS = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"})
 _CONTROL = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 
@@ -164,7 +165,7 @@ def _plain_nodes(graph: onnx.GraphProto, constants: dict[str, Array]) -> tuple[l
             node.input[place] = aliases.get(name, name)
         if node.op_type == "Constant":
             constants[node.output[0]] = _constant_value(node)
-        elif node.op_type in _PASSED_THROUGH:
+        elif node.op_type in _PASSED_THROUGH or _reduces_nothing(node):
             aliases[node.output[0]] = node.input[0]
         else:
             node.ClearField("doc_string")
@@ -172,6 +173,12 @@ def _plain_nodes(graph: onnx.GraphProto, constants: dict[str, Array]) -> tuple[l
             node.name = node.name or f"{node.op_type}_{len(nodes)}"
             nodes.append(node)
     return nodes, aliases
+
+
+def _reduces_nothing(node: onnx.NodeProto) -> bool:
+    """Tell whether a reduction is asked to leave everything as it is: onnxruntime 1.23 fails at that."""
+    noop = any(item.name == "noop_with_empty_axes" and item.i for item in node.attribute)
+    return node.op_type in _REDUCTIONS and noop and not any(node.input[1:])
 
 
 def _constant_value(node: onnx.NodeProto) -> Array:
