@@ -22,12 +22,16 @@ from accord.link.memory import Faults
 from accord.plan import Plan
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAGS
+from quantize.differentiate.registry import known_operators
 from tests.aggregator.job_scene import Scene
+from tests.quantize.test_random_graphs import explore
 from tests.secagg.test_transcript import cohort_with_dropouts
 from tests.simulation.bad_link import BadLink
 from tests.simulation.test_accuracy import fedavg, fleet
 
 Told = Callable[[str], None]
+MANY_GRAPHS = 3_000
+"""Random graphs, among which every rule occurs."""
 
 
 def cohorts(count: int, seed: int, told: Told) -> dict[str, Any]:
@@ -126,6 +130,15 @@ def comparison(count: int, seed: int, told: Told) -> dict[str, Any]:
     return {"fleet": ours, "fedavg": theirs, "difference": difference}
 
 
+def gradients(count: int, seed: int, told: Told) -> dict[str, Any]:
+    """Random graphs of every rule: onnxruntime against float64, differences against both."""
+    seen = explore(count, seed, told)
+    graphs = seen.pop("graphs")
+    missing = set(known_operators()) - set(seen) - {"QuantizeLinear", "DequantizeLinear"}
+    assert count < MANY_GRAPHS or not missing, f"no graph has {', '.join(sorted(missing))}"
+    return {"graphs": graphs, "operators": seen}
+
+
 def crashes(count: int, seed: int, told: Told) -> dict[str, Any]:
     """Power lost at every durable write and every send, in every way a disk can lose what was written."""
     told("every crash point")
@@ -164,6 +177,7 @@ CHECKS = (
     Check(name="codec", run=codec, full=50_000, reduced=1_000),
     Check(name="accuracy", run=accuracy, full=5, reduced=0),  # test_accuracy.py runs three of these seeds
     Check(name="comparison", run=comparison, full=3, reduced=0),  # tests/simulation/test_accuracy.py is the whole
+    Check(name="gradients", run=gradients, full=MANY_GRAPHS, reduced=0),  # test_random_graphs.py runs a few
     Check(name="crashes", run=crashes, full=1, reduced=0),  # tests/fleet/test_crashes.py without ACCORD_SOAK
 )
 

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -74,6 +75,16 @@ def session(graph: bytes, *, integers: bool) -> Any:
         raise Refusal("CorruptGraph", f"onnxruntime can't load the graph: {error}") from error
 
 
+def _run(opened: Any, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    try:
+        return list(opened.run(outputs, feeds))
+    except Exception as error:  # onnxruntime's own errors share no base class
+        raise UsageError(
+            f"onnxruntime can't compute these rows: {str(error)[:300]}: where the model takes ids, "
+            "they count from 0 and lie within its tables"
+        ) from error
+
+
 class Exported:
     """An exported model, or the one that would be exported: the port `Predictor`.
 
@@ -95,7 +106,7 @@ class Exported:
         rows = np.ascontiguousarray(x, np.float32)
         starts = range(0, max(1, len(rows)), PREDICTED_AT_ONCE)
         parts = [
-            self._session.run([self._output], {self._source: rows[at : at + PREDICTED_AT_ONCE]})[0] for at in starts
+            _run(self._session, [self._output], {self._source: rows[at : at + PREDICTED_AT_ONCE]})[0] for at in starts
         ]
         return np.concatenate(parts)
 
@@ -148,7 +159,7 @@ class OnnxRuntime:
         features = np.empty((len(rows), *quantization.feature_shape), quantization.feature_type)
         for start in range(0, len(rows), manifest.batch):
             part = slice(start, start + manifest.batch)
-            features[part] = self._frozen.run([quantization.cut], {source: rows[part]})[0]
+            features[part] = _run(self._frozen, [quantization.cut], {source: rows[part]})[0]
         return features
 
     def gradients(
@@ -168,7 +179,7 @@ class OnnxRuntime:
         feeds[self._manifest.input_names[2]] = (
             np.ones(count, np.float32) if weights is None else checked_weights(weights, count)
         )
-        loss, metric, *found = self._session.run(self._gradients, feeds)
+        loss, metric, *found = _run(self._session, self._gradients, feeds)
         if out is None:
             out = np.empty(self.layout.size, np.float32)
         for place, value in zip(self.layout.places, found, strict=True):
@@ -184,7 +195,7 @@ class OnnxRuntime:
         outputs = np.empty((x.shape[0], manifest.outputs), np.float32)
         for start in range(0, x.shape[0], manifest.batch):
             feeds = self._feeds(params, x[start : start + manifest.batch])
-            outputs[start : start + manifest.batch] = self._forward.run(self._outputs, feeds)[0]
+            outputs[start : start + manifest.batch] = _run(self._forward, self._outputs, feeds)[0]
         return outputs
 
     def exported(self, params: Vector, x: npt.NDArray[Any]) -> Floats | None:

@@ -63,15 +63,19 @@ def positive(before: list[onnx.NodeProto], tensors: dict[str, Any], size: tuple[
     )
 
 
-def forward(graph: onnx.ModelProto, x: Array) -> Array:
-    """What onnxruntime makes of the model as it was written."""
+def computed(graph: onnx.ModelProto, feeds: dict[str, Array]) -> Array:
+    """What onnxruntime gives for the first output of a model as it was written."""
     import onnxruntime  # noqa: PLC0415 - after the variable is set
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {session.get_inputs()[0].name: x})
-    return np.asarray(found)
+    return np.asarray(session.run(None, feeds)[0])
+
+
+def forward(graph: onnx.ModelProto, x: Array) -> Array:
+    """The same for a model whose one input is x."""
+    return computed(graph, {graph.graph.input[0].name: x})
 
 
 def with_last(nodes: list[onnx.NodeProto], tensors: dict[str, Array], size: tuple[int, ...]) -> onnx.ModelProto:

@@ -193,6 +193,24 @@ def test_a_dead_weight_is_named(tmp_path: Path) -> None:
     assert [name for name, _ in bundle.manifest.layout.tensors] == ["w"], "what the output does not need is left out"
 
 
+def test_a_gradient_that_cancels_out_is_no_wrong_one(tmp_path: Path) -> None:
+    """A bias of attention's keys moves every score of a row alike: its gradient is 0 but for the last bits."""
+    nodes = [
+        helper.make_node("MatMul", ["image", "q"], ["queries"]),
+        helper.make_node("MatMul", ["image", "k"], ["keys0"]),
+        helper.make_node("Add", ["keys0", "k.bias"], ["keys"]),
+        helper.make_node("Transpose", ["keys"], ["turned"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["queries", "turned"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["shares"], axis=-1),
+        helper.make_node("MatMul", ["shares", "image"], ["mixed"]),
+        helper.make_node("Flatten", ["mixed"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "last"], ["o"]),
+    ]
+    tensors = {"q": floats(4, 4), "k": floats(4, 4), "k.bias": floats(4), "last": floats(20, 3)}
+    path = saved(tmp_path / "m.onnx", nodes, tensors, ["N", 5, 4])
+    assert make(path, (5, 4), 3, "softmax", 8, SeededEntropy(0)).golden_error < 1e-4
+
+
 def test_a_wrong_runtime_makes_no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     right = onnx_runtime.OnnxRuntime.gradients
 

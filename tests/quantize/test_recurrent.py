@@ -1,5 +1,6 @@
 """LSTM, GRU and RNN: written out they compute what onnxruntime's own operators do, and their weights can be trained."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from accord.bundle.archive import read_bundle
+from accord.entropy import SeededEntropy
 from accord.errors import UsageError
+from accord.runtimes import open_runtime
+from quantize import make_bundle
 from quantize.network import read_network
 from tests.quantize.gradient_check import check_model
 from tests.quantize.graphs import Array, model, node, weights, whole
@@ -138,3 +143,21 @@ def test_an_embedding_before_a_gru_takes_integer_ids() -> None:
     ]
     network = check_model(model(nodes, tensors, (STEPS,), TensorProto.INT64), (STEPS,), "softmax", rows=4)
     assert network.ids == 9
+
+
+def test_ids_outside_the_table_are_refused_by_name(tmp_path: Path) -> None:
+    nodes = [
+        node("Gather", "table x", "e"),
+        node("ReduceMean", "e one", "f", keepdims=0),
+        node("MatMul", "f last", "o"),
+    ]
+    tensors = {"table": weights(9, 4), "one": whole(1), "last": weights(4, 3)}
+    onnx.save(model(nodes, tensors, (5,), TensorProto.INT64), tmp_path / "m.onnx")
+    bundle = read_bundle(make_bundle(str(tmp_path / "m.onnx"), (5,), 3, "softmax", 8, SeededEntropy(0)))
+    assert not bundle.manifest.scaled, "ids are no numbers that a device may shift"
+    runtime, labels = open_runtime(bundle), np.zeros(2, np.int64)
+    for kind in (np.int8, np.int64, np.float32):
+        loss, _ = runtime.gradients(bundle.params, np.full((2, 5), 8, kind), labels)
+        assert np.isfinite(loss)
+    with pytest.raises(UsageError, match=r"can't compute these rows: .*idx=9.*lie within its tables"):
+        runtime.gradients(bundle.params, np.full((2, 5), 9), labels)

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from accord.errors import UsageError
 from quantize.differentiate.registry import known_operators
+from quantize.network import read_network
 from tests.quantize import test_rules_elementwise, test_rules_shapes
 from tests.quantize.gradient_check import check_case
-from tests.quantize.graphs import Case, dense, flat, node, weights
+from tests.quantize.graphs import Case, dense, flat, model, node, weights
 
 
 def conv_case(size: tuple[int, ...], filters: tuple[int, ...], **attributes: Any) -> Case:
@@ -112,6 +114,7 @@ CASES: dict[str, Case] = {
     "AveragePool same": pool("AveragePool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER"),
     "AveragePool dilations": pool("AveragePool", kernel_shape=[2, 2], dilations=[2, 3]),
     "GlobalMaxPool": pool("GlobalMaxPool"),
+    "GlobalMaxPool of sequences": dense([node("GlobalMaxPool", "h", "p"), node("Flatten", "p", "f")], {}, (3, 5)),
     "LayerNormalization": flat(
         [node("LayerNormalization", "h s b", "t")], {"s": weights(4), "b": weights(4, seed=2)}, (3, 4)
     ),
@@ -152,3 +155,22 @@ def test_every_rule_has_a_case() -> None:
 )
 def test_gradients(name: str, loss: str) -> None:
     check_case(CASES[name], loss)
+
+
+def test_an_average_that_counts_pads_and_rounds_up_is_named() -> None:
+    case = pool("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0], ceil_mode=1, count_include_pad=1)
+    with pytest.raises(UsageError, match="AveragePool 'the_AveragePool_p' counts pads and rounds sizes up"):
+        check_case(case, "softmax")
+
+
+def test_an_output_padding_that_no_runtime_takes_is_named() -> None:
+    shape = (1, 2, 3, 3)
+    nodes = [
+        node("Mul", "x s", "h"),
+        node("ConvTranspose", "h w", "c", dilations=[3, 3], output_padding=[2, 0], strides=[2, 2]),
+        node("Flatten", "c", "f"),
+        node("MatMul", "f last", "o"),
+    ]
+    tensors = {"s": weights(1, 3, 3), "w": weights(*shape), "last": weights(2 * 13 * 11, 3)}
+    with pytest.raises(UsageError, match="ConvTranspose 'the_ConvTranspose_c' pads its output by a stride or more"):
+        read_network(model(nodes, tensors, (1, 3, 3)), (1, 3, 3), "softmax")

@@ -39,6 +39,7 @@ CASES: dict[str, Case] = {
     "Clip one side": dense([node("Clip", "h low", "f")], {"low": np.float32(-0.3)}, (6,)),
     "Sum": flat([node("Sum", "h b c", "t")], {"b": weights(3, 1), "c": weights(4)}, (3, 4)),
     "Mean": flat([node("Mean", "h b c", "t")], {"b": weights(3, 1), "c": weights(1, 3, 4)}, (3, 4)),
+    "Mean of the smaller first": flat([node("Mean", "b h", "t")], {"b": weights(4)}, (3, 4)),
     "three readers": flat([node("Tanh", "h", "a"), node("Sum", "h a h", "b"), node("Mul", "b h", "t")], {}, (4,)),
     "Neg": unary("Neg"),
     "Pow two": flat([node("Pow", "h two", "t")], {"two": np.float32(2)}, (6,)),

@@ -8,7 +8,7 @@ from accord.bundle.manifest import LOSSES
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
 from accord.signing import SEED_SIZE, SigningKey
-from quantize.making import Made, make
+from quantize.making import Choices, Made, make
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outputs", type=int, required=True, help="classes, or values per row")
     parser.add_argument("--loss", choices=LOSSES, default="softmax", help="default: softmax")
     parser.add_argument("--batch", type=int, default=32, help="largest batch of a device (default: 32)")
+    parser.add_argument("--freeze-before", default="", metavar="TENSOR", help="train only weights behind this tensor")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="file to write")
     parser.add_argument("--sign", type=Path, metavar="KEYFILE", help="publisher's key: 32 bytes, raw or in hexadecimal")
     parser.add_argument("--seed", type=int, default=0, help="for initial weights and golden rows (default: 0)")
@@ -34,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.batch,
         SeededEntropy(arguments.seed),
         None if arguments.sign is None else _key(arguments.sign),
+        Choices(freeze_before=arguments.freeze_before),
     )
     try:
         arguments.out.write_bytes(made.data)

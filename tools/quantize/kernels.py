@@ -1,8 +1,9 @@
 """Operators in NumPy for the oracle, in place of those of onnx 1.23 that are wrong, incomplete or not in float64.
 
-There, MaxPool gives wrong places at stride 1, ConvTranspose fails with some groups, MaxUnpool ignores the output shape,
-LogSoftmax underflows, Erf (and Gelu with it) has float32 precision, Pad takes no negative pads, and LpNormalization
-forgets the magnitude for p = 1.
+There, MaxPool gives wrong places at stride 1, GlobalMaxPool takes two axes whatever the rank, ConvTranspose fails with
+some groups, MaxUnpool ignores the output shape, Mean does not broadcast its first input, LogSoftmax underflows, Erf
+(and Gelu with it) has float32 precision, Pad takes no negative pads, and LpNormalization forgets the magnitude for
+p = 1.
 """
 
 import itertools
@@ -94,6 +95,15 @@ class ConvTranspose(OpRun):
         return (found if b is None else found + b.reshape(-1, *[1] * rank),)
 
 
+class Mean(OpRun):
+    """Mean of any number of tensors, which broadcast."""
+
+    op_domain = ""
+
+    def _run(self, *inputs: Array) -> tuple[Array]:
+        return (sum(inputs[1:], inputs[0]) / len(inputs),)
+
+
 class LogSoftmax(OpRun):
     """Logarithm of a softmax along one axis, without overflow or underflow."""
 
@@ -155,4 +165,4 @@ class LpNormalization(OpRun):
         return (x / np.linalg.norm(x, ord=p, axis=axis, keepdims=True),)
 
 
-KERNELS = (MaxPool, GlobalMaxPool, MaxUnpool, ConvTranspose, LogSoftmax, Erf, Gelu, Pad, LpNormalization)
+KERNELS = (MaxPool, MaxUnpool, GlobalMaxPool, ConvTranspose, Mean, LogSoftmax, Erf, Gelu, Pad, LpNormalization)

@@ -21,6 +21,7 @@ from accord.signing import SigningKey
 from accord.tensors import layout_of
 from quantize.builders import build_model
 from quantize.differentiate.backward import TrainingGraph, training_graph
+from quantize.freezing import frozen_before
 from quantize.int8.rounding import RANGE
 from quantize.int8.tiers import Divided, checked_tier, divided
 from quantize.network import OPSET, Network, read_network
@@ -43,12 +44,15 @@ class Choices:
 
     - `tier`: float, head, last-2 (or another number), last-all.
     - `rows`: real rows, float32 (N, *input_shape), as the model takes them; the grids of activations come from them.
-    - `scaled`: devices scale their rows by the fleet's means and deviations before the model sees them.
+    - `scaled`: devices scale their rows by the fleet's means and deviations before the model sees them; never where it
+      takes ids.
+    - `freeze_before`: a tensor of the model; only weights behind it are trained. Empty: nothing is frozen by name.
     - `train_scales`: scales of activations are trained with the weights and averaged, for a net that starts from
       nothing. None leaves the choice to the tier: trained for built-in models, fixed for others.
     """
 
     tier: str = "float"
+    freeze_before: str = ""
     rows: Array | None = None
     scaled: bool = True
     train_scales: bool | None = None
@@ -116,6 +120,8 @@ def make(  # noqa: PLR0917 - the same
         Refusal: `GoldenMismatch`: the onnxruntime installed here computes the bundle wrongly.
     """
     kind, network = _network(model, input_shape, outputs, loss, entropy)
+    if choices.freeze_before:
+        network = frozen_before(network, choices.freeze_before)
     parts = None if choices.tier == "float" else _divided(kind, network, choices, entropy)
     trained = network if parts is None else parts.train
     graph = training_graph(trained, loss)
@@ -133,7 +139,7 @@ def make(  # noqa: PLR0917 - the same
             loss=loss,
             input_shape=input_shape,
             outputs=outputs,
-            scaled=choices.scaled,
+            scaled=choices.scaled and not network.ids,
             batch=batch,
             opset=OPSET,
             layout=layout,
@@ -176,7 +182,7 @@ def _divided(kind: str, network: Network, choices: Choices, entropy: Entropy) ->
     if rows is None:
         if not train_scales:
             raise UsageError(f"tier {choices.tier} needs real rows to calibrate on: --calibrate DATA.npz")
-        if not choices.scaled:
+        if not choices.scaled or network.ids:
             raise UsageError("rows that are not scaled need --calibrate DATA.npz, so that the first grids fit them")
         size = (STARTING_ROWS, *(int(dim or 0) for dim in network.shapes[network.x][1:]))
         rows = initial.uniform(size, 3.0**0.5, entropy.child("starting rows"))

@@ -24,6 +24,7 @@ from quantize.differentiate import (
 from quantize.differentiate.losses import LOSSES
 from quantize.differentiate.registry import rule_of
 from quantize.differentiate.tape import Tape, initialisers
+from quantize.freezing import deepest_cut
 from quantize.network import IR_VERSION, OPSET, Network
 
 FAMILIES = (
@@ -66,8 +67,30 @@ def training_graph(network: Network, loss: str) -> TrainingGraph:
         loss: softmax, binary, mse or huber.
 
     Raises:
-        UsageError: an operator has no rule, or a weight does not reach the output.
+        UsageError: an operator has no rule, or a weight does not reach the output; it says behind which tensor
+            everything can be trained, if there is one.
     """
+    try:
+        return _differentiated(network, loss)
+    except UsageError as error:
+        cut = deepest_cut(network, lambda part: _trains(part, loss))
+        if cut is None:
+            raise
+        raise UsageError(
+            f"{error}; everything behind tensor {cut!r} can be trained: freeze what is before it "
+            f"(--freeze-before {cut})"
+        ) from error
+
+
+def _trains(network: Network, loss: str) -> bool:
+    try:
+        _differentiated(network, loss)
+    except UsageError:
+        return False
+    return True
+
+
+def _differentiated(network: Network, loss: str) -> TrainingGraph:
     tape = Tape(network)
     y, weights = tape.fresh("y"), tape.fresh("weights")
     found = LOSSES[loss](tape, network.output, y, weights, network.outputs)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from accord.errors import UsageError
 from quantize.network import Network, Shape
@@ -130,10 +130,20 @@ class Tape:
         return self.add("ReduceSum", slope, self.whole(*ones), keepdims=1) if ones else slope
 
 
+_STEPWISE = frozenset(
+    """
+    And ArgMax ArgMin Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual NonZero Not Or Shape Size Xor
+    """.split()  # noqa: SIM905 - quoted words are harder to read
+)
+"""Operators that give places, truths or lengths: nothing of their outputs moves with a small step of a weight."""
+_REAL = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
+
+
 def _varying(network: Network) -> set[str]:
     varying = set(network.params)
     for node in network.nodes:
-        if varying & set(node.input):
+        to = TensorProto.FLOAT if node.op_type != "Cast" else attribute(node, "to", TensorProto.FLOAT)
+        if varying & set(node.input) and node.op_type not in _STEPWISE and to in _REAL:
             varying.update(node.output)
     return varying
 

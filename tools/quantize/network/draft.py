@@ -25,7 +25,8 @@ BATCHES = (7, 11)
 class Draft:
     """Nodes in order, constants by name, and which of them may be weights; `input_shape` is one row's of `x`.
 
-    `filled` are tensors that hold one number everywhere, however many rows there are.
+    `traced` is the number of rows that the exporter fixed, 0 where it left the batch open; `filled` are tensors that
+    hold one number everywhere, however many rows there are.
     """
 
     nodes: list[onnx.NodeProto]
@@ -35,6 +36,7 @@ class Draft:
     x_kind: int
     output: str
     input_shape: tuple[int, ...]
+    traced: int = 0
     notes: list[str] = field(default_factory=list)
     filled: dict[str, float] = field(default_factory=dict)
 
@@ -88,8 +90,9 @@ def sizes(
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
+        advice = "export the model with an open batch dimension" if draft.traced else "is --input-shape right?"
         raise UsageError(
-            f"the model does not fit rows of shape {draft.input_shape}: {str(error)[:300]}; is --input-shape right?"
+            f"the model does not fit rows of shape {draft.input_shape}: {str(error)[:300]}; {advice}"
         ) from error
     shapes = {name: value.shape for name, value in constants.items()}
     kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in constants.items()}

@@ -25,16 +25,14 @@ LARGEST = 1 << 20
 """Elements of a constant that folding may make; a larger one stays a node."""
 
 
-def fold(draft: Draft) -> tuple[Sizes, Sizes]:
-    """Fold the draft's constants, open up a batch that was traced, and return its sizes for both numbers of rows.
+def fold(draft: Draft) -> None:
+    """Fold the draft's constants, and open up a batch that was traced.
 
     Raises:
-        UsageError: the model does not fit the input's shape, or a Reshape mixes rows in a way that can't be undone.
+        UsageError: a Reshape mixes rows in a way that can't be undone, or constants don't go together.
     """
-    while True:
-        runs = [_evaluated(draft, batch) for batch in BATCHES]
-        if not _settled(draft, *runs):
-            return runs[0][0], runs[1][0]
+    while _settled(draft, *(_evaluated(draft, batch) for batch in BATCHES)):
+        pass
 
 
 def _evaluated(draft: Draft, batch: int) -> tuple[Sizes, dict[str, Array]]:
@@ -42,7 +40,7 @@ def _evaluated(draft: Draft, batch: int) -> tuple[Sizes, dict[str, Array]]:
     known = dict(draft.constants)
     left = list(draft.nodes)
     while True:
-        found = sizes(draft, left, known, batch)
+        found = sizes(draft, left, known, batch, strict=False)
         rest = []
         for node in left:
             value = _value(draft, node, known, found)
@@ -115,16 +113,16 @@ def _reopened(draft: Draft, one: tuple[Sizes, dict[str, Array]], other: tuple[Si
     """
     for node in draft.nodes:
         name = f"{node.output[0]}/target"
-        if node.op_type != "Reshape" or node.input[1] == name or any(i.name == "allowzero" for i in node.attribute):
+        if node.op_type != "Reshape" or node.input[1] == name:
             continue
         shapes = [run[0].shapes.get(node.input[0]) for run in (one, other)]
         values = [run[1].get(node.input[1]) for run in (one, other)]
         before = [shape for shape in shapes if shape is not None]
         targets = [value.reshape(-1).tolist() for value in values if value is not None]
-        if len(before) != 2 or len(targets) != 2:
+        if len(before) != 2 or len(targets) != 2 or (0 in targets[0] and _allows_zero(node)):
             continue
         constant = node.input[1] in draft.constants
-        target = _opened(node, before[0], targets[0]) if constant else _common(before, targets)
+        target = _opened(draft, node, before, targets[0]) if constant else _common(before, targets)
         if target is not None:
             draft.constants[name] = np.array(target, np.int64)
             node.input[1] = name
@@ -175,14 +173,45 @@ def _common(before: list[tuple[int, ...]], targets: list[list[int]]) -> list[int
     return [-1 if place in differing else dim for place, dim in enumerate(first)] if len(differing) == 1 else None
 
 
-def _opened(node: onnx.NodeProto, before: tuple[int, ...], target: list[int]) -> list[int] | None:
-    """Return a target whose first dimension follows the batch, where a traced batch stands in it; else None."""
-    batched = before[:1] == BATCHES[:1]
-    if not (batched and target[:1] and target[0] > 0 and -1 in target) and _resolved(before, target) is not None:
+def _opened(draft: Draft, node: onnx.NodeProto, before: list[tuple[int, ...]], target: list[int]) -> list[int] | None:
+    """Return a target that follows the batch where a traced one stands in it; None where it does already."""
+    growing = [axis for axis, pair in enumerate(zip(*before, strict=True)) if pair[0] != pair[1]]
+    if not growing or (not draft.traced and _resolved(before[0], target) is not None):
         return None
-    rest, row = list(target[1:]), cells(before[1:])
-    known = cells(tuple(dim for dim in rest if dim != -1))
-    rest = [row // known if dim == -1 and known else dim for dim in rest]
-    if min(rest, default=1) < 1 or row % cells(tuple(rest)):
-        raise UsageError(f"Reshape {node.name!r} mixes the rows of a batch: {('N', *before[1:])} becomes {target}")
-    return [-1, *rest]
+    axis, traced = growing[0], draft.traced or 1
+    shape = [*before[0][:axis], before[0][axis] // BATCHES[0] * traced, *before[0][axis + 1 :]]
+    found = _resolved(tuple(shape), target)
+    incoming = tuple("N" if place == axis else dim for place, dim in enumerate(before[0]))
+    if len(growing) > 1 or found is None:
+        raise UsageError(f"Reshape {node.name!r} mixes the rows of a batch: {incoming} becomes {tuple(target)}")
+    places = _grows(found, cells(tuple(shape[:axis])), shape[axis], traced)
+    if len(places) != 1:
+        raise UsageError(
+            f"Reshape {node.name!r} has a fixed batch in it, and {incoming} to {tuple(target)} does not tell where: "
+            "export the model with an open batch dimension, or trace it with more than one row"
+        )
+    found[places[0]] = -1
+    return None if found == target else found
+
+
+def _grows(found: list[int], before: int, length: int, traced: int) -> list[int]:
+    """Return the dimensions of a traced shape that can hold the batch.
+
+    Args:
+        found: the shape that came out of the trace.
+        before: cells before the batch in what comes in.
+        length: of the dimension that comes in with the batch in it.
+        traced: rows of the trace.
+    """
+    whole = [place for place, dim in enumerate(found) if cells(tuple(found[:place])) == before and dim == length]
+    if whole:
+        return whole[:1]
+    return [
+        place
+        for place in range(len(found))
+        if before % cells(tuple(found[:place])) == 0 and cells(tuple(found[: place + 1])) % (before * traced) == 0
+    ]
+
+
+def _allows_zero(node: onnx.NodeProto) -> bool:
+    return any(item.name == "allowzero" and item.i for item in node.attribute)

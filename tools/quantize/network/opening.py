@@ -16,6 +16,7 @@ Array = npt.NDArray[Any]
 OLDEST = 13
 _PLAIN = ("", "ai.onnx")
 _PASSED_THROUGH = frozenset({"Identity", "Dropout"})
+_REDUCTIONS = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"})
 _CONTROL = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 
@@ -55,17 +56,24 @@ def open_model(model: onnx.ModelProto, input_shape: tuple[int, ...]) -> Draft:
     if kind not in (TensorProto.FLOAT, *_INTEGERS):
         name = TensorProto.DataType.Name(kind).lower() if kind else "no tensor"
         raise UsageError(f"the model's input {inputs[0].name!r} is {name}: export it with float32, int64 or int32")
+    stored = _floats(constants)
     plain, aliases = _plain_nodes(graph, constants)
     return Draft(
         nodes=plain,
         constants=constants,
-        weights={name for name, value in constants.items() if value.dtype == np.float32},
+        # An exporter that has no initialisers writes weights as Constant nodes; for others, those are just numbers.
+        weights=stored if any(constants[name].size > 1 for name in stored) else _floats(constants),
         x=inputs[0].name,
         x_kind=kind,
         output=aliases.get(output.name, output.name),
         input_shape=input_shape,
+        traced=inputs[0].type.tensor_type.shape.dim[0].dim_value if inputs[0].type.tensor_type.shape.dim else 0,
         notes=notes,
     )
+
+
+def _floats(constants: Mapping[str, Array]) -> set[str]:
+    return {name for name, value in constants.items() if value.dtype == np.float32}
 
 
 def _float_output(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
@@ -157,7 +165,7 @@ def _plain_nodes(graph: onnx.GraphProto, constants: dict[str, Array]) -> tuple[l
             node.input[place] = aliases.get(name, name)
         if node.op_type == "Constant":
             constants[node.output[0]] = _constant_value(node)
-        elif node.op_type in _PASSED_THROUGH:
+        elif node.op_type in _PASSED_THROUGH or _reduces_nothing(node):
             aliases[node.output[0]] = node.input[0]
         else:
             node.ClearField("doc_string")
@@ -165,6 +173,12 @@ def _plain_nodes(graph: onnx.GraphProto, constants: dict[str, Array]) -> tuple[l
             node.name = node.name or f"{node.op_type}_{len(nodes)}"
             nodes.append(node)
     return nodes, aliases
+
+
+def _reduces_nothing(node: onnx.NodeProto) -> bool:
+    """Tell whether a reduction is asked to leave everything as it is: onnxruntime 1.23 fails at that."""
+    noop = any(item.name == "noop_with_empty_axes" and item.i for item in node.attribute)
+    return node.op_type in _REDUCTIONS and noop and not any(node.input[1:])
 
 
 def _constant_value(node: onnx.NodeProto) -> Array:
@@ -191,9 +205,33 @@ def take_off_last(draft: Draft, loss: str) -> None:
     last = next((node for node in draft.nodes if draft.output in node.output), None)
     if last is None:
         raise UsageError("the model's output is computed by no node")
-    if LAST.get(last.op_type) == loss:
+    pair = _complement(draft, last)
+    if pair:
+        if loss != "binary":
+            raise UsageError(
+                "the model ends with a probability and one minus it, as scikit-learn's exporter writes two classes: "
+                "train it with --loss binary --outputs 1"
+            )
+        draft.output = pair
+        draft.keep_needed()
+        draft.notes.append("the last Concat of 1 - p and p was taken off: loss binary trains p alone")
+        take_off_last(draft, loss)
+    elif LAST.get(last.op_type) == loss:
         draft.nodes.remove(last)
         draft.output = last.input[0]
         draft.notes.append(
             f"the last {last.op_type} was taken off: loss {loss} has it inside, and the outputs are what goes into it"
         )
+
+
+def _complement(draft: Draft, last: onnx.NodeProto) -> str:
+    """Return p of a node that puts 1 - p and p side by side, where p is a Sigmoid; "" for any other."""
+    makers = {name: node for node in draft.nodes for name in node.output}
+    if last.op_type != "Concat" or len(last.input) != 2:
+        return ""
+    rest, chance = (makers.get(name) for name in last.input)
+    if rest is None or chance is None or rest.op_type != "Sub" or chance.op_type != "Sigmoid":
+        return ""
+    one = draft.constants.get(rest.input[0])
+    whole = one is not None and one.size == 1 and float(one.reshape(())) == 1.0
+    return str(chance.output[0]) if whole and rest.input[1] == chance.output[0] else ""

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import TensorProto
 from accord.errors import UsageError
 from quantize.network.batch_norms import fold_batch_norms
 from quantize.network.draft import BATCHES, Draft, Shape, Sizes, merged, sizes
+from quantize.network.faithful import check_same
 from quantize.network.folding import fold
 from quantize.network.network import Network
 from quantize.network.opening import open_model, take_off_last
@@ -51,14 +53,17 @@ def read_network(
             trained, with its statistics frozen.
 
     Raises:
-        UsageError: the model has another form, or is not valid ONNX.
+        UsageError: the model has another form, is not valid ONNX, or gives other outputs once it is read.
     """
     draft = open_model(model, input_shape)
+    source = draft.x
     take_off_last(draft, loss)
     draft.keep_needed()
     make_pads_explicit(draft)
-    found, _ = fold(draft)
+    fold(draft)
     make_pads_explicit(draft)
+    found = sizes(draft, draft.nodes, draft.constants, BATCHES[0])
+    _drop_casts(draft, found)
     draft.keep_needed()
     unroll(draft, found)
     draft.keep_needed()
@@ -73,7 +78,7 @@ def read_network(
     if not params:
         raise UsageError("the model has no float32 weights to train")
     used = {name for node in draft.nodes for name in node.input}
-    return Network(
+    network = Network(
         nodes=tuple(draft.nodes),
         params=params,
         constants={name: value for name, value in draft.constants.items() if name in used and name not in params},
@@ -84,6 +89,8 @@ def read_network(
         ids=ids,
         notes=tuple(draft.notes),
     )
+    note = check_same(model, source, network, draft.traced)
+    return replace(network, notes=(*network.notes, note)) if note else network
 
 
 def _check_rows(draft: Draft, one: Sizes, other: Sizes, shapes: Mapping[str, Shape]) -> None:
@@ -119,9 +126,25 @@ def _trainable(draft: Draft) -> dict[str, Array]:
 
 
 def _is_bias(draft: Draft, node: onnx.NodeProto) -> bool:
-    """Tell whether a node with a single number is no Add, or adds it to products: else it is part of a formula."""
+    """Tell whether a node with a single number in it is no Add, or adds it to products: else it is no weight."""
     products = {name for other in draft.nodes if other.op_type in _MULTIPLIES for name in other.output}
     return node.op_type != "Add" or bool(products & set(node.input))
+
+
+def _drop_casts(draft: Draft, found: Sizes) -> None:
+    """Drop the casts from float32 to float32, which scikit-learn's exporter writes first."""
+    aliases: dict[str, str] = {}
+    kept = []
+    for node in draft.nodes:
+        for place, name in enumerate(node.input):
+            node.input[place] = aliases.get(name, name)
+        to = next((item.i for item in node.attribute if item.name == "to"), 0)
+        same = found.kinds.get(node.input[0]) == TensorProto.FLOAT if node.op_type == "Cast" else False
+        if same and to == TensorProto.FLOAT and node.output[0] != draft.output:
+            aliases[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    draft.nodes = kept
 
 
 def _take_floats(draft: Draft) -> None:

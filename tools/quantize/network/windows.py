@@ -98,6 +98,13 @@ def _transposed(node: onnx.NodeProto, lengths: tuple[int, ...], kernel: tuple[in
     rank = len(kernel)
     auto, wished = bytes(_get(node, "auto_pad", b"NOTSET")), _get(node, "output_shape", None)
     if auto == b"NOTSET" and wished is None:
+        if any(
+            e >= s for e, s in zip(_get(node, "output_padding", []), _get(node, "strides", [1] * rank), strict=False)
+        ):
+            raise UsageError(
+                f"ConvTranspose {node.name!r} pads its output by a stride or more, which onnxruntime does not run: "
+                "export it with output_padding below the strides"
+            )
         return False
     if auto == b"VALID" and wished is None:
         _set(node, ("auto_pad",), pads=[0] * 2 * rank)
