@@ -65,9 +65,11 @@ def _by_group(to: Translator, x: Value, w: Value, window: Window, group: int, bi
         raise UsageError(f"a convolution in {group} groups has no translation to TFLite: at most {MOST_GROUPS}")
     width, filters = x.shape[1] // group, w.shape[0] // group
     parts = []
+    # Channels may follow the batch: the gradient of the weights is such a convolution.
+    apart = to.reshape(x, (x.shape[0], group, width, *x.shape[2:]))
     for place in range(group):
         span = slice(place * filters, (place + 1) * filters)
-        part = cut(to, x, {1: slice(place * width, (place + 1) * width)})
+        part = to.reshape(cut(to, apart, {1: slice(place, place + 1)}), (x.shape[0], width, *x.shape[2:]))
         its_bias = None if bias is None else cut(to, bias, {0: span})
         parts.append(convolved(to, part, cut(to, w, {0: span}), window, 1, its_bias))
     return joined(to, parts, 1)
@@ -147,5 +149,3 @@ def _half_turned(to: Translator, w: Value, window: Window) -> Value:
     line = to.reshaped(tensor, (second, taps, first))
     line = to.graph.add("REVERSE_V2", [line, to.whole([1])], line.shape)
     return Value(tensor=to.reshaped(line, tensor.shape), order=order)
-
-

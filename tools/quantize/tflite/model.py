@@ -42,10 +42,12 @@ def tflite_model(model: onnx.ModelProto, input_names: Sequence[str], output_name
     """
     facts = measured(model)
     x, _, *params = input_names
-    return packed([
-        _translated("train", model, facts, input_names, output_names),
-        _translated("predict", model, facts, [x, *params], output_names[1:2]),
-    ])
+    return packed(
+        [
+            _translated("train", model, facts, input_names, output_names),
+            _translated("predict", model, facts, [x, *params], output_names[1:2]),
+        ]
+    )
 
 
 def _translated(

@@ -69,7 +69,9 @@ def _pool_behind(to: Translator, node: onnx.NodeProto, name: str) -> onnx.NodePr
         name = maker.input[0]
         maker = to.maker(name)
     if maker is None or maker.op_type != "MaxPool" or list(maker.output).index(name) != 1:
-        raise UsageError(f"{node.op_type} {node.name!r} takes its places from no MaxPool: it has no translation to TFLite")
+        raise UsageError(
+            f"{node.op_type} {node.name!r} takes its places from no MaxPool: it has no translation to TFLite"
+        )
     return maker
 
 
@@ -110,7 +112,9 @@ def _shares(
     taps = list(itertools.product(range(window.kernel[0]), range(window.kernel[1])))
     for tap in taps:
         spans = {
-            2 + place: slice(tap[place], tap[place] + window.strides[place] * (counts[place] - 1) + 1, window.strides[place])
+            2 + place: slice(
+                tap[place], tap[place] + window.strides[place] * (counts[place] - 1) + 1, window.strides[place]
+            )
             for place in (0, 1)
         }
         here = to.apply("EQUAL", cut(to, image, spans), top, kind="bool")

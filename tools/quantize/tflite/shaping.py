@@ -125,7 +125,9 @@ def bordered(to: Translator, x: Value, border: dict[int, tuple[int, int]], fill:
     amounts = [[max(0, count) for count in border.get(axis, (0, 0))] for axis in x.order]
     if not any(map(any, amounts)):
         return x
-    shape = tuple(dim + sum(amount) if any(amount) else dim for dim, amount in zip(x.tensor.shape, amounts, strict=True))
+    shape = tuple(
+        dim + sum(amount) if any(amount) else dim for dim, amount in zip(x.tensor.shape, amounts, strict=True)
+    )
     inputs: list[Tensor | None] = [x.tensor, to.graph.constant(amounts, "int32")]
     if fill:
         found = to.graph.add("PADV2", [*inputs, to.graph.constant(fill, x.tensor.kind)], shape)

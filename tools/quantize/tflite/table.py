@@ -12,7 +12,6 @@ Translation = Callable[[Translator, onnx.NodeProto], Value]
 """(translator, node) -> the value of the node's first output."""
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """A translation, and the places of the inputs that it reads; None means all."""

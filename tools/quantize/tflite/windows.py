@@ -69,7 +69,9 @@ def window_of(node: onnx.NodeProto, kernel: Sequence[int], sizes: Sequence[int])
     elif auto == b"VALID":
         pads = [(0, 0)] * rank
     if int(attribute(node, "ceil_mode", 0)):
-        raise UsageError(f"{node.op_type} {node.name!r} rounds sizes up (ceil_mode), which has no translation to TFLite")
+        raise UsageError(
+            f"{node.op_type} {node.name!r} rounds sizes up (ceil_mode), which has no translation to TFLite"
+        )
     one = rank == 1
     return Window(
         kernel=(kernel[0], 1 if one else kernel[1]),
