@@ -29,11 +29,11 @@ def conv(to: Translator, node: onnx.NodeProto) -> Value:
     w = image_of(to, to.value(node.input[1]), f"Conv {node.name!r}")
     window = window_of(node, to.shape(node.input[1])[2:], x.shape[2:])
     bias = to.value(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-    found = convolved(to, x, w, window, int(attribute(node, "group", 1)), bias)
+    found = convolved(to, x, w, window, group=int(attribute(node, "group", 1)), bias=bias)
     return to.reshape(found, to.shape(node.output[0]))
 
 
-def convolved(to: Translator, x: Value, w: Value, window: Window, group: int, bias: Value | None = None) -> Value:
+def convolved(to: Translator, x: Value, w: Value, window: Window, *, group: int, bias: Value | None = None) -> Value:
     """Return the convolution of an image.
 
     Args:
@@ -46,7 +46,7 @@ def convolved(to: Translator, x: Value, w: Value, window: Window, group: int, bi
     """
     filters, channels = w.shape[0], x.shape[1]
     if group > 1 and group != channels:
-        return _by_group(to, x, w, window, group, bias)
+        return _by_group(to, x, w, window, group=group, bias=bias)
     shape = (x.shape[0], *counted(x, window), filters)
     x, padding = padded(to, x, window)
     b = None if bias is None else to.plain(bias)
@@ -60,7 +60,7 @@ def convolved(to: Translator, x: Value, w: Value, window: Window, group: int, bi
     return Value(tensor=tensor, order=LAST)
 
 
-def _by_group(to: Translator, x: Value, w: Value, window: Window, group: int, bias: Value | None) -> Value:
+def _by_group(to: Translator, x: Value, w: Value, window: Window, *, group: int, bias: Value | None) -> Value:
     if group > MOST_GROUPS:
         raise UsageError(f"a convolution in {group} groups has no translation to TFLite: at most {MOST_GROUPS}")
     width, filters = x.shape[1] // group, w.shape[0] // group
@@ -71,7 +71,7 @@ def _by_group(to: Translator, x: Value, w: Value, window: Window, group: int, bi
         span = slice(place * filters, (place + 1) * filters)
         part = to.reshape(cut(to, apart, {1: slice(place, place + 1)}), (x.shape[0], width, *x.shape[2:]))
         its_bias = None if bias is None else cut(to, bias, {0: span})
-        parts.append(convolved(to, part, cut(to, w, {0: span}), window, 1, its_bias))
+        parts.append(convolved(to, part, cut(to, w, {0: span}), window, group=1, bias=its_bias))
     return joined(to, parts, 1)
 
 
@@ -84,14 +84,14 @@ def conv_transpose(to: Translator, node: onnx.NodeProto) -> Value:
     w = image_of(to, to.value(node.input[1]), f"ConvTranspose {node.name!r}")
     window = window_of(node, to.shape(node.input[1])[2:], x.shape[2:])
     extra = (*attribute(node, "output_padding", [0, 0]), 0)[:2]
-    found = spread(to, x, w, window, int(attribute(node, "group", 1)), (int(extra[0]), int(extra[1])))
+    found = spread(to, x, w, window, group=int(attribute(node, "group", 1)), extra=(int(extra[0]), int(extra[1])))
     if len(node.input) > 2 and node.input[2]:
         bias = to.value(node.input[2])
         found = to.apply("ADD", found, to.reshape(bias, (bias.shape[0], 1, 1)))
     return to.reshape(found, to.shape(node.output[0]))
 
 
-def spread(to: Translator, x: Value, w: Value, window: Window, group: int, extra: tuple[int, int]) -> Value:
+def spread(to: Translator, x: Value, w: Value, window: Window, *, group: int, extra: tuple[int, int]) -> Value:
     """Return the transposed convolution of an image.
 
     Args:
@@ -120,10 +120,10 @@ def spread(to: Translator, x: Value, w: Value, window: Window, group: int, extra
 def _turned_by_group(to: Translator, image: Value, w: Value, window: Window, group: int) -> Value:
     filters, inner = w.shape[:2]
     if group == 1:
-        return convolved(to, image, to.moved(_half_turned(to, w, window), (1, 0, 2, 3)), window, 1)
+        return convolved(to, image, to.moved(_half_turned(to, w, window), (1, 0, 2, 3)), window, group=1)
     if inner == 1:
         # Each channel by its own kernel, then the channels of a group summed.
-        found = convolved(to, image, _half_turned(to, w, window), window, filters)
+        found = convolved(to, image, _half_turned(to, w, window), window, group=filters)
         if filters == group:
             return found
         rows, _, *sizes = found.shape

@@ -62,7 +62,7 @@ class Graph:
 
     def constant(self, value: npt.ArrayLike, kind: str = "float32") -> Tensor:
         """Return a constant; equal constants are one tensor."""
-        array = np.array(value, KINDS[kind], order="C")
+        array: Array = np.array(value, KINDS[kind], order="C")
         key = (kind, array.shape, array.tobytes())
         if key not in self._constants:
             self._constants[key] = self._tensor(array.shape, kind, array)

@@ -1,7 +1,8 @@
-"""A training graph as a `.tflite` model with two signatures: `train` and `predict`. Knows no operator.
+"""A training graph as a `.tflite` model with signatures `train`, `predict` and `prepare`. Knows no operator.
 
-`train` takes x, y and the parameters and gives the loss, the outputs and the gradients, under the names and in the
-shapes of the ONNX graph; `predict` takes x and the parameters and gives the outputs. Labels are int32.
+`train` takes x, y, weights and the parameters and gives the loss, the outputs, the metric and the gradients, under the
+names and in the shapes of the ONNX graph; `predict` takes x and the parameters and gives the outputs; `prepare` takes rows as `x` and
+gives what comes out of the frozen part. Labels are int32, whole numbers of a grid are float32.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from quantize.tflite import (
     normalisation,
     pooling,
     reductions,
+    rounding,
     shaping,
 )
 from quantize.tflite.elementwise import KIND_OF
@@ -25,45 +27,69 @@ from quantize.tflite.packing import packed
 from quantize.tflite.table import entry_of
 from quantize.tflite.translator import Translator, plain
 
-FAMILIES = (convolution, dense, elementwise, indexing, normalisation, pooling, reductions, shaping)
+FAMILIES = (convolution, dense, elementwise, indexing, normalisation, pooling, reductions, rounding, shaping)
 """Importing a family enters its translations into the table."""
 
 
-def tflite_model(model: onnx.ModelProto, input_names: Sequence[str], output_names: Sequence[str]) -> bytes:
+def tflite_model(
+    model: onnx.ModelProto,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    frozen: onnx.ModelProto | None = None,
+) -> bytes:
     """Return the bytes of the model.
 
     Args:
         model: a training graph.
-        input_names: x, y and the parameters.
-        output_names: the loss, the outputs and the gradients.
+        input_names: x, y, the weights and the parameters.
+        output_names: the loss, the outputs, the metric and the gradients.
+        frozen: what x passes through before, of one input and one output; None where nothing is frozen.
 
     Raises:
         UsageError: an operator has no translation, or `ai-edge-litert` or onnxruntime is not installed.
     """
     facts = measured(model)
-    x, _, *params = input_names
-    return packed(
-        [
-            _translated("train", model, facts, input_names, output_names),
-            _translated("predict", model, facts, [x, *params], output_names[1:2]),
-        ]
-    )
+    graphs = [
+        _translated("train", model, facts, dict.fromkeys(input_names), output_names),
+        _translated("predict", model, facts, dict.fromkeys(input_names), output_names[1:2]),
+    ]
+    if frozen is not None:
+        (source,) = (item.name for item in frozen.graph.input)
+        (target,) = (item.name for item in frozen.graph.output)
+        graphs.append(_translated("prepare", frozen, measured(frozen), {source: "x"}, [target]))
+    return packed(graphs)
 
 
 def _translated(
     name: str,
     model: onnx.ModelProto,
     facts: Mapping[str, Measured],
-    inputs: Sequence[str],
+    inputs: Mapping[str, str | None],
     outputs: Sequence[str],
 ) -> Graph:
+    """Return a subgraph.
+
+    Args:
+        name: of its signature.
+        model: the ONNX graph.
+        facts: of its tensors.
+        inputs: of the ONNX graph, each with its name in the signature if that is another; those that the outputs do
+            not depend on are left out.
+        outputs: of both.
+    """
     graph = Graph(name)
     nodes = list(model.graph.node)
     to = Translator(graph, facts, nodes)
-    for source in inputs:
+    needed = _needed(nodes, facts, outputs)
+    read = {*outputs, *(source for node in needed for source in entry_of(node).read(node))}
+    for source, named in inputs.items():
+        if source not in read:
+            continue
         fact = facts[source]
-        to.keep(source, plain(graph.input(source, fact.shape, KIND_OF[fact.dtype.kind])))
-    for node in _needed(nodes, facts, outputs):
+        # Grids are of 8 or 16 bits; labels are wider.
+        kind = "float32" if fact.dtype.itemsize < 4 else KIND_OF[fact.dtype.kind]
+        to.keep(source, plain(graph.input(named or source, fact.shape, kind)))
+    for node in needed:
         to.keep(node.output[0], entry_of(node).function(to, node))
     for target in outputs:
         tensor = to.plain(to.value(target))

@@ -5,6 +5,7 @@ that equals its maximum, which is what onnxruntime chooses.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,6 +26,11 @@ def _pool(to: Translator, node: onnx.NodeProto) -> tuple[Value, Window]:
     return x, window_of(node, attribute(node, "kernel_shape", []), x.shape[2:])
 
 
+def _filtered(window: Window, padding: int) -> dict[str, Any]:
+    sizes = {"filterHeight": window.kernel[0], "filterWidth": window.kernel[1]}
+    return strided(window, padding, dilated=False) | sizes
+
+
 @translation("MaxPool")
 def max_pool(to: Translator, node: onnx.NodeProto) -> Value:
     """MAX_POOL_2D."""
@@ -33,9 +39,8 @@ def max_pool(to: Translator, node: onnx.NodeProto) -> Value:
         raise UsageError(f"MaxPool {node.name!r} has dilations, which have no translation to TFLite")
     shape = (x.shape[0], *counted(x, window), x.shape[1])
     image, padding = padded(to, x, window, LOWEST)
-    sizes = {"filterHeight": window.kernel[0], "filterWidth": window.kernel[1]}
-    options = strided(window, padding, dilated=False)
-    found = to.graph.add("MAX_POOL_2D", [to.in_order(image, LAST)], shape, **options, **sizes)
+    options = _filtered(window, padding)
+    found = to.graph.add("MAX_POOL_2D", [to.in_order(image, LAST)], shape, **options)
     return to.reshape(Value(tensor=found, order=LAST), to.shape(node.output[0]))
 
 
@@ -82,12 +87,11 @@ def _put_back(to: Translator, pool: onnx.NodeProto, slope: Value) -> Value:
     apart overlap, and are added.
     """
     x, window = _pool(to, pool)
-    counts = counted(x, window)
     border = {2 + place: window.pads[place] for place in (0, 1)}
     image = bordered(to, Value(tensor=to.in_order(x, LAST), order=LAST), border, LOWEST)
     top = image_of(to, to.value(pool.output[0]), "MaxPool")
     slope = image_of(to, slope, "MaxPool")
-    shares = _shares(to, image, top, slope, window, counts)
+    shares = _shares(to, image, top, slope, window)
     total: Value | None = None
     for block in itertools.product(*(range(-(-k // s)) for k, s in zip(window.kernel, window.strides, strict=True))):
         start = [block[place] * window.strides[place] for place in (0, 1)]
@@ -103,12 +107,11 @@ def _put_back(to: Translator, pool: onnx.NodeProto, slope: Value) -> Value:
     return bordered(to, total, {axis: (-before, -behind) for axis, (before, behind) in border.items()})
 
 
-def _shares(
-    to: Translator, image: Value, top: Value, slope: Value, window: Window, counts: tuple[int, int]
-) -> dict[tuple[int, int], Value]:
+def _shares(to: Translator, image: Value, top: Value, slope: Value, window: Window) -> dict[tuple[int, int], Value]:
     """Return what each tap of the kernel receives: the slope where it is the first to equal the maximum, else zero."""
     found: dict[tuple[int, int], Value] = {}
     left = slope
+    counts = top.shape[2:]
     taps = list(itertools.product(range(window.kernel[0]), range(window.kernel[1])))
     for tap in taps:
         spans = {
@@ -136,11 +139,8 @@ def average_pool(to: Translator, node: onnx.NodeProto) -> Value:
     if included and padding == 0:
         border = {2: window.pads[0], 3: window.pads[1]}
         image, padding = bordered(to, Value(tensor=to.in_order(x, LAST), order=LAST), border), 1
-    sizes = {"filterHeight": window.kernel[0], "filterWidth": window.kernel[1]}
-    options = strided(window, padding, dilated=False)
-    tensor = to.graph.add(
-        "AVERAGE_POOL_2D", [to.in_order(image, LAST)], (x.shape[0], *counts, x.shape[1]), **options, **sizes
-    )
+    options = _filtered(window, padding)
+    tensor = to.graph.add("AVERAGE_POOL_2D", [to.in_order(image, LAST)], (x.shape[0], *counts, x.shape[1]), **options)
     found = Value(tensor=tensor, order=LAST)
     if not included and padding == 1 and any(map(any, window.pads)):
         found = to.apply("MUL", found, to.of(_scale(x, window, counts)))

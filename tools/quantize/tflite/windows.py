@@ -5,6 +5,7 @@ Images are values of shape (N, C, H, W) that lie as (N, H, W, C).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 
@@ -94,9 +95,9 @@ def padded(to: Translator, x: Value, window: Window, fill: float = 0.0) -> tuple
     return bordered(to, image, {2: window.pads[0], 3: window.pads[1]}, fill), 1
 
 
-def strided(window: Window, padding: int, *, dilated: bool = True) -> dict[str, int]:
+def strided(window: Window, padding: int, *, dilated: bool = True) -> dict[str, Any]:
     """Return the options that all operators with windows have."""
-    options = {"padding": padding, "strideH": window.strides[0], "strideW": window.strides[1]}
+    options: dict[str, Any] = {"padding": padding, "strideH": window.strides[0], "strideW": window.strides[1]}
     if dilated:
         options |= {"dilationHFactor": window.dilations[0], "dilationWFactor": window.dilations[1]}
     return options
