@@ -1,8 +1,8 @@
 """Trains `train.tflite` of a bundle in any TFLite interpreter, through the model's signatures. Chooses none.
 
-`train` takes x, y, weights and the parameters and gives the loss, the outputs, the metric and the gradients; `predict` takes x and the
-parameters and gives the outputs; `prepare`, where a part is frozen, takes x and gives what comes out of that part. The
-first dimension follows the rows: an interpreter plans its memory anew when their number changes.
+`train` takes x, y, weights and the parameters and gives the loss, the outputs, the metric and the gradients; `predict`
+takes x and the parameters and gives the outputs; `prepare`, where a part is frozen, takes x and gives what comes out of
+that part. The first dimension follows the rows: an interpreter plans its memory anew when their number changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,8 @@
 """A training graph as a `.tflite` model with signatures `train`, `predict` and `prepare`. Knows no operator.
 
 `train` takes x, y, weights and the parameters and gives the loss, the outputs, the metric and the gradients, under the
-names and in the shapes of the ONNX graph; `predict` takes x and the parameters and gives the outputs; `prepare` takes rows as `x` and
-gives what comes out of the frozen part. Labels are int32, whole numbers of a grid are float32.
+names and in the shapes of the ONNX graph; `predict` takes x and the parameters and gives the outputs; `prepare` takes
+rows as `x` and gives what comes out of the frozen part. Labels are int32, whole numbers of a grid are float32.
 """
 
 from collections.abc import Mapping, Sequence
