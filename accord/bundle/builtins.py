@@ -16,6 +16,7 @@ from accord.errors import Refusal
 ALLOWED = {
     "ABS": 101,
     "ADD": 0,
+    "ARG_MAX": 56,
     "AVERAGE_POOL_2D": 1,
     "BATCH_MATMUL": 126,
     "CAST": 53,
@@ -30,6 +31,7 @@ ALLOWED = {
     "FLOOR": 8,
     "FULLY_CONNECTED": 9,
     "GATHER": 36,
+    "GATHER_ND": 107,
     "GREATER": 61,
     "GREATER_EQUAL": 62,
     "LEAKY_RELU": 98,
@@ -59,6 +61,7 @@ ALLOWED = {
     "RESHAPE": 22,
     "REVERSE_V2": 105,
     "ROUND": 116,
+    "SCATTER_ND": 122,
     "SELECT_V2": 123,
     "SHAPE": 77,
     "SIN": 66,
@@ -70,6 +73,7 @@ ALLOWED = {
     "TANH": 28,
     "TILE": 69,
     "TRANSPOSE": 39,
+    "ZEROS_LIKE": 93,
 }
 """Operators and their numbers in the schema."""
 _NUMBERS = frozenset(ALLOWED.values())
@@ -90,6 +94,7 @@ OPTIONS = {
     29: "b",  # DivOptions
     32: "iiiii?",  # StridedSliceOptions
     37: "bb",  # CastOptions
+    40: "b",  # ArgMaxOptions
     55: "b",  # ShapeOptions
     61: "i",  # OneHotOptions
     75: "f",  # LeakyReluOptions

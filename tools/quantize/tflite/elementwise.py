@@ -50,8 +50,18 @@ def many(to: Translator, node: onnx.NodeProto) -> Value:
     """The builtin operator of another name; of more than two values one after another."""
     found, *others = _values(to, node)
     for other in others:
-        found = to.apply(_MANY[node.op_type], found, other)
+        found = to.apply(_MANY[node.op_type], found, as_kind(to, other, found.tensor.kind))
     return found
+
+
+@translation("Sum", "Mean")
+def summed(to: Translator, node: onnx.NodeProto) -> Value:
+    """The values added up; for Mean, times 1 / their number."""
+    found, *others = _values(to, node)
+    for other in others:
+        found = to.apply("ADD", found, other)
+    share = to.of(np.float32(1 / (1 + len(others))))
+    return to.apply("MUL", found, share) if node.op_type == "Mean" and others else found
 
 
 @translation(*_COMPARED)
@@ -96,14 +106,6 @@ def sign(to: Translator, node: onnx.NodeProto) -> Value:
     return to.apply("SUB", *(as_kind(to, side, "float32") for side in sides))
 
 
-@translation("Softplus")
-def softplus(to: Translator, node: onnx.NodeProto) -> Value:
-    """max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
-    x = to.value(node.input[0])
-    small = to.apply("EXP", to.apply("NEG", to.apply("ABS", x)))
-    return to.apply("ADD", to.apply("RELU", x), to.apply("LOG", to.apply("ADD", small, to.of(np.float32(1.0)))))
-
-
 @translation("Clip")
 def clip(to: Translator, node: onnx.NodeProto) -> Value:
     """RELU6 where the bounds are 0 and 6, else MAXIMUM and MINIMUM."""
@@ -142,6 +144,8 @@ KIND_OF = {"b": "bool", "i": "int32", "u": "int32", "f": "float32"}
 
 def as_kind(to: Translator, x: Value, kind: str) -> Value:
     """Return `x` as another kind."""
+    if x.tensor.data is not None and x.tensor.kind != kind:
+        return Value(tensor=to.graph.constant(x.tensor.data, kind), order=x.order)
     return x if x.tensor.kind == kind else to.apply("CAST", x, kind=kind)
 
 

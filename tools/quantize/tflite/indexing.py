@@ -5,6 +5,7 @@ import onnx
 
 from accord.errors import UsageError
 from quantize.differentiate.tape import attribute
+from quantize.tflite.graph import Shape, Tensor
 from quantize.tflite.reductions import reduced
 from quantize.tflite.table import translation
 from quantize.tflite.translator import Translator, Value, plain
@@ -50,16 +51,59 @@ def gather(to: Translator, node: onnx.NodeProto) -> Value:
     """GATHER."""
     x, places = to.value(node.input[0]), to.value(node.input[1])
     axis = int(attribute(node, "axis", 0)) % x.rank
-    inputs = [to.plain(x), to.plain(places)]
+    inputs = [to.plain(x), _from_the_front(to, places, x.shape[axis : axis + 1])]
     return plain(to.graph.add("GATHER", inputs, to.shape(node.output[0]), axis=axis, batchDims=0))
+
+
+@translation("GatherND")
+def gather_nd(to: Translator, node: onnx.NodeProto) -> Value:
+    """GATHER_ND."""
+    x, places = to.value(node.input[0]), to.value(node.input[1])
+    if int(attribute(node, "batch_dims", 0)):
+        raise UsageError(f"GatherND {node.name!r} has batch_dims, which have no translation to TFLite")
+    inputs = [to.plain(x), _from_the_front(to, places, x.shape[: places.shape[-1]])]
+    return plain(to.graph.add("GATHER_ND", inputs, to.shape(node.output[0])))
+
+
+@translation("ScatterND", reads=(0, 1, 2))
+def scatter_nd(to: Translator, node: onnx.NodeProto) -> Value:
+    """SCATTER_ND, which adds what comes to one cell twice, and the sum with what was there."""
+    if bytes(attribute(node, "reduction", b"none")) != b"add":
+        raise UsageError(
+            f"ScatterND {node.name!r} overwrites cells, which has no translation to TFLite: only sums have"
+        )
+    there, places, values = (to.value(name) for name in node.input)
+    index = _from_the_front(to, places, there.shape[: places.shape[-1]])
+    if min(there.shape, default=1) < 0:
+        dims = to.graph.add("SHAPE", [to.plain(there)], (there.rank,), "int32", outType=2)
+    else:
+        dims = to.whole(there.shape)
+    found = plain(to.graph.add("SCATTER_ND", [index, to.plain(values), dims], there.shape, values.tensor.kind))
+    known = to.known(node.input[0])
+    return found if known is not None and not known.any() else to.apply("ADD", there, found)
+
+
+def _from_the_front(to: Translator, places: Value, dims: Shape) -> Tensor:
+    """Return indices (..., K) counted from 0 where ONNX counts negative ones from the end of K dimensions."""
+    if places.tensor.data is None or int(places.tensor.data.min(initial=0)) >= 0:
+        return to.plain(places)
+    known = to.plain(places).data
+    assert known is not None
+    return to.graph.constant(
+        np.where(known < 0, known + (dims[0] if len(dims) == 1 else np.array(dims)), known), "int32"
+    )
 
 
 @translation("ConstantOfShape")
 def constant_of_shape(to: Translator, node: onnx.NodeProto) -> Value:
-    """A constant, where its shape does not follow the batch."""
+    """A constant; where its shape is that of a tensor that follows the batch, zeros like that tensor."""
     shape = to.shape(node.output[0])
-    if any(dim < 0 for dim in shape):
-        raise UsageError(f"ConstantOfShape {node.name!r} follows the batch, which has no translation to TFLite")
     value = attribute(node, "value", None)
     fill = 0.0 if value is None else onnx.numpy_helper.to_array(value).item()
-    return to.of(np.full(shape, fill, np.float32))
+    if all(dim > 0 for dim in shape):
+        return to.of(np.full(shape, fill, np.float32))
+    maker = to.maker(node.input[0])
+    if maker is None or maker.op_type != "Shape" or to.shape(maker.input[0]) != shape:
+        raise UsageError(f"ConstantOfShape {node.name!r} follows the batch, which has no translation to TFLite")
+    zeros = to.apply("ZEROS_LIKE", to.value(maker.input[0]))
+    return to.apply("ADD", zeros, to.of(np.float32(fill))) if fill else zeros

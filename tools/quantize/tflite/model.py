@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from quantize.tflite import (
+    activations,
+    blocking,
     convolution,
     dense,
     elementwise,
@@ -27,7 +29,19 @@ from quantize.tflite.packing import packed
 from quantize.tflite.table import entry_of
 from quantize.tflite.translator import Translator, plain
 
-FAMILIES = (convolution, dense, elementwise, indexing, normalisation, pooling, reductions, rounding, shaping)
+FAMILIES = (
+    activations,
+    blocking,
+    convolution,
+    dense,
+    elementwise,
+    indexing,
+    normalisation,
+    pooling,
+    reductions,
+    rounding,
+    shaping,
+)
 """Importing a family enters its translations into the table."""
 
 

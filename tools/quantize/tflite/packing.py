@@ -17,6 +17,7 @@ SCHEMA_VERSION = 3
 
 OPTIONS = {
     "ADD": "AddOptions",
+    "ARG_MAX": "ArgMaxOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
     "BATCH_MATMUL": "BatchMatMulOptions",
     "CONCATENATION": "ConcatenationOptions",

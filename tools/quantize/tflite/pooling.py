@@ -12,6 +12,7 @@ import onnx
 
 from accord.errors import UsageError
 from quantize.differentiate.tape import attribute
+from quantize.tflite.convolution import convolved
 from quantize.tflite.elementwise import as_kind
 from quantize.tflite.shaping import bordered, cut
 from quantize.tflite.table import translation
@@ -33,15 +34,37 @@ def _filtered(window: Window, padding: int) -> dict[str, Any]:
 
 @translation("MaxPool")
 def max_pool(to: Translator, node: onnx.NodeProto) -> Value:
-    """MAX_POOL_2D."""
+    """MAX_POOL_2D; MAXIMUM over the taps where the kernel is dilated."""
     x, window = _pool(to, node)
+    counts = counted(x, window)
     if window.dilations != (1, 1):
-        raise UsageError(f"MaxPool {node.name!r} has dilations, which have no translation to TFLite")
-    shape = (x.shape[0], *counted(x, window), x.shape[1])
+        image = _bordered(to, x, window, LOWEST)
+        found, *others = [_tapped(to, image, window, tap, counts) for tap in _taps(window)]
+        for other in others:
+            found = to.apply("MAXIMUM", found, other)
+        return to.reshape(found, to.shape(node.output[0]))
     image, padding = padded(to, x, window, LOWEST)
-    options = _filtered(window, padding)
-    found = to.graph.add("MAX_POOL_2D", [to.in_order(image, LAST)], shape, **options)
-    return to.reshape(Value(tensor=found, order=LAST), to.shape(node.output[0]))
+    shape = (x.shape[0], *counts, x.shape[1])
+    tensor = to.graph.add("MAX_POOL_2D", [to.in_order(image, LAST)], shape, **_filtered(window, padding))
+    return to.reshape(Value(tensor=tensor, order=LAST), to.shape(node.output[0]))
+
+
+def _bordered(to: Translator, x: Value, window: Window, fill: float) -> Value:
+    image = Value(tensor=to.in_order(x, LAST), order=LAST)
+    return bordered(to, image, {2: window.pads[0], 3: window.pads[1]}, fill)
+
+
+def _taps(window: Window) -> list[tuple[int, int]]:
+    return list(itertools.product(range(window.kernel[0]), range(window.kernel[1])))
+
+
+def _tapped(to: Translator, image: Value, window: Window, tap: tuple[int, int], counts: tuple[int, ...]) -> Value:
+    """Return the cells of a bordered image that one tap of the kernel meets as the window moves."""
+    spans = {}
+    for place in (0, 1):
+        start, stride = tap[place] * window.dilations[place], window.strides[place]
+        spans[2 + place] = slice(start, start + stride * (counts[place] - 1) + 1, stride)
+    return cut(to, image, spans)
 
 
 @translation("MaxUnpool", reads=(0,))
@@ -87,40 +110,39 @@ def _put_back(to: Translator, pool: onnx.NodeProto, slope: Value) -> Value:
     apart overlap, and are added.
     """
     x, window = _pool(to, pool)
-    border = {2 + place: window.pads[place] for place in (0, 1)}
-    image = bordered(to, Value(tensor=to.in_order(x, LAST), order=LAST), border, LOWEST)
+    image = _bordered(to, x, window, LOWEST)
     top = image_of(to, to.value(pool.output[0]), "MaxPool")
-    slope = image_of(to, slope, "MaxPool")
-    shares = _shares(to, image, top, slope, window)
+    shares = _shares(to, image, top, image_of(to, slope, "MaxPool"), window)
     total: Value | None = None
-    for block in itertools.product(*(range(-(-k // s)) for k, s in zip(window.kernel, window.strides, strict=True))):
-        start = [block[place] * window.strides[place] for place in (0, 1)]
-        lines = [
-            [shares[i, j] for j in range(start[1], min(start[1] + window.strides[1], window.kernel[1]))]
-            for i in range(start[0], min(start[0] + window.strides[0], window.kernel[0]))
-        ]
-        found = woven(to, lines, window.strides)
-        behind = [image.shape[2 + p] - start[p] - found.shape[2 + p] for p in (0, 1)]
+    for start, lines in _blocks(window):
+        found = woven(to, [[shares[tap] for tap in line] for line in lines], window.strides)
+        behind = [image.shape[2 + place] - start[place] - found.shape[2 + place] for place in (0, 1)]
         found = bordered(to, found, {2: (start[0], behind[0]), 3: (start[1], behind[1])})
         total = found if total is None else to.apply("ADD", total, found)
     assert total is not None
-    return bordered(to, total, {axis: (-before, -behind) for axis, (before, behind) in border.items()})
+    return bordered(to, total, {2 + place: (-window.pads[place][0], -window.pads[place][1]) for place in (0, 1)})
+
+
+def _blocks(window: Window) -> list[tuple[tuple[int, int], list[list[tuple[int, int]]]]]:
+    """Return taps that can be woven together, each block with the cell where it starts."""
+    if window.dilations != (1, 1):
+        cells = [(tap[0] * window.dilations[0], tap[1] * window.dilations[1]) for tap in _taps(window)]
+        return [(cell, [[tap]]) for cell, tap in zip(cells, _taps(window), strict=True)]
+    starts = [range(0, size, stride) for size, stride in zip(window.kernel, window.strides, strict=True)]
+    found = []
+    for top, left in itertools.product(*starts):
+        rows = range(top, min(top + window.strides[0], window.kernel[0]))
+        columns = range(left, min(left + window.strides[1], window.kernel[1]))
+        found.append(((top, left), [[(row, column) for column in columns] for row in rows]))
+    return found
 
 
 def _shares(to: Translator, image: Value, top: Value, slope: Value, window: Window) -> dict[tuple[int, int], Value]:
     """Return what each tap of the kernel receives: the slope where it is the first to equal the maximum, else zero."""
     found: dict[tuple[int, int], Value] = {}
-    left = slope
-    counts = top.shape[2:]
-    taps = list(itertools.product(range(window.kernel[0]), range(window.kernel[1])))
+    left, taps = slope, _taps(window)
     for tap in taps:
-        spans = {
-            2 + place: slice(
-                tap[place], tap[place] + window.strides[place] * (counts[place] - 1) + 1, window.strides[place]
-            )
-            for place in (0, 1)
-        }
-        here = to.apply("EQUAL", cut(to, image, spans), top, kind="bool")
+        here = to.apply("EQUAL", _tapped(to, image, window, tap, top.shape[2:]), top, kind="bool")
         found[tap] = to.apply("MUL", left, as_kind(to, here, "float32"))
         if tap != taps[-1]:
             left = to.apply("SUB", left, found[tap])
@@ -129,21 +151,24 @@ def _shares(to: Translator, image: Value, top: Value, slope: Value, window: Wind
 
 @translation("AveragePool")
 def average_pool(to: Translator, node: onnx.NodeProto) -> Value:
-    """AVERAGE_POOL_2D; where pads are not counted and are not SAME's, the average with zeros, scaled."""
+    """AVERAGE_POOL_2D; where pads are not counted and are not SAME's, the average with zeros, scaled.
+
+    A dilated kernel is a convolution of each channel by equal weights.
+    """
     x, window = _pool(to, node)
-    if window.dilations != (1, 1):
-        raise UsageError(f"AveragePool {node.name!r} has dilations, which have no translation to TFLite")
     included = bool(attribute(node, "count_include_pad", 0))
-    counts = counted(x, window)
-    image, padding = padded(to, x, window)
-    if included and padding == 0:
-        border = {2: window.pads[0], 3: window.pads[1]}
-        image, padding = bordered(to, Value(tensor=to.in_order(x, LAST), order=LAST), border), 1
-    options = _filtered(window, padding)
-    tensor = to.graph.add("AVERAGE_POOL_2D", [to.in_order(image, LAST)], (x.shape[0], *counts, x.shape[1]), **options)
-    found = Value(tensor=tensor, order=LAST)
+    if window.dilations != (1, 1):
+        equal = np.full((x.shape[1], 1, *window.kernel), 1 / np.prod(window.kernel), np.float32)
+        found, padding = convolved(to, x, to.of(equal), window, group=x.shape[1]), 1
+    else:
+        image, padding = padded(to, x, window)
+        if included and padding == 0:
+            image, padding = _bordered(to, x, window, 0.0), 1
+        shape = (x.shape[0], *counted(x, window), x.shape[1])
+        tensor = to.graph.add("AVERAGE_POOL_2D", [to.in_order(image, LAST)], shape, **_filtered(window, padding))
+        found = Value(tensor=tensor, order=LAST)
     if not included and padding == 1 and any(map(any, window.pads)):
-        found = to.apply("MUL", found, to.of(_scale(x, window, counts)))
+        found = to.apply("MUL", found, to.of(_scale(x, window, counted(x, window))))
     return to.reshape(found, to.shape(node.output[0]))
 
 
@@ -151,7 +176,8 @@ def _scale(x: Value, window: Window, counts: tuple[int, int]) -> np.ndarray[tupl
     """Return (1, 1, H, W): the kernel's cells over those that lie within the image."""
     inside = []
     for place in (0, 1):
-        starts = np.arange(counts[place]) * window.strides[place] - window.pads[place][0]
-        ends = np.minimum(starts + window.kernel[place], x.shape[2 + place])
-        inside.append((ends - np.maximum(starts, 0)) / window.kernel[place])
-    return (1.0 / np.multiply.outer(*inside)).astype(np.float32)[None, None]
+        starts = np.arange(counts[place])[:, None] * window.strides[place] - window.pads[place][0]
+        cells = starts + np.arange(window.kernel[place]) * window.dilations[place]
+        inside.append(((cells >= 0) & (cells < x.shape[2 + place])).mean(axis=1))
+    shares = np.multiply.outer(inside[0], inside[1])[None, None]
+    return np.reciprocal(shares).astype(np.float32)

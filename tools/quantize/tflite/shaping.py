@@ -1,8 +1,10 @@
 """Translations of operators that move cells, cut them out or put them together."""
 
 import itertools
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from accord.errors import UsageError
@@ -33,11 +35,25 @@ def expand(to: Translator, node: onnx.NodeProto) -> Value:
     """A sum with zeros: BROADCAST_TO would need the batch in numbers."""
     x, shape = to.value(node.input[0]), to.shape(node.output[0])
     there = (1,) * (len(shape) - x.rank) + x.shape
-    for dim, wanted in zip(there, shape, strict=True):
+    for axis, (dim, wanted) in enumerate(zip(there, shape, strict=True)):
         if wanted < 0 and dim != wanted:
-            raise UsageError(f"Expand {node.name!r} spreads one row over the batch, which has no translation to TFLite")
+            if wanted != -1:
+                raise UsageError(
+                    f"Expand {node.name!r} makes {-wanted} rows of each, which has no translation to TFLite"
+                )
+            column = [-1 if place == axis else 1 for place in range(len(shape))]
+            x = to.apply("ADD", x, to.reshape(rows_of_zeros(to), tuple(column)))
     zeros = np.zeros([1 if dim < 0 else dim for dim in shape], np.float32)
     return to.apply("ADD", x, to.of(zeros.astype(np.int32) if x.tensor.kind == "int32" else zeros))
+
+
+def rows_of_zeros(to: Translator) -> Value:
+    """Return a zero for each row of the batch: float32 (N,)."""
+    for tensor in to.graph.inputs.values():
+        if tensor.shape[:1] == (-1,) and tensor.kind == "float32":
+            first = cut(to, plain(tensor), {axis: slice(0, 1) for axis in range(1, len(tensor.shape))})
+            return to.apply("ZEROS_LIKE", to.reshape(first, (-1,)))
+    raise UsageError("no input has a row for each one of the batch")
 
 
 def cut(to: Translator, x: Value, spans: dict[int, slice]) -> Value:
@@ -138,17 +154,31 @@ def bordered(to: Translator, x: Value, border: dict[int, tuple[int, int]], fill:
 
 @translation("Pad")
 def pad(to: Translator, node: onnx.NodeProto) -> Value:
-    """PAD or PADV2 with constant cells."""
+    """PAD or PADV2 with constant cells; GATHER along each axis where the cells are others of the tensor."""
     x = to.value(node.input[0])
-    mode = bytes(attribute(node, "mode", b"constant"))
-    if mode != b"constant":
-        raise UsageError(f"Pad {node.name!r} has mode {mode.decode()}: only constant has a translation to TFLite")
+    mode = bytes(attribute(node, "mode", b"constant")).decode()
     amounts = [int(item) for item in to.fixed(node.input[1], "the pads")]
     fill = float(to.fixed(node.input[2], "the fill")) if len(node.input) > 2 and node.input[2] else 0.0
     axes = [int(axis) for axis in to.fixed(node.input[3], "the axes")] if len(node.input) > 3 else range(x.rank)
     count = len(amounts) // 2
     border = {axis % x.rank: (amounts[at], amounts[at + count]) for at, axis in enumerate(axes)}
-    return bordered(to, x, border, fill)
+    if mode == "constant":
+        return bordered(to, x, border, fill)
+    for axis, (before, behind) in border.items():
+        if (before, behind) != (0, 0):
+            size = x.shape[axis]
+            places = np.arange(size)[max(0, -before) : size - max(0, -behind)]
+            places = np.pad(places, (max(0, before), max(0, behind)), mode=mode)  # type: ignore[call-overload]
+            x = picked(to, x, places, axis)
+    return x
+
+
+def picked(to: Translator, x: Value, places: npt.NDArray[Any], axis: int) -> Value:
+    """Return the cells of `x` at known places along one axis."""
+    place = x.place(axis)
+    shape = tuple(len(places) if at == place else dim for at, dim in enumerate(x.tensor.shape))
+    inputs = [x.tensor, to.graph.constant(places, "int32")]
+    return Value(tensor=to.graph.add("GATHER", inputs, shape, axis=place, batchDims=0), order=x.order)
 
 
 @translation("Tile")
