@@ -18,6 +18,7 @@ import numpy as np
 from accord.bundle.archive import Bundle, read_bundle
 from accord.entropy import SeededEntropy
 from accord.runtimes.opening import PACKAGES
+from tests.runtimes import trap
 
 BATCH = 16
 FOLDER = os.environ.get("ACCORD_BUNDLES", "")
@@ -170,9 +171,10 @@ NETS = {"depthwise": _depthwise, "windows": _windows}
 
 
 def main(folder: Path) -> None:
-    """Write every case's bundle."""
+    """Write every case's bundle, and the one that tflite-runtime must refuse."""
     for case in CASES:
         (folder / f"{case.name}.bundle").write_bytes(made(case))
+    (folder / f"{trap.NAME}.bundle").write_bytes(trap.trapped())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from accord.errors import UsageError
@@ -172,12 +173,12 @@ def average_pool(to: Translator, node: onnx.NodeProto) -> Value:
     return to.reshape(found, to.shape(node.output[0]))
 
 
-def _scale(x: Value, window: Window, counts: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _scale(x: Value, window: Window, counts: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Return (1, 1, H, W): the kernel's cells over those that lie within the image."""
     inside = []
     for place in (0, 1):
         starts = np.arange(counts[place])[:, None] * window.strides[place] - window.pads[place][0]
         cells = starts + np.arange(window.kernel[place]) * window.dilations[place]
         inside.append(((cells >= 0) & (cells < x.shape[2 + place])).mean(axis=1))
-    shares = np.multiply.outer(inside[0], inside[1])[None, None]
-    return np.reciprocal(shares).astype(np.float32)
+    scale: npt.NDArray[np.float32] = (1.0 / np.multiply.outer(*inside)).astype(np.float32)
+    return scale[None, None]
