@@ -35,6 +35,7 @@ test: debian venv  ## format, lint, types, layers, tests
 	$(RUN) lint-imports
 	$(RUN) pytest -n 2
 	@$(MAKE) --no-print-directory test-device
+	@$(MAKE) --no-print-directory test-tflite
 
 # The device on its oldest Python, with the oldest cbor2 that it may have.
 .PHONY: test-device
@@ -49,6 +50,21 @@ else
 	.venv-device/bin/python -m pytest -q -n 2 tests/accord tests/edge_sdk tests/wire tests/secagg tests/update tests/bundle tests/runtimes tests/vectors tests/hostile/test_bytes.py tests/link/test_memory.py
 endif
 
+# tflite-runtime needs numpy 1 and Python 3.11 or older, so an environment of its own, which can't make bundles: the
+# environment of every other target makes them, into a folder that goes away (test_signatures.py makes its own).
+.PHONY: test-tflite
+PYTHON311 := $(firstword $(wildcard $(HOME)/.pyenv/versions/3.11.*/bin/python3.11 /usr/bin/python3.11) $(PYTHON310))
+TFLITE := UV_PROJECT_ENVIRONMENT=.venv-tflite
+test-tflite: venv
+ifeq ($(PYTHON311),)
+	@echo "no Python 3.11 or 3.10 here: the tests of tflite-runtime are left out"
+else
+	$(TFLITE) $(UV) sync --locked --quiet --no-default-groups --group legacy --extra tflite --python $(PYTHON311)
+	@folder=$$(mktemp -d) && trap 'rm -rf $$folder' EXIT && \
+	  $(RUN) python -m tests.runtimes.bundles $$folder && \
+	  ACCORD_BUNDLES=$$folder .venv-tflite/bin/python -m pytest -q -n 2 tests/runtimes tests/update --ignore=tests/runtimes/test_signatures.py
+endif
+
 bench: venv  ## every benchmark, one JSON object each
 	@for script in benchmarks/*.py; do echo "$$script"; $(RUN) python $$script --json | tail -n 1; done
 
@@ -56,4 +72,4 @@ soak: debian venv  ## every long check in full: one JSON object with counts and 
 	@$(RUN) python -m tests.soak
 
 clean:  ## everything that can be made again
-	rm -rf .venv .venv-device .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .venv-device .venv-tflite .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

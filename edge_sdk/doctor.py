@@ -18,6 +18,7 @@ from accord.bundle.archive import read_bundle
 from accord.errors import AccordError
 from accord.files import DISK, FileError, read_limited, read_private, read_secret
 from accord.runtimes import check_golden, open_runtime
+from accord.runtimes.opening import chosen
 from accord.secagg.authority import trusted_roles
 from accord.signing import SEED_SIZE, SigningKey
 from accord.wire.envelope import Envelope
@@ -30,7 +31,11 @@ from edge_sdk.readings import MB, Readings
 from edge_sdk.roles import newer
 from edge_sdk.timekeeper import Timekeeper
 
-RUNTIMES = (("onnxruntime", "onnxruntime"), ("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
+RUNTIMES = (
+    ("onnxruntime", "onnxruntime"),
+    ("ai_edge_litert.interpreter", "ai-edge-litert"),
+    ("tflite_runtime.interpreter", "tflite-runtime"),
+)
 """Import names and package names."""
 REACHABLE = 3.0  # seconds to wait for the broker
 ENDS_SOON = 14
@@ -105,7 +110,14 @@ def _runtimes() -> Iterator[Finding]:
         except Exception as error:  # noqa: BLE001 - a broken package may raise anything
             yield Finding(name=name, found=f"{version} does not load: {error}", fix=f"pip install --force {package}")
         else:
-            yield Finding(name=name, found=version)
+            yield Finding(name=name, found=version, fix=_fits(package, importlib.metadata.version("numpy")))
+
+
+def _fits(package: str, numpy: str) -> str:
+    """Return what to do where a runtime does not work with this version of NumPy."""
+    if package == "tflite-runtime" and int(numpy.partition(".")[0]) > 1:
+        return f"it does not work with NumPy {numpy}: pip install 'accord-fl[tflite]' in an environment of its own"
+    return ""
 
 
 def _voltage(weak: bool | None) -> Finding:
@@ -220,7 +232,7 @@ def _bundle(config: DeviceConfig) -> Finding:
         check_golden(runtime, bundle)
     except AccordError as error:
         return Finding(name="bundle", found="can't be trained here", fix=str(error))
-    return Finding(name="bundle", found=f"{bundle.manifest.model} computes as its publisher says")
+    return Finding(name="bundle", found=f"{bundle.manifest.model} computes as its publisher says, in {chosen(bundle)}")
 
 
 def _broker(host: str, port: int) -> Finding:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from accord.bundle.builtins import check_builtins
 from accord.bundle.entries import read_entries, write_entries
 from accord.bundle.golden import Golden
 from accord.bundle.manifest import PART_NAMES, Manifest, Part, Specification
@@ -96,7 +97,7 @@ def read_bundle(data: bytes, *, limit: int = LIMIT, publisher: bytes | None = No
     Raises:
         Refusal: named after the first rule that is broken: `BundleTooLarge`, `CorruptBundle`, `CompressedEntry`,
             `UnknownEntry`, `RepeatedEntry`, `MissingEntry`, `UnsignedBundle`, `BadSignature`, `DigestMismatch`, or one
-            of `accord.bundle.operators`.
+            of `accord.bundle.operators` and `accord.bundle.builtins`.
     """
     if len(data) > limit:
         raise Refusal("BundleTooLarge", f"{len(data)} bytes where at most {limit} are allowed")
@@ -113,6 +114,8 @@ def read_bundle(data: bytes, *, limit: int = LIMIT, publisher: bytes | None = No
     for name in ("train.onnx", "infer.onnx"):
         if name in entries:
             check_operators(entries[name])
+    if "train.tflite" in entries:
+        check_builtins(entries["train.tflite"])
     params = np.frombuffer(entries["params.bin"], "<f4").astype(np.float32)
     if not np.isfinite(params).all():
         raise Refusal("CorruptBundle", "params.bin holds NaN or infinity")

@@ -13,13 +13,16 @@ import pytest
 from device_fleet import NAMES, DeviceFleet
 
 from accord import cli
+from accord.entropy import SeededEntropy
 from accord.files import make_folder
+from accord.runtimes.opening import PACKAGES
 from edge_sdk import EdgeClient, load
 from edge_sdk.clock import ClockState
-from edge_sdk.doctor import _architecture, _python, _room, _voltage, examine
+from edge_sdk.doctor import _architecture, _fits, _python, _room, _voltage, examine
 from edge_sdk.erasure import erase
 from edge_sdk.example_store import ExampleStore
 from edge_sdk.timekeeper import Timekeeper
+from quantize import Choices, make_bundle
 
 NAME = NAMES[0]
 
@@ -67,6 +70,8 @@ def test_a_healthy_device_needs_nothing(config: Path, capsys: pytest.CaptureFixt
         "architecture",
         "python",
         "runtime onnxruntime",
+        "runtime ai-edge-litert",
+        "runtime tflite-runtime",
         "state folder",
         "disk space",
         "clock",
@@ -76,6 +81,28 @@ def test_a_healthy_device_needs_nothing(config: Path, capsys: pytest.CaptureFixt
     assert sorted(p.name for p in (config.parent / "state").iterdir()) == ["keys"], "it leaves nothing behind"
     assert cli.main(["device", "doctor", "--config", str(config)]) == 0
     assert "FIX" not in capsys.readouterr().out
+
+
+def test_the_doctor_tells_which_runtime_the_bundle_would_use(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = Choices(tflite=True)
+    bundle = make_bundle("cnn:small", (1, 8, 8), 10, "softmax", 8, SeededEntropy(3), None, choices)
+    (config.parent / "bundle").write_bytes(bundle)
+    told = []
+    for package in ("onnxruntime", "a_package_that_nobody_has"):
+        monkeypatch.setitem(PACKAGES, "onnx", package)
+        _, found = call(capsys, "doctor", "--config", config)
+        told += [line for line in found["findings"] if line["name"] == "bundle"]
+    assert [line["found"] for line in told] == [
+        f"cnn:small computes as its publisher says, in {name}" for name in ("onnx", "litert")
+    ]
+    assert not any(line["fix"] for line in told)
+
+
+def test_a_runtime_that_does_not_fit_the_numpy_beside_it_is_found() -> None:
+    assert "environment of its own" in _fits("tflite-runtime", "2.4.6")
+    assert _fits("tflite-runtime", "1.26.4") == _fits("ai-edge-litert", "2.4.6") == ""
 
 
 def closed_port() -> int:

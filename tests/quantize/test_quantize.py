@@ -239,6 +239,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     table = capsys.readouterr().out
     assert "dense1.weight" in table
     assert "golden loss" in table
+    assert "train.tflite" not in table
+
+    assert cli.main([*words, "--tflite"]) == 0
+    table = capsys.readouterr().out
+    assert "train.tflite" in table
+    assert "onnxruntime and LiteRT here are within" in table
+    assert read_bundle(out.read_bytes()).tflite is not None
 
 
 @pytest.mark.parametrize(

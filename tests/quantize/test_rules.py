@@ -75,6 +75,9 @@ CASES: dict[str, Case] = {
     "Conv dilations": conv_case((2, 8, 9), (2, 2, 3, 2), dilations=[2, 3], strides=[1, 2], pads=[1, 1, 1, 1]),
     "Conv groups": conv_case((4, 6, 6), (6, 2, 3, 3), group=2, pads=[1, 1, 1, 1]),
     "Conv depthwise": conv_case((3, 7, 7), (3, 1, 3, 3), group=3, strides=[2, 2], pads=[1, 1, 1, 1]),
+    "Conv depthwise twice": conv_case(
+        (3, 6, 7), (6, 1, 3, 2), group=3, strides=[1, 2], pads=[1, 0, 1, 1], dilations=[2, 1]
+    ),
     "Conv many channels": conv_case((20, 5, 5), (4, 20, 3, 3), pads=[1, 1, 1, 1], strides=[2, 2]),
     "Conv 1x1": conv_case((3, 4, 4), (5, 3, 1, 1)),
     "Conv 1x1 strides": conv_case((3, 5, 4), (5, 3, 1, 1), strides=[2, 2]),

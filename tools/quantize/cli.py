@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", choices=LOSSES, default="softmax", help="default: softmax")
     parser.add_argument("--batch", type=int, default=32, help="largest batch of a device (default: 32)")
     parser.add_argument("--freeze-before", default="", metavar="TENSOR", help="train only weights behind this tensor")
+    parser.add_argument("--tflite", action="store_true", help="also for devices with ai-edge-litert or tflite-runtime")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="file to write")
     parser.add_argument("--sign", type=Path, metavar="KEYFILE", help="publisher's key: 32 bytes, raw or in hexadecimal")
     parser.add_argument("--seed", type=int, default=0, help="for initial weights and golden rows (default: 0)")
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.batch,
         SeededEntropy(arguments.seed),
         None if arguments.sign is None else _key(arguments.sign),
-        Choices(freeze_before=arguments.freeze_before),
+        Choices(freeze_before=arguments.freeze_before, tflite=arguments.tflite),
     )
     try:
         arguments.out.write_bytes(made.data)
@@ -100,6 +101,7 @@ def _table(made: Made, path: Path) -> str:
     lines += [f"{'all':<{width}}  {'':<16} {manifest.layout.size:>11,}", ""]
     lines += [f"{part.name:<14} {part.size:>12,} bytes" for part in manifest.parts]
     lines.append(f"{path.name:<14} {len(made.data):>12,} bytes, digest {made.bundle.digest.hex()[:16]}…")
-    lines.append(f"golden loss {loss:.6f}; onnxruntime here is within {made.golden_error:.1e} of the exact gradients")
+    tested = "onnxruntime and LiteRT here are" if made.bundle.tflite else "onnxruntime here is"
+    lines.append(f"golden loss {loss:.6f}; {tested} within {made.golden_error:.1e} of the exact gradients")
     signed = "signed" if made.bundle.publisher else "not signed: devices that pin a publisher refuse it"
     return "\n".join([*lines, signed, *made.notes])

@@ -47,6 +47,7 @@ class Choices:
     - `scaled`: devices scale their rows by the fleet's means and deviations before the model sees them; never where it
       takes ids.
     - `freeze_before`: a tensor of the model; only weights behind it are trained. Empty: nothing is frozen by name.
+    - `tflite`: the training graph also as a TFLite model, for devices without onnxruntime; needs `ai-edge-litert`.
     - `train_scales`: scales of activations are trained with the weights and averaged, for a net that starts from
       nothing. None leaves the choice to the tier: trained for built-in models, fixed for others.
     """
@@ -55,6 +56,7 @@ class Choices:
     freeze_before: str = ""
     rows: Array | None = None
     scaled: bool = True
+    tflite: bool = False
     train_scales: bool | None = None
 
     def __post_init__(self) -> None:
@@ -103,7 +105,7 @@ def make(  # noqa: PLR0917 - the same
     signing_key: SigningKey | None = None,
     choices: Choices = PLAIN,
 ) -> Made:
-    """Make a training bundle and test it in onnxruntime.
+    """Make a training bundle and test it in onnxruntime, and in LiteRT where it has a graph for that.
 
     Args:
         model: `linear`, `mlp:64,32`, `cnn:small`, or the path of an ONNX model.
@@ -117,7 +119,7 @@ def make(  # noqa: PLR0917 - the same
 
     Raises:
         UsageError: the model can't be read, built, divided or differentiated.
-        Refusal: `GoldenMismatch`: the onnxruntime installed here computes the bundle wrongly.
+        Refusal: `GoldenMismatch`: a runtime installed here computes the bundle wrongly.
     """
     kind, network = _network(model, input_shape, outputs, loss, entropy)
     if choices.freeze_before:
@@ -151,6 +153,7 @@ def make(  # noqa: PLR0917 - the same
         raise UsageError(str(error)) from error
     train = graph.model.SerializeToString(deterministic=True)
     infer = None if parts is None else parts.infer.SerializeToString(deterministic=True)
+    tflite = _tflite(graph, parts) if choices.tflite else None
     for attempt in range(ATTEMPTS):
         source = entropy.child("golden", attempt)
         golden = _golden(specification, graph, network, parts, source)
@@ -159,19 +162,30 @@ def make(  # noqa: PLR0917 - the same
             params=params,
             golden=golden,
             train=train,
+            tflite=tflite,
             infer=infer,
             quantization=None if parts is None else parts.quantization,
             signing_key=signing_key,
         )
         bundle = read_bundle(data, publisher=signing_key.public if signing_key else None)
         try:
-            worst = check_golden(open_runtime(bundle, "onnx"), bundle)
+            runtimes = ["onnx", *(["litert"] if choices.tflite else [])]
+            worst = max(check_golden(open_runtime(bundle, name), bundle) for name in runtimes)
         except AccordError:
             if attempt == ATTEMPTS - 1:
                 raise
             continue
         return Made(data=data, bundle=bundle, notes=network.notes, golden_error=worst, network=network, parts=parts)
     raise AssertionError("the loop returns or raises")
+
+
+def _tflite(graph: TrainingGraph, parts: Divided | None) -> bytes:
+    from quantize.tflite.model import tflite_model  # noqa: PLC0415 - needs ai-edge-litert, which few bundles do
+
+    frozen = None
+    if parts is not None and parts.quantization.cut:
+        frozen = onnx.load_from_string(forward_graph(parts.infer.SerializeToString(), parts.quantization.cut))
+    return tflite_model(graph.model, graph.input_names, graph.output_names, frozen)
 
 
 def _divided(kind: str, network: Network, choices: Choices, entropy: Entropy) -> Divided:

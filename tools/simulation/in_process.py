@@ -93,21 +93,30 @@ class _Simulation:
         self.dropped = {row.device: row.train + row.test for row in dataset.dropped}
         self.held = [d for d in self.partition.devices if len(d.y_train) or len(d.y_test)]
         self._described()
+        runtimes = settings.runtimes.split(",")
         self.model = models.make(
-            settings.model, dataset.row_shape, self.task, settings.batch_size, entropy.child("model"), settings.tier
+            settings.model,
+            dataset.row_shape,
+            self.task,
+            settings.batch_size,
+            entropy.child("model"),
+            settings.tier,
+            runtimes,
         )
+        if len(runtimes) > 1:
+            notes.keep(f"devices train in {', '.join(runtimes)} by turns")
         runtime, manifest = self.model.runtime, self.model.bundle.manifest
         columns = columns_of(manifest.input_shape)
         start = Snapshot(params=self.model.bundle.params.copy(), scaling=unscaled(columns))
         workers = {
             d.device: Trainer(
-                runtime,
+                self.model.runtimes[place % len(runtimes)],
                 manifest.input_shape,
                 Rows(x_train=d.x_train, y_train=d.y_train, x_test=d.x_test, y_test=d.y_test),
                 entropy.child("trainer", d.device),
                 scaled=manifest.scaled,
             )
-            for d in self.held
+            for place, d in enumerate(self.held)
         }
         self.fleet = SimulatedFleet(
             workers=workers,

@@ -1,5 +1,6 @@
 """The bundle and the runtime for what a person called the model: a builder's name, an ONNX file, or a bundle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,15 +17,26 @@ LARGEST = 1 << 28
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A bundle, its bytes, and a runtime that has passed the bundle's golden vectors."""
+    """A bundle, its bytes, and runtimes that have passed the bundle's golden vectors, in the order asked for."""
 
     bundle: Bundle = field(repr=False)
     data: bytes = field(repr=False)
-    runtime: Runtime = field(repr=False)
+    runtimes: tuple[Runtime, ...] = field(repr=False)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The first one."""
+        return self.runtimes[0]
 
 
 def make(  # noqa: PLR0917 - what, for which data, how
-    name: str, row_shape: tuple[int, ...], task: Task, batch: int, entropy: Entropy, tier: str = "float"
+    name: str,
+    row_shape: tuple[int, ...],
+    task: Task,
+    batch: int,
+    entropy: Entropy,
+    tier: str = "float",
+    runtimes: Sequence[str] = ("auto",),
 ) -> Model:
     """Return the model that `name` asks for.
 
@@ -35,9 +47,11 @@ def make(  # noqa: PLR0917 - what, for which data, how
         batch: the largest batch.
         entropy: decides initial weights.
         tier: float, or last-all to train against int8 rounding; a bundle has its own.
+        runtimes: names for `open_runtime`.
 
     Raises:
-        UsageError: the file is missing, or the model does not fit the data.
+        UsageError: the file is missing, the model does not fit the data, or a runtime can't train it.
+        Refusal: `GoldenMismatch`: a runtime computes it wrongly.
     """
     path = Path(name)
     if path.is_file() and path.suffix != ".onnx":
@@ -45,14 +59,18 @@ def make(  # noqa: PLR0917 - what, for which data, how
             raise UsageError(f"{name} is larger than {LARGEST} bytes")
         data = path.read_bytes()
         _check_bundle(data, name)
-    elif tier == "float" and name.split(":", maxsplit=1)[0] in ("linear", "mlp"):
+    elif (
+        tier == "float"
+        and set(runtimes) <= {"auto", "reference"}
+        and name.split(":", maxsplit=1)[0] in ("linear", "mlp")
+    ):
         data = reference.make_bundle(name, row_shape, task.outputs, LOSS[task.kind], batch, entropy)
     else:
         try:
             import quantize  # noqa: PLC0415 - onnx is needed for these models only
         except ModuleNotFoundError as error:
             raise UsageError(f"--model {name} needs {error.name}: pip install 'accord-fl[quantize]'") from error
-        choices = quantize.Choices(tier=tier)
+        choices = quantize.Choices(tier=tier, tflite=bool({"litert", "tflite"} & set(runtimes)))
         data = quantize.make_bundle(name, row_shape, task.outputs, LOSS[task.kind], batch, entropy, None, choices)
     bundle = read_bundle(data, limit=LARGEST, publisher=None)
     manifest = bundle.manifest
@@ -67,9 +85,10 @@ def make(  # noqa: PLR0917 - what, for which data, how
         raise UsageError(
             f"the bundle was made for batches of at most {manifest.batch}: use --batch-size {manifest.batch}"
         )
-    runtime = open_runtime(bundle)
-    check_golden(runtime, bundle)
-    return Model(bundle=bundle, data=data, runtime=runtime)
+    opened = tuple(open_runtime(bundle, runtime) for runtime in runtimes)
+    for runtime in opened:
+        check_golden(runtime, bundle)
+    return Model(bundle=bundle, data=data, runtimes=opened)
 
 
 def _check_bundle(data: bytes, name: str) -> None:

@@ -24,7 +24,8 @@ from simulation.partition import DeviceData
 BROKERS = ("embedded", "mosquitto")
 TENANT = "demo"
 JOB = "job"
-_DAY = 86_400
+_MONTH = 30 * 86_400
+"""How long its credentials hold: for less than a fortnight the doctor asks for new ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class Rig:
         self.names = names
         self.fleet: FleetFolder = create(
             folder / "fleet",
-            NewFleet(tenant=TENANT, devices=names, expires=int(time.time()) + _DAY),
+            NewFleet(tenant=TENANT, devices=names, expires=int(time.time()) + _MONTH),
             SystemEntropy(),
         )
         self.host, self.port = "127.0.0.1", 0

@@ -6,6 +6,7 @@ from typing import Any
 from accord.errors import UsageError
 from accord.plan import MICRO
 from accord.plan import Training as PlanTraining
+from accord.runtimes.opening import NAMES as RUNTIMES
 from simulation.task import KINDS
 
 TRANSFORMS = ("none", "log", "log1p")
@@ -38,6 +39,7 @@ class SimulationSettings:
     proximal_mu: float = 0.0
     dropout: float = 0.0
     secure_aggregation: bool = True
+    runtimes: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,6 +54,7 @@ class SimulationSettings:
         for name, value, low, high in whole:
             if not low <= value <= high:
                 raise UsageError(f"{name} {value} is out of range: use {low} to {high}")
+        self._check_words()
         rates = (("--lr", self.lr, 1e-6, 1000.0), ("--momentum", self.momentum, 0.0, 0.999999))
         for name, rate, lowest, highest in (*rates, ("--proximal-mu", self.proximal_mu, 0.0, 1000.0)):
             if not lowest <= rate <= highest:
@@ -59,17 +62,22 @@ class SimulationSettings:
         if not 0 <= self.dropout < 1:
             more = ": with 1 no device would ever finish" if self.dropout == 1 else ""
             raise UsageError(f"--dropout {self.dropout} is out of range{more}: use 0 to below 1, such as 0.2")
+        if self.cohorts * 3 > self.devices_per_round:
+            raise UsageError(
+                f"--cohorts {self.cohorts} needs at least {3 * self.cohorts} devices per round, "
+                f"not {self.devices_per_round}",
+            )
+
+    def _check_words(self) -> None:
         if self.task is not None and self.task not in KINDS:
             raise UsageError(f"--task {self.task} is unknown: use one of {', '.join(KINDS)}")
         if self.target_transform not in TRANSFORMS:
             raise UsageError(f"--target-transform {self.target_transform} is unknown: use {', '.join(TRANSFORMS)}")
         if self.tier not in TIERS:
             raise UsageError(f"--tier {self.tier} is unknown: use {' or '.join(TIERS)}, or a bundle of another tier")
-        if self.cohorts * 3 > self.devices_per_round:
-            raise UsageError(
-                f"--cohorts {self.cohorts} needs at least {3 * self.cohorts} devices per round, "
-                f"not {self.devices_per_round}",
-            )
+        unknown = [name for name in self.runtimes.split(",") if name not in RUNTIMES]
+        if unknown:
+            raise UsageError(f"--runtimes: {unknown[0]!r} is unknown: use some of {', '.join(RUNTIMES)}")
 
     @property
     def training(self) -> PlanTraining:

@@ -42,6 +42,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=default.tier,
         help="float, or last-all: train against int8 rounding; a bundle has its own (default %(default)s)",
     )
+    add(
+        "--runtimes",
+        default=default.runtimes,
+        metavar="NAME,...",
+        help="what trains: auto, reference, onnx, litert or tflite; of several, devices take one each in turn",
+    )
     add("--task", choices=KINDS, help="what to predict; inferred from y if not given, and said")
     add("--target-transform", choices=TRANSFORMS, default="none", help="of regression targets (default %(default)s)")
     add("--rounds", type=int, default=default.rounds, help="training rounds (default %(default)s)")

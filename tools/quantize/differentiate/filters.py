@@ -34,13 +34,16 @@ def weight_slope(
         window: the convolution's.
         group: its groups.
     """
-    if group > 1:
+    by_channel = group > 1 and shape[1] == 1
+    if group > 1 and not by_channel:
         return _by_conv(tape, x, slope, shape, sizes, window=window, group=group)
     padded = x
     if any(window.pads):
         before, behind = window.pads[: window.rank], window.pads[window.rank :]
         padded = tape.add("Pad", x, tape.whole(0, 0, *before, 0, 0, *behind))
     counts = tuple(window.count(place, size) for place, size in enumerate(sizes[1:]))
+    if by_channel:
+        return _by_channel(tape, padded, slope, shape, window=window, counts=counts, channels=group)
     if shape[1] >= MANY_CHANNELS:
         return _by_tap(tape, padded, slope, shape, window=window, counts=counts)
     return _by_patches(tape, padded, slope, shape, window=window, counts=counts)
@@ -86,6 +89,28 @@ def _by_tap(tape: Tape, x: str, slope: str, shape: tuple[int, ...], *, window: W
         products.append(tape.add("Gemm", rows, slopes, transA=1, transB=0))
     total = tape.add("Concat", *products, axis=0) if len(products) > 1 else products[0]
     return _filters_first(tape, total, filters, channels, kernel)
+
+
+def _by_channel(
+    tape: Tape, x: str, slope: str, shape: tuple[int, ...], *, window: Window, counts: tuple[int, ...], channels: int
+) -> str:
+    """With channels last, a tap's cells times dY, summed over rows and cells: each channel has kernels of its own."""
+    filters, _, *kernel = shape
+    last, several = [0, *range(2, 2 + window.rank), 1], filters // channels
+    slopes = tape.add("Transpose", slope, perm=last)
+    taps = _taps(tape, tape.add("Transpose", x, perm=last), window, counts, 1)
+    axes, sums = tape.whole(*range(window.rank + 1)), []
+    for place in range(several):
+        part = slopes
+        if several > 1:  # filter c·several + place is one of channel c
+            bounds = (tape.whole(place), tape.whole(filters), tape.whole(window.rank + 1), tape.whole(several))
+            part = tape.add("Slice", slopes, *bounds)
+        sums += [tape.add("ReduceSum", tape.add("Mul", tap, part), axes, keepdims=0) for tap in taps]
+    total = tape.add("Concat", *sums, axis=0) if len(sums) > 1 else sums[0]
+    rank = len(kernel)
+    whole = tape.add("Reshape", total, tape.whole(several, *kernel, channels))
+    turned = tape.add("Transpose", whole, perm=[rank + 1, *range(rank + 1)])
+    return tape.add("Reshape", turned, tape.whole(filters, 1, *kernel))
 
 
 def _filters_first(tape: Tape, total: str, filters: int, channels: int, kernel: list[int]) -> str:

@@ -35,7 +35,8 @@ def resize(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
             raise UsageError(
                 f"Resize {node.name!r}: axis {axis} has no fixed size: export the model with static shapes"
             )
-        matrices[axis] = _matrix(tape, node, axis, size, length)
+        scales = tape.fixed(node.input[2], node).reshape(-1) if len(node.input) > 2 and node.input[2] else None
+        matrices[axis] = resizing_matrix(node, axis, rank, (size, length), scales)
     factors = {axis: matrix.shape[0] // matrix.shape[1] for axis, matrix in matrices.items()}
     if rank == 4 and set(changed) == {2, 3} and all(_repeats(matrices[a], factors[a]) for a in changed):
         block = [factors[2], factors[3]]
@@ -46,15 +47,25 @@ def resize(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
     return {0: slope}
 
 
-def _matrix(tape: Tape, node: onnx.NodeProto, axis: int, size: int, length: int) -> npt.NDArray[Any]:
-    """Return M, float32 (length, size): what the operator makes of each unit vector, told by ONNX's own reference."""
-    rank = len(tape.shape(node.input[0]))
+def resizing_matrix(
+    node: onnx.NodeProto, axis: int, rank: int, sizes: tuple[int, int], scales: npt.NDArray[Any] | None
+) -> npt.NDArray[Any]:
+    """Return M, float32 (length, size): what the operator makes of each unit vector, told by ONNX's own reference.
+
+    Args:
+        node: a Resize.
+        axis: along which M works.
+        rank: of the tensor.
+        sizes: size and length: cells before and after.
+        scales: the node's, if it has them.
+    """
+    size, length = sizes
     if bytes(attribute(node, "keep_aspect_ratio_policy", b"stretch")) != b"stretch":
         raise UsageError(f"Resize {node.name!r} keeps the aspect ratio: export it with the sizes that come out")
     named = [int(a) % rank for a in attribute(node, "axes", list(range(rank)))]
-    scales = tape.fixed(node.input[2], node).reshape(-1) if len(node.input) > 2 and node.input[2] else np.zeros(0)
-    given = {"scales": np.array([scales[named.index(axis)], 1.0], np.float32)} if scales.size else {}
-    wished = {} if scales.size else {"sizes": np.array([length, size], np.int64)}
+    scaled = scales is not None and scales.size > 0
+    given = {"scales": np.array([scales[named.index(axis)], 1.0], np.float32)} if scales is not None and scaled else {}
+    wished = {} if scaled else {"sizes": np.array([length, size], np.int64)}
     helper, kinds = onnx.helper, onnx.TensorProto
     alone = helper.make_node("Resize", ["x", "", *(given or [""]), *wished], ["y"])
     alone.attribute.extend(item for item in node.attribute if item.name not in ("axes", "keep_aspect_ratio_policy"))
