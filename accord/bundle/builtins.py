@@ -29,7 +29,6 @@ ALLOWED = {
     "EQUAL": 71,
     "EXP": 47,
     "FLOOR": 8,
-    "FULLY_CONNECTED": 9,
     "GATHER": 36,
     "GATHER_ND": 107,
     "GREATER": 61,
@@ -82,7 +81,6 @@ OPTIONS = {
     1: "biibiib",  # Conv2DOptions
     2: "biiibii",  # DepthwiseConv2DOptions
     5: "biiiib",  # Pool2DOptions
-    8: "bb??b",  # FullyConnectedOptions, without its specification of quantization
     9: "f",  # SoftmaxOptions
     10: "ib",  # ConcatenationOptions
     11: "b?",  # AddOptions

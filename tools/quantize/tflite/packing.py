@@ -24,7 +24,6 @@ OPTIONS = {
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "DIV": "DivOptions",
-    "FULLY_CONNECTED": "FullyConnectedOptions",
     "GATHER": "GatherOptions",
     "LEAKY_RELU": "LeakyReluOptions",
     "MAX_POOL_2D": "Pool2DOptions",
