@@ -94,7 +94,7 @@ class AggregatorService:
         self._chronicle.write(
             entries.of_roles(_clock(), office.roles), entries.of_revocation(_clock(), office.revocations)
         )
-        self._attendance = Attendance()
+        self._attendance = Attendance(SeenDevices.births(self._store))
         self._seen = SeenDevices(self._work, self._attendance, self._tenant)
         self._registry = RegistryWatch(self._work, self._chronicle, _clock)
         self._reception = Reception(self._work, self._tenant, self._chronicle, clock=_clock)
