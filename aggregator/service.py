@@ -135,6 +135,7 @@ class AggregatorService:
     def run(self) -> None:
         """Run every job that is to run, until `stop` is called or the one that the configuration names is over."""
         self._seen.begin(self._documents.revoked)
+        self._registry.know(self._documents.office.roles)
         for topic in topics.everything_up(self._tenant):
             self._link.subscribe(topic)
         self._documents.announce(self._link)
@@ -218,6 +219,7 @@ class AggregatorService:
             office = self._documents.turn(self._chronicle)
             if office is not None:
                 self._maker.work_under(office)
+                self._registry.know(office.roles)
                 self._documents.announce(self._link)
 
     def _rounds_under_way(self) -> bool:
