@@ -24,7 +24,7 @@ from simulation.partition import DeviceData
 BROKERS = ("embedded", "mosquitto")
 TENANT = "demo"
 JOB = "job"
-_DAY = 86_400
+_LIFE = 90 * 86_400  # seconds, as of a fleet that people make
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Rig:
         self.names = names
         self.fleet: FleetFolder = create(
             folder / "fleet",
-            NewFleet(tenant=TENANT, devices=names, expires=int(time.time()) + _DAY),
+            NewFleet(tenant=TENANT, devices=names, expires=int(time.time()) + _LIFE),
             SystemEntropy(),
         )
         self.host, self.port = "127.0.0.1", 0
