@@ -119,7 +119,7 @@ def _trainable(draft: Draft) -> dict[str, Array]:
 
 
 def _is_bias(draft: Draft, node: onnx.NodeProto) -> bool:
-    """Tell whether a node with a single number in it is no Add, or adds it to products: else it is part of a formula."""
+    """Tell whether a node with one number in it is no Add, or adds it to products: else it is part of a formula."""
     products = {name for other in draft.nodes if other.op_type in _MULTIPLIES for name in other.output}
     return node.op_type != "Add" or bool(products & set(node.input))
 
