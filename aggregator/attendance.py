@@ -1,10 +1,14 @@
 """Who is there, as births and last wills say, and what everybody has carried, as heartbeats say: hints, all of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accord.wire.messages import Beat, State
 
 FIGURES = ("bytes_up", "bytes_down", "payload_up", "payload_down")
+Figures = tuple[int, ...]
+"""Bytes, in the order of `FIGURES`."""
+NOTHING: Figures = (0,) * len(FIGURES)
 
 
 @dataclass(kw_only=True)
@@ -14,16 +18,19 @@ class Seen:
     online: bool = False
     birth: int = 0
     job: str = ""
-    past: tuple[int, ...] = (0,) * len(FIGURES)
-    beat: tuple[int, ...] = (0,) * len(FIGURES)
-
+    past: Figures = NOTHING
+    beat: Figures = NOTHING
+    start: Figures = NOTHING
+    inherited: bool = False
+    """Whether a process before this one has counted the connection: what it carried up to its next heartbeat is known
+    there, or to nobody."""
     beats: int = 0
     noted: tuple[int, int] = (0, 0)
 
     @property
-    def carried(self) -> tuple[int, ...]:
-        """Bytes so far, in the order of `FIGURES`."""
-        return tuple(a + b for a, b in zip(self.past, self.beat, strict=True))
+    def carried(self) -> Figures:
+        """Bytes so far, as far as this process knows."""
+        return tuple(a + b - c for a, b, c in zip(self.past, self.beat, self.start, strict=True))
 
     def not_noted(self) -> tuple[int, int]:
         """Return the bytes up and down since the last call, which are then noted."""
@@ -33,9 +40,16 @@ class Seen:
 
 
 class Attendance:
-    """The devices of a tenant, by id; `changed` holds those that were heard of since somebody emptied it."""
+    """The devices of a tenant, by id; `changed` holds those that were heard of since somebody emptied it.
 
-    def __init__(self) -> None:
+    Args:
+        births: of the connections that a process before this one has seen, by device.
+    """
+
+    def __init__(self, births: Mapping[str, int] | None = None) -> None:
+        self._births = births or {}
+        self.heard = 0
+        """How many heartbeats have come."""
         self.devices: dict[str, Seen] = {}
         self.changed: set[str] = set()
 
@@ -44,8 +58,9 @@ class Attendance:
         seen = self._seen(device)
         if not state.online and state.birth < seen.birth:
             return False
-        if state.birth > seen.birth:  # its counters start anew
-            seen.past, seen.beat = seen.carried, (0,) * len(FIGURES)
+        goes_on = not seen.birth and state.birth <= self._births.get(device, -1)
+        if state.birth > seen.birth and not goes_on:  # its counters start anew
+            seen.past, seen.beat, seen.start, seen.inherited = seen.carried, NOTHING, NOTHING, False
         seen.birth = max(state.birth, seen.birth)
         seen.online, seen.job = state.online, state.job
         return True
@@ -58,19 +73,26 @@ class Attendance:
         """Take a heartbeat."""
         seen = self._seen(device)
         seen.beat = tuple(getattr(beat, name) for name in FIGURES)
+        if seen.inherited:
+            seen.start, seen.inherited = seen.beat, False
         seen.beats += 1
+        self.heard += 1
 
     def beats(self, device: str) -> int:
         """Return how many heartbeats of a device have come."""
         return self.devices[device].beats if device in self.devices else 0
 
-    def traffic(self) -> dict[str, int]:
-        """Return the bytes that all devices together have carried so far."""
-        sums = [0] * len(FIGURES)
-        for seen in self.devices.values():
-            sums = [total + value for total, value in zip(sums, seen.carried, strict=True)]
-        return dict(zip(FIGURES, sums, strict=True))
+    def traffic(self, job: str) -> dict[str, Figures]:
+        """Return the bytes that each device of a job has carried so far."""
+        return {name: seen.carried for name, seen in self.devices.items() if seen.job == job}
 
     def _seen(self, device: str) -> Seen:
         self.changed.add(device)
-        return self.devices.setdefault(device, Seen())
+        return self.devices.setdefault(device, Seen(inherited=device in self._births))
+
+
+def added(known: Figures, before: Mapping[str, Figures], after: Mapping[str, Figures]) -> Figures:
+    """Return `known` and what was carried between two calls of `Attendance.traffic`; who came meanwhile began at 0."""
+    steps = [zip(figures, before.get(name, NOTHING), strict=True) for name, figures in after.items()]
+    moved = [tuple(new - old for new, old in step) for step in steps]
+    return tuple(map(sum, zip(known, *moved, strict=True)))

@@ -1,9 +1,10 @@
 """What a job writes down between two rounds, in the same transaction as its journal: the port, and one in memory."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from aggregator.attendance import NOTHING, Figures
 from aggregator.coordinator_values import Closed, Event, Settle
 from aggregator.job_state import JobState
 from aggregator.journal_port import Journal
@@ -24,6 +25,18 @@ class Books(Journal, Protocol):
         """Return the events of the round that was under way."""
         ...
 
+    def measure(self, figures: Figures) -> None:
+        """Keep the bytes of the round under way with its next event: they cost no commit of their own."""
+        ...
+
+    def measured(self) -> Figures:
+        """Return what is known of the bytes of the round that was under way."""
+        ...
+
+    def unfinished(self) -> Mapping[str, Any] | None:
+        """Return the record of the last round, if it was closed and not amended; None if it was."""
+        ...
+
     def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:
         """Note how a round ended, and forget its events: masked vectors and shares go with them.
 
@@ -36,7 +49,7 @@ class Books(Journal, Protocol):
         ...
 
     def amend(self, record: Mapping[str, Any]) -> None:
-        """Write the record of the last round again, with the bytes that were measured since."""
+        """Write the record of the last round again, with the bytes that were measured since; it is whole then."""
         ...
 
     def superseded(self, version: int) -> bool:
@@ -53,9 +66,17 @@ class _Contents:
     state: tuple[JobState, bytes] | None = None
     records: list[Mapping[str, Any]] = field(default_factory=list)
     standings: dict[str, Standing] = field(default_factory=dict)
+    measured: Figures = NOTHING
+    finished: bool = True
 
     def copied(self) -> "_Contents":
-        return _Contents(list(self.events), dict(self.results), self.state, list(self.records), dict(self.standings))
+        return replace(
+            self,
+            events=list(self.events),
+            results=dict(self.results),
+            records=list(self.records),
+            standings=dict(self.standings),
+        )
 
 
 class MemoryBooks:
@@ -69,6 +90,7 @@ class MemoryBooks:
         self._committing = committing
         self._durable = _Contents()
         self._live = _Contents()
+        self._measured = NOTHING
 
     @property
     def records(self) -> Sequence[Mapping[str, Any]]:
@@ -82,6 +104,19 @@ class MemoryBooks:
     def note(self, event: Event, now: float, clock: int) -> None:
         """Add an event that the coordinator is about to take."""
         self._live.events.append((event, now, clock))
+        self._live.measured = self._measured
+
+    def measure(self, figures: Figures) -> None:
+        """Keep the bytes of the round under way with its next event."""
+        self._measured = figures
+
+    def measured(self) -> Figures:
+        """Return what is known of the bytes of the round that was under way."""
+        return self._live.measured
+
+    def unfinished(self) -> Mapping[str, Any] | None:
+        """Return the record of the last round, if it was closed and not amended."""
+        return None if self._live.finished else self._live.records[-1]
 
     def settle(self, result: Settle) -> None:
         """Keep a device's RESULT, in place of the one before."""
@@ -116,11 +151,12 @@ class MemoryBooks:
     def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:  # noqa: ARG002
         """Note how a round ended, and forget its events."""
         self._live.state, self._live.events = (state, params), []
-        self._live.records.append(record)
+        self._live.records.append(dict(record))
+        self._live.finished = False
 
     def amend(self, record: Mapping[str, Any]) -> None:
         """Write the record of the last round again."""
-        self._live.records[-1] = record
+        self._live.records[-1], self._live.finished = record, True
 
     def superseded(self, version: int) -> bool:  # noqa: ARG002 - nobody else makes versions in memory
         """Return False."""

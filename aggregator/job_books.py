@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from accord import __version__
 from accord.wire.versions import DataSchema, Version
 from aggregator import journal, noted
+from aggregator.attendance import NOTHING, Figures
 from aggregator.books import Noted
 from aggregator.coordinator_values import Closed, Event, Office, Request, Settle
 from aggregator.desk import Desk
@@ -21,6 +22,8 @@ from aggregator.standing import Standing
 from aggregator.tables import devices, jobs, lines, results, rounds
 from aggregator.unit_of_work import UnitOfWork
 
+WHOLE = "whole"
+"""The key in a record that says that its bytes are still measured; a record that has none is whole."""
 KEPT = 30 * 86_400
 """Seconds for which results and log lines are kept."""
 
@@ -55,10 +58,34 @@ class JobBooks:
         self._desk = Desk(office.key)
         self._bundle, self._shape, self._request, self._clock = bundle, input_shape, request, clock
         self._last: dict[str, Any] = {}
+        self._measured, self._kept = NOTHING, NOTHING
 
     def note(self, event: Event, now: float, clock: int) -> None:
         """Add an event that the coordinator is about to take."""
-        journal.append(self._work.writing(), self._name, noted.entry(event, now, clock))
+        connection = self._work.writing()
+        journal.append(connection, self._name, noted.entry(event, now, clock))
+        if self._measured != self._kept:
+            self._kept = self._measured
+            journal.append(connection, self._name, noted.measured(self._measured, now, clock))
+
+    def measure(self, figures: Figures) -> None:
+        """Keep the bytes of the round under way with its next event: they cost no commit of their own."""
+        self._measured = figures
+
+    def measured(self) -> Figures:
+        """Return what is known of the bytes of the round that was under way."""
+        with self._work.reading() as connection:
+            rows = [row for row in journal.replay(connection, self._name) if row.kind == noted.MEASURED]
+        return noted.Measured.decode(rows[-1].data).figures if rows else NOTHING
+
+    def unfinished(self) -> Mapping[str, Any] | None:
+        """Return the record of the last round, if it was closed and not amended."""
+        with self._work.reading() as connection:
+            last = rounds.last(connection, self._name)
+        if last is None or last.record.get(WHOLE, True):
+            return None
+        self._last = {"started": last.started}
+        return {name: value for name, value in last.record.items() if name != WHOLE}
 
     def settle(self, result: Settle) -> None:
         """Keep a device's RESULT."""
@@ -118,7 +145,7 @@ class JobBooks:
     def noted(self) -> tuple[Noted, ...]:
         """Return the events of the round that was under way."""
         with self._work.reading() as connection:
-            rows = tuple(journal.replay(connection, self._name))
+            rows = tuple(row for row in journal.replay(connection, self._name) if row.kind != noted.MEASURED)
         return tuple((noted.event(row, self._request), row.now, row.clock) for row in rows)
 
     def begin(self, version: int, params: bytes, data: DataSchema) -> None:
@@ -138,7 +165,10 @@ class JobBooks:
                 state.version, params, DataSchema(input_shape=self._shape, columns=(), task=state.task), closed
             )
         self._last = {"started": float(self._clock()) - record["seconds"]}
-        self._round(connection, record)
+        self._round(connection, {**record, WHOLE: False})
+        self._measured = self._kept = NOTHING
+        for device in record["included"]:
+            devices.carried(connection, device, rounds=1)
         jobs.checkpoint(connection, self._name, state=state.encode(), closed=state.round)
         journal.clear(connection, self._name)
         results.forget(connection, self._clock() - KEPT)

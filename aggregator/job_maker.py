@@ -26,7 +26,7 @@ from aggregator.job_runner import JobRunner
 from aggregator.registry import Registry
 from aggregator.store import Store
 from aggregator.strategies.fedavg import FedAvg
-from aggregator.tables import devices, jobs
+from aggregator.tables import jobs
 from aggregator.unit_of_work import UnitOfWork
 
 LARGEST_BUNDLE = 1 << 28  # bytes
@@ -129,9 +129,6 @@ class JobMaker:
         def told(fact: Mapping[str, Any]) -> None:
             if fact["event"] != "refused":
                 books.line(fact)
-            if fact["event"] == "round":
-                for device in fact["included"]:
-                    devices.carried(self._work.writing(), device, rounds=1)
             self._told({"job": config.name, **fact})
 
         runner = JobRunner(

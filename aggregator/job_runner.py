@@ -11,7 +11,7 @@ from accord.entropy import Entropy
 from accord.errors import AccordError
 from accord.link import Link
 from accord.prg import digest
-from aggregator.attendance import Attendance
+from aggregator.attendance import FIGURES, NOTHING, Attendance, Figures, added
 from aggregator.books import Books
 from aggregator.chronicle import Chronicle, NoChronicle
 from aggregator.coordinator import Coordinator
@@ -77,7 +77,10 @@ class JobRunner:
         self._gather = gather
         self._opens: float | None = None
         self._began = 0.0
-        self._before: Mapping[str, int] | None = None
+        self._name = coordinator.settings.job
+        self._before: Mapping[str, Figures] = {}
+        self._known, self._whole = NOTHING, True
+        self._heard = 0
         self._aborted: list[dict[str, Any]] = []
         self._record: dict[str, Any] | None = None
         self._measured = 0.0
@@ -123,20 +126,28 @@ class JobRunner:
             )
             self.coordinator.restore(number=state.round, transcript=state.transcript, model=model)
         self._objects[digest(params)] = params
-        noted = tuple(self._books.noted())
+        noted, unfinished = tuple(self._books.noted()), self._books.unfinished()
+        if unfinished is not None:  # it was closed, and nobody was told
+            self._record, self._whole = dict(unfinished), False
+            self._known = tuple(unfinished["bytes"][name] for name in FIGURES)
         if noted:
+            self._known, self._whole = self._books.measured(), False
             self._offset = max(0.0, noted[-1][1] - self._monotonic())
             self._began = next((at for event, at, _ in noted if isinstance(event, Start)), self.now())
             self._replaying = True
             self.transport.replay(noted)
             self._replaying = False
+        self._before = self.transport.attendance.traffic(self._name)
         self.transport.start()
         self.transport.release()
 
     def poll(self) -> None:
         """Do what is due: let time pass, finish a round's record, begin the next round."""
-        now = self.now()
+        now, attendance = self.now(), self.transport.attendance
         if self.coordinator.busy:
+            if attendance.heard != self._heard:
+                self._heard = attendance.heard
+                self._books.measure(self._carried())
             due = self.coordinator.next_time()
             if due is not None and now >= due:
                 self.transport.step(Tick())
@@ -159,7 +170,9 @@ class JobRunner:
             self.superseded = self._books.superseded(self.coordinator.model.version)
             if self.superseded:
                 return
-            self._began, self._before = now, self.transport.attendance.traffic()
+            self._began, self._before = now, self.transport.attendance.traffic(self._name)
+            self._known, self._whole = NOTHING, True
+            self._books.measure(NOTHING)
             online = tuple(sorted(self.coordinator.online))
             checkpoint = self._chronicle.checkpoint()
             self.transport.step(
@@ -249,6 +262,7 @@ class JobRunner:
         coordinator = self.coordinator
         record |= {"aborted": self._aborted, "seconds": round(self.now() - self._began, 3)}
         record |= {"devices": len(coordinator.online)}
+        record |= {"bytes": dict(zip(FIGURES, self._carried(), strict=True)), "bytes_at_least": True}
         self._aborted, self._record = [], record
         self._measured = self.now() + SETTLED
         self._awaited = {name: self.transport.attendance.beats(name) for name in record["included"]}
@@ -258,16 +272,19 @@ class JobRunner:
         self._books.close(state, coordinator.model.params, record, closed)
 
     def _finish(self, record: dict[str, Any]) -> None:
-        after = self.transport.attendance.traffic()
-        # A round that began before a restart has no measurement from its beginning.
-        before = self._before
-        record["bytes"] = None if before is None else {name: after[name] - before[name] for name in after}
+        # A round through which the process was restarted lacks what passed while there was none.
+        record["bytes"] = dict(zip(FIGURES, self._carried(), strict=True))
+        record["bytes_at_least"] = not self._whole
         self._record = None
         self._books.amend(dict(record))
         figures = record.pop("figures", None)
         self._told({"event": "round", **record})
         if figures is not None:
             self._told({"event": "figures", "round": record["round"], "purpose": record["purpose"], "figures": figures})
+
+    def _carried(self) -> Figures:
+        """Return the bytes of the round under way or of the last one, as far as they are known."""
+        return added(self._known, self._before, self.transport.attendance.traffic(self._name))
 
     def fail(self, error: AccordError) -> None:
         """Stop for good, by name."""

@@ -6,32 +6,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
 from accord import __version__
-from accord.errors import UsageError
-from accord.files import read_limited, read_secret, write_atomic
-from accord.signing import SigningKey
-from accord.wire.envelope import seal
-from accord.wire.messages import TAG_OF
-from accord.wire.versions import Promotion
-from aggregator import journal
+from accord.files import write_atomic
+from aggregator import journal, promotion_cli
 from aggregator.blobs import BLOBS, Blobs
 from aggregator.desk import Desk
-from aggregator.fleet_folder import LARGEST, PUBLIC, FleetFolder
+from aggregator.fleet_folder import PUBLIC, FleetFolder
 from aggregator.lineage import lineage_of, tree
 from aggregator.lineage_drawing import drawing
 from aggregator.model_export import exported
+from aggregator.model_facts import facts, sentence, when
+from aggregator.promotion_cli import Printed
 from aggregator.registry import Registry
 from aggregator.registry_values import Registered, RegistryError, differences
 from aggregator.store import existing
 from aggregator.tables import jobs
-from aggregator.verification import Fault, verify
-
-Printed = tuple[dict[str, Any], list[str], int]
-"""What an action gives: JSON, lines for people, and the exit code."""
+from aggregator.verification import verify
 
 
 class JobRunsError(RegistryError):
@@ -83,16 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "export 7 --state aggregator-state --out m.onnx",
     )
     out.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write it")
-    up = add(
-        "promote",
-        "Sign a version with the publisher's key and move it to a stage. Run it where that key lies.",
-        "promote 7 --state aggregator-state --publisher /media/key/publisher",
-    )
-    up.add_argument("--publisher", type=Path, required=True, metavar="KEYFILE", help="the publisher's key, mode 0600")
-    up.add_argument(
-        "--stage", choices=("staging", "production", "archived"), default="production", help="(default %(default)s)"
-    )
-    up.add_argument("--root", type=Path, metavar="FILE", help="the fleet root's public key, to check before signing")
+    promotion_cli.configure(actions, add)
     back = add(
         "rollback",
         "Make a new version with the parameters of an old one.",
@@ -103,8 +87,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do one action and return its exit code."""
-    with _opened(arguments) as (connection, registry):
-        found, lines, code = _ACTIONS[arguments.action](arguments, connection, registry)
+    if arguments.action == "sign":
+        found, lines, code = promotion_cli.sign(arguments)
+    else:
+        with _opened(arguments) as (connection, registry):
+            found, lines, code = _ACTIONS[arguments.action](arguments, connection, registry)
     print(json.dumps(found) if arguments.json else "\n".join(lines))
     return code
 
@@ -121,17 +108,8 @@ def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Connection, Registr
         store.close()
 
 
-def _job(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> str:
-    if arguments.job is not None:
-        return str(arguments.job)
-    found = registry.jobs(connection)
-    if len(found) != 1:
-        raise UsageError(f"say --job: there are versions of {', '.join(found) or 'no job'}")
-    return found[0]
-
-
 def _entry(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Registered:
-    return registry.get(connection, _job(arguments, connection, registry), arguments.version)
+    return registry.get(connection, promotion_cli.job_of(arguments, connection, registry), arguments.version)
 
 
 def _list(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
@@ -141,8 +119,8 @@ def _list(arguments: argparse.Namespace, connection: Connection, registry: Regis
         version = entry.version
         made = f"round {version.round}" if version.origin == "round" else version.origin
         name = f"{version.job:<20} {version.version:>7}"
-        lines.append(f"{name}  {entry.stage:<10}  {made:<14}  {_when(version.time)}  {entry.digest.hex()[:16]}")
-    return {"versions": [_facts(entry) for entry in entries]}, lines if entries else ["no versions yet"], 0
+        lines.append(f"{name}  {entry.stage:<10}  {made:<14}  {when(version.time)}  {entry.digest.hex()[:16]}")
+    return {"versions": [facts(entry) for entry in entries]}, lines if entries else ["no versions yet"], 0
 
 
 def _show(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
@@ -150,7 +128,7 @@ def _show(arguments: argparse.Namespace, connection: Connection, registry: Regis
     job = entry.version.job
     figures = _figures(connection, registry, job, arguments.version)
     promotions = [p for p in registry.promotions(connection, job) if p.version == arguments.version]
-    found = _facts(entry) | {
+    found = facts(entry) | {
         "cohorts": [
             {"name": cohort.name, "root": cohort.root.hex(), "survivors": cohort.survivors.hex()}
             for cohort in entry.version.cohorts
@@ -158,10 +136,10 @@ def _show(arguments: argparse.Namespace, connection: Connection, registry: Regis
         "promotions": [{"number": p.number, "stage": p.stage, "time": p.time} for p in promotions],
         "figures": figures,
     }
-    lines = [f"{name:<16} {value}" for name, value in _facts(entry).items() if value not in ("", None)]
+    lines = [f"{name:<16} {value}" for name, value in facts(entry).items() if value not in ("", None)]
     lines += [f"cohort           {c['name']} root {c['root'][:16]}" for c in found["cohorts"]]
     lines += [
-        f"promotion        {p.number}: to {p.stage} at {_when(p.time)}, signed by the publisher" for p in promotions
+        f"promotion        {p.number}: to {p.stage} at {when(p.time)}, signed by the publisher" for p in promotions
     ]
     lines += [f"figure           {name} {value:g}" for name, value in figures.items()]
     if arguments.against is not None:
@@ -179,20 +157,20 @@ def _lineage(arguments: argparse.Namespace, connection: Connection, registry: Re
     if arguments.svg is not None:
         write_atomic(arguments.svg, drawing(lineage).encode(), PUBLIC)
     found = {
-        "version": _facts(lineage.entry),
-        "ancestors": [_facts(entry) for entry in lineage.ancestors],
-        "descendants": [_facts(entry) for entry in lineage.descendants],
+        "version": facts(lineage.entry),
+        "ancestors": [facts(entry) for entry in lineage.ancestors],
+        "descendants": [facts(entry) for entry in lineage.descendants],
         "rounds": [{"job": job, "round": number} for job, number in lineage.rounds],
     }
     return found, tree(lineage), 0
 
 
 def _verify(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
-    root = _root(arguments)
+    root = promotion_cli.root_of(arguments)
     names = [arguments.job] if arguments.job else registry.jobs(connection)
     faults = [fault for name in names for fault in verify(connection, registry, name, root)]
     found = {"root_checked": root is not None, "jobs": names, "faults": [vars(fault) for fault in faults]}
-    lines = [_sentence(fault) for fault in faults]
+    lines = [sentence(fault) for fault in faults]
     lines += [] if faults else [f"every version of {', '.join(names) or 'no job'} holds"]
     if root is None:
         lines.append("the roles documents were not checked: pass --root with the fleet root's public key")
@@ -201,24 +179,10 @@ def _verify(arguments: argparse.Namespace, connection: Connection, registry: Reg
 
 def _export(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
     entry = _entry(arguments, connection, registry)
-    _believed(connection, registry, entry, None)
+    promotion_cli.believed(connection, registry, entry, None)
     data = exported(registry, entry)
     write_atomic(arguments.out, data, PUBLIC)
-    return _facts(entry) | {"path": str(arguments.out), "bytes": len(data)}, [f"{arguments.out}: {len(data)} bytes"], 0
-
-
-def _promote(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
-    entry = _entry(arguments, connection, registry)
-    _believed(connection, registry, entry, _root(arguments))
-    statement = registry.statement(connection, entry, arguments.stage, int(time.time()))
-    key, roles = SigningKey(read_secret(arguments.publisher, 32)), registry.roles(connection)
-    if roles is None or roles.publisher != key.public:
-        raise UsageError(f"{arguments.publisher} is not the key of the publisher whom the fleet's root has named")
-    tag = TAG_OF[Promotion]
-    letter = seal(tag, statement.encode(), key=key, sender="publisher", recipient=statement.job)
-    registry.promote(connection, letter.encode())
-    after = registry.get(connection, statement.job, statement.version)
-    return _facts(after), [f"version {statement.version} of job {statement.job} is in {after.stage}"], 0
+    return facts(entry) | {"path": str(arguments.out), "bytes": len(data)}, [f"{arguments.out}: {len(data)} bytes"], 0
 
 
 def _rollback(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
@@ -227,7 +191,7 @@ def _rollback(arguments: argparse.Namespace, connection: Connection, registry: R
     _at_rest(connection, entry.version.job, arguments.state)
     made = registry.rollback(connection, Desk(office.key), entry, office.roles, __version__, int(time.time()))
     line = f"version {made.version.version} of job {made.version.job} has the parameters of version {arguments.version}"
-    return _facts(made), [line], 0
+    return facts(made), [line], 0
 
 
 _ACTIONS: Mapping[str, Callable[[argparse.Namespace, Connection, Registry], Printed]] = {
@@ -236,17 +200,9 @@ _ACTIONS: Mapping[str, Callable[[argparse.Namespace, Connection, Registry], Prin
     "lineage": _lineage,
     "verify": _verify,
     "export": _export,
-    "promote": _promote,
+    "promote": promotion_cli.promote,
     "rollback": _rollback,
 }
-
-
-def _believed(connection: Connection, registry: Registry, entry: Registered, root: bytes | None) -> None:
-    """Refuse to sign or to hand out what does not hold."""
-    faults = verify(connection, registry, entry.version.job, root)
-    wrong = [fault for fault in faults if fault.version is None or fault.version <= entry.version.version]
-    if wrong:
-        raise RegistryError(f"{_sentence(wrong[0])}; `accord model verify` tells all that does not hold")
 
 
 def _at_rest(connection: Connection, job: str, state: Path) -> None:
@@ -258,32 +214,5 @@ def _at_rest(connection: Connection, job: str, state: Path) -> None:
         raise JobRunsError(f"job {job} stops, and its round is not over: `accord job logs {job} -f --state {state}`")
 
 
-def _root(arguments: argparse.Namespace) -> bytes | None:
-    if arguments.root is None:
-        return None
-    try:
-        return bytes.fromhex(read_limited(arguments.root, LARGEST).decode().strip())
-    except ValueError as error:
-        raise UsageError(f"{arguments.root} is not a public key in hexadecimal: use the fleet's root.pub") from error
-
-
 def _figures(connection: Connection, registry: Registry, job: str, version: int) -> dict[str, float]:
     return {k: v for found in registry.measured(connection, job, version) for k, v in found.values.items()}
-
-
-def _sentence(fault: Fault) -> str:
-    where = f"job {fault.job}" if fault.version is None else f"version {fault.version} of job {fault.job}"
-    return f"{where}: {fault.rule}: {fault.detail}"
-
-
-def _when(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
-
-
-def _facts(entry: Registered) -> dict[str, Any]:
-    version = entry.version
-    names = ("job", "version", "origin", "round", "attempt", "code", "roles_version", "time")
-    digests = ("parent", "restored", "plan", "transcript", "bundle", "params")
-    found: dict[str, Any] = {name: getattr(version, name) for name in names}
-    found |= {name: getattr(version, name).hex() for name in digests}
-    return found | {"stage": entry.stage, "digest": entry.digest.hex(), "data_schema": version.data.digest.hex()}

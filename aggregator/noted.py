@@ -7,10 +7,13 @@ from typing import ClassVar
 from accord.errors import CodecError
 from accord.records import Int, Many, Name, Nested, Octets, Record, Text, field
 from accord.wire.check_in import BIRTH
+from aggregator.attendance import FIGURES, Figures
 from aggregator.coordinator_values import Arrived, Event, Presence, Request, Start, Tick
 from aggregator.journal import Entry
 from aggregator.standing import Standing
 
+MEASURED = "bytes"
+"""The kind of a row that is not an event."""
 HERE, GONE = b"\x01", b"\x00"
 
 
@@ -49,6 +52,20 @@ class CheckedIn(Record):
 
     letter: bytes = field(Octets(0, 1 << 16))
     stands: Stands = field(Nested(Stands))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Record):
+    """The bytes that the round under way has carried so far: not an event, and nothing follows from it."""
+
+    LIMIT: ClassVar[int] = 128
+
+    figures: tuple[int, ...] = field(Many(Int(0, 2**63), len(FIGURES), len(FIGURES)))
+
+
+def measured(figures: Figures, now: float, clock: int) -> Entry:
+    """Return the journal's row of a measurement."""
+    return Entry(now=now, clock=clock, kind=MEASURED, data=Measured(figures=figures).encode())
 
 
 def entry(event: Event, now: float, clock: int) -> Entry:

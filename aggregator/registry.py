@@ -18,7 +18,15 @@ from accord.wire.versions import Measurement, Promotion, Version, figures_of
 from aggregator.blobs import Blobs
 from aggregator.desk import Desk
 from aggregator.export_gate import check_export
-from aggregator.registry_values import FIRST_STAGE, NEXT_STAGES, Registered, RegistryError, stages_after
+from aggregator.registry_values import (
+    FIRST_STAGE,
+    NEXT_STAGES,
+    NotThePublisherError,
+    OvertakenError,
+    Registered,
+    RegistryError,
+    stages_after,
+)
 from aggregator.schema import MEASUREMENTS, PROMOTIONS, ROLES, VERSIONS
 from aggregator.tables.upsert import inserted, upsert
 
@@ -216,10 +224,10 @@ class Registry:
                 raise RegistryError("the registry holds no roles document: nothing was registered yet")
             envelope.check(roles.publisher)
         except (CodecError, SignatureError) as error:
-            raise RegistryError(f"this is no promotion by the fleet's publisher: {error}") from error
+            raise NotThePublisherError(f"this is no promotion by the fleet's publisher: {error}") from error
         entry = self.get(connection, promotion.job, promotion.version)
         if promotion != self.statement(connection, entry, promotion.stage, promotion.time):
-            raise RegistryError("another promotion came first: sign the statement again")
+            raise OvertakenError("another promotion came first: ask for the signature again")
         row = {name: getattr(promotion, name) for name in ("job", "number", "version", "stage")}
         connection.execute(insert(PROMOTIONS).values(**row, letter=letter))
         for version, stage in stages_after(self.promotions(connection, promotion.job)).items():

@@ -20,6 +20,18 @@ class RegistryError(AccordError):
     """The registry can't do what was asked for; the message says what stands in the way."""
 
 
+class NotThePublisherError(RegistryError):
+    """A promotion was not signed by the publisher whom the newest roles document names: sign it with that key."""
+
+    reason = "NotThePublisher"
+
+
+class OvertakenError(RegistryError):
+    """Another promotion came first, or the registry changed: ask for the signature again."""
+
+    reason = "Overtaken"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Registered:
     """A version as the registry holds it: its record, the digest it is known by, the signed letter, and its stage."""

@@ -10,14 +10,15 @@ from sqlalchemy import Connection, select
 from accord.errors import CodecError
 from accord.records import RecordType
 from accord.wire.envelope import Envelope
-from accord.wire.messages import opened
+from accord.wire.messages import Roles, opened
 from accord.wire.versions import Promotion, Version
 from aggregator.audit import entries
 from aggregator.audit.entries import AuditEntry
 from aggregator.chronicle import AuditChronicle
-from aggregator.schema import PROMOTIONS, VERSIONS
+from aggregator.schema import PROMOTIONS, ROLES, VERSIONS
 from aggregator.tables import logged
 from aggregator.tables.logged import Reached
+from aggregator.tables.upsert import inserted
 from aggregator.unit_of_work import UnitOfWork
 
 
@@ -32,6 +33,12 @@ class RegistryWatch:
 
     def __init__(self, work: UnitOfWork, chronicle: AuditChronicle, clock: Callable[[], int]) -> None:
         self._work, self._chronicle, self._clock = work, chronicle, clock
+
+    def know(self, roles: bytes) -> None:
+        """Keep a roles document in the registry: its publisher's signatures count from here on."""
+        connection = self._work.writing()
+        inserted(connection, ROLES, {"version": opened(Envelope.decode(roles), Roles).version, "letter": roles})
+        self._work.commit()
 
     def look(self) -> None:
         """Log what is new; a row that can't be read is left to `accord model verify`."""

@@ -3,6 +3,7 @@
 import time
 
 from aggregator.attendance import Attendance
+from aggregator.store import Store
 from aggregator.tables import devices
 from aggregator.unit_of_work import UnitOfWork
 
@@ -18,6 +19,12 @@ class SeenDevices:
 
     def __init__(self, work: UnitOfWork, attendance: Attendance, tenant: str) -> None:
         self._work, self._attendance, self._tenant = work, attendance, tenant
+
+    @staticmethod
+    def births(store: Store) -> dict[str, int]:
+        """Return the connections that were seen before this process began, by device."""
+        with store.read() as connection:
+            return {row.name: row.birth for row in devices.every(connection) if row.birth}
 
     def begin(self, revoked: frozenset[int]) -> None:
         """Forget who is online, as retained births tell it anew, and note whose certificates are revoked."""

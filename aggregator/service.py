@@ -94,7 +94,7 @@ class AggregatorService:
         self._chronicle.write(
             entries.of_roles(_clock(), office.roles), entries.of_revocation(_clock(), office.revocations)
         )
-        self._attendance = Attendance()
+        self._attendance = Attendance(SeenDevices.births(self._store))
         self._seen = SeenDevices(self._work, self._attendance, self._tenant)
         self._registry = RegistryWatch(self._work, self._chronicle, _clock)
         self._reception = Reception(self._work, self._tenant, self._chronicle, clock=_clock)
@@ -135,6 +135,7 @@ class AggregatorService:
     def run(self) -> None:
         """Run every job that is to run, until `stop` is called or the one that the configuration names is over."""
         self._seen.begin(self._documents.revoked)
+        self._registry.know(self._documents.office.roles)
         for topic in topics.everything_up(self._tenant):
             self._link.subscribe(topic)
         self._documents.announce(self._link)
@@ -218,6 +219,7 @@ class AggregatorService:
             office = self._documents.turn(self._chronicle)
             if office is not None:
                 self._maker.work_under(office)
+                self._registry.know(office.roles)
                 self._documents.announce(self._link)
 
     def _rounds_under_way(self) -> bool:

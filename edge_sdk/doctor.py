@@ -23,6 +23,7 @@ from accord.secagg.authority import trusted_roles
 from accord.signing import SEED_SIZE, SigningKey
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate, Roles, opened
+from edge_sdk import metered
 from edge_sdk.clock import ADVICE, ClockState, Moment
 from edge_sdk.config import DeviceConfig
 from edge_sdk.journal import DiskRecords
@@ -74,6 +75,7 @@ def examine(config: DeviceConfig | None, root: Path = Path("/")) -> Iterator[Fin
     yield from _credentials(config, moment.now)
     yield _bundle(config)
     yield _broker(config.host, config.port)
+    yield _metered(config.constraints.network_type, root)
     yield _constraints(config, root)
 
 
@@ -243,6 +245,19 @@ def _broker(host: str, port: int) -> Finding:
         reason = error.strerror or str(error)
         fix = f"look at [broker] host and port, the network and the firewall: {reason}"
         return Finding(name="broker", found=f"{host}:{port} does not answer", fix=fix)
+
+
+def _metered(network_type: str, root: Path) -> Finding:
+    """Say how each way to a network is known to be metered or not: who asks for `unmetered` waits where it is not."""
+    found = metered.ways(root)
+    if not found:
+        return Finding(name="metered", found="the routes can't be read" if found is None else "no way to a network")
+    said = {True: "metered", False: "not metered", None: "unknown"}
+    told = "; ".join(f"{way.interface} {said[way.metered]}: {way.source}" for way in found)
+    fix = ""
+    if network_type == "unmetered" and any(way.metered is None for way in found):
+        fix = "till root tells it the device rests: install deploy/networkmanager/90-accord-metered (docs/device.md)"
+    return Finding(name="metered", found=told, fix=fix)
 
 
 def _constraints(config: DeviceConfig, root: Path) -> Finding:

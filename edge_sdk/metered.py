@@ -1,21 +1,34 @@
 """Whether there is a way to a network, and whether it costs by the byte: from the kernel and NetworkManager's files.
 
-NetworkManager tells `metered` over D-Bus only, but it writes which connection a device uses under `/run`, and what the
-owner said of it stands in its profile. Where nobody said anything, mobile links count as metered and others
-do not, as NetworkManager guesses; it also knows a phone's hotspot, which these files don't show: mark such a network as
-metered, or give readings of your own.
+NetworkManager tells `metered` over D-Bus only. A script that it runs as root can write what it says into a file for
+everybody (deploy/networkmanager); that file is believed first. Without it, NetworkManager's own files tell which
+connection is used and what the owner said of it, which is for root to read alone. Where nobody said anything, mobile
+links count as metered and others do not, as NetworkManager guesses; that a network is a phone's hotspot it tells over
+D-Bus alone.
 """
 
 import configparser
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sdk.kernel_file import Unreadable, names, text
 
 PROFILES = ("etc/NetworkManager/system-connections", "run/NetworkManager/system-connections")
+TOLD = "run/accord/metered"
+"""A file for each interface, written by root, that holds what `nmcli` says of it."""
 LARGEST = 1 << 16  # bytes of a routing table or a profile
 _MOBILE = ("wwan", "ppp", "rmnet", "ccmni", "bnep", "bt-pan")
 _SAID = {"1": True, "yes": True, "true": True, "2": False, "no": False, "false": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """An interface with a default route: whether it is metered (None is unknown), and how that is known or why not."""
+
+    interface: str
+    metered: bool | None
+    source: str
 
 
 def network(root: Path) -> tuple[bool | None, bool | None]:
@@ -24,20 +37,31 @@ def network(root: Path) -> tuple[bool | None, bool | None]:
     Args:
         root: what stands for `/`.
     """
-    try:
-        ways = set(_ways(root))
-    except Unreadable:
+    found = ways(root)
+    if found is None:
         return None, None
-    if not ways:
+    if not found:
         known = any((root / "proc/net" / name).exists() for name in ("route", "ipv6_route"))
         return (False if known else None), None
-    found = [_metered(root, way) for way in sorted(ways)]
-    if True in found:
+    metered = [way.metered for way in found]
+    if True in metered:
         return True, True
-    return True, None if None in found else False
+    return True, None if None in metered else False
 
 
-def _ways(root: Path) -> Iterator[str]:
+def ways(root: Path) -> tuple[Way, ...] | None:
+    """Return the interfaces by which something is sent, by name; None where that can't be read.
+
+    Args:
+        root: what stands for `/`.
+    """
+    try:
+        return tuple(_way(root, interface) for interface in sorted(set(_interfaces(root))))
+    except Unreadable:
+        return None
+
+
+def _interfaces(root: Path) -> Iterator[str]:
     """Yield the interfaces with a default route."""
     for line in (text(root / "proc/net/route", LARGEST) or "").split("\n")[1:]:
         words = line.split()
@@ -49,19 +73,24 @@ def _ways(root: Path) -> Iterator[str]:
             yield words[9]
 
 
-def _metered(root: Path, interface: str) -> bool | None:
+def _way(root: Path, interface: str) -> Way:
     device = root / "sys/class/net" / interface
     try:
+        told = (text(root / TOLD / interface) or "").partition(" ")[0]
+        if told in ("yes", "no"):
+            return Way(interface=interface, metered=told == "yes", source="NetworkManager says so")
         index = text(device / "ifindex")
         state = _parsed(text(root / "run/NetworkManager/devices" / (index or ""), LARGEST) if index else None)
         uuid = state.get("device", "connection-uuid", fallback=None)
         said = None if uuid is None else _said(root, uuid)
         if said is not None:
-            return said
+            return Way(interface=interface, metered=said, source="its owner said so in NetworkManager")
         mobile = "DEVTYPE=wwan" in (text(device / "uevent") or "")
-    except Unreadable:
-        return None  # the profile is the owner's secret: only root may read what was said
-    return mobile or interface.startswith(_MOBILE)
+    except Unreadable:  # the profile is the owner's secret: only root may read what was said
+        return Way(interface=interface, metered=None, source="what its owner told NetworkManager is for root to read")
+    metered = mobile or interface.startswith(_MOBILE)
+    kind = "a mobile link" if metered else "no mobile link"
+    return Way(interface=interface, metered=metered, source=f"nobody said anything, and it is {kind}")
 
 
 def _said(root: Path, uuid: str) -> bool | None:

@@ -51,5 +51,12 @@ def of_job(connection: Connection, job: str) -> tuple[RoundRow, ...]:
     return tuple(_round(row) for row in found)
 
 
+def last(connection: Connection, job: str) -> RoundRow | None:
+    """Return a job's last round, or None."""
+    query = select(ROUNDS).where(ROUNDS.c.job == job).order_by(ROUNDS.c.round.desc()).limit(1)
+    found = connection.execute(query).one_or_none()
+    return None if found is None else _round(found)
+
+
 def _round(row: Row[Any]) -> RoundRow:
     return RoundRow(**{**row._mapping, "record": documents.read(row.record)})  # noqa: SLF001 - SQLAlchemy's public name

@@ -18,7 +18,7 @@ from accord.files import make_folder
 from accord.runtimes.opening import PACKAGES
 from edge_sdk import EdgeClient, load
 from edge_sdk.clock import ClockState
-from edge_sdk.doctor import _architecture, _fits, _python, _room, _voltage, examine
+from edge_sdk.doctor import _architecture, _fits, _metered, _python, _room, _voltage, examine
 from edge_sdk.erasure import erase
 from edge_sdk.example_store import ExampleStore
 from edge_sdk.timekeeper import Timekeeper
@@ -64,7 +64,7 @@ def call(capsys: pytest.CaptureFixture[str], action: str, *words: object) -> tup
 
 def test_a_healthy_device_needs_nothing(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = call(capsys, "doctor", "--config", config)
-    assert (code, found["healthy"]) == (0, True), found
+    assert (code, found["healthy"]) == (0, True), [line for line in found["findings"] if line["fix"]]
     names = {line["name"] for line in found["findings"]}
     assert {
         "architecture",
@@ -164,6 +164,32 @@ def test_what_this_machine_is_not_is_found_too(tmp_path: Path) -> None:
     firmware.parent.mkdir(parents=True)
     firmware.write_text("1\n")
     assert {f.name: f.fix for f in examine(None, tmp_path)}["voltage"] != ""
+
+
+def test_how_it_is_known_that_a_network_is_metered_and_what_to_do_where_it_is_not(tmp_path: Path) -> None:
+    assert _metered("unmetered", tmp_path).found == "no way to a network"
+    tree = {
+        "proc/net/route": "Iface\tDestination\tGateway\tFlags\nwlan0\t00000000\t0101A8C0\t0003\n",
+        "sys/class/net/wlan0/ifindex": "3",
+        "run/NetworkManager/devices/3": "[device]\nconnection-uuid=u\n",
+    }
+    for name, content in tree.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert _metered("unmetered", tmp_path).found == "wlan0 not metered: nobody said anything, and it is no mobile link"
+    profiles = tmp_path / "etc/NetworkManager/system-connections"
+    profiles.parent.mkdir(parents=True)
+    profiles.write_text("")  # no folder, as for root's alone: root itself may read any
+    asked = _metered("unmetered", tmp_path)
+    assert asked.found == "wlan0 unknown: what its owner told NetworkManager is for root to read"
+    assert "90-accord-metered" in asked.fix
+    assert _metered("connected", tmp_path).fix == "", "nobody asks for it"
+    told = tmp_path / "run/accord/metered/wlan0"
+    told.parent.mkdir(parents=True)
+    told.write_text("yes (guessed)\n")
+    found = _metered("unmetered", tmp_path)
+    assert (found.found, found.fix) == ("wlan0 metered: NetworkManager says so", "")
 
 
 def test_status_tells_where_a_device_stands(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -209,6 +210,9 @@ class World:
             largest_weight=100,
         )
 
+    def tell(self, fact: Mapping[str, Any]) -> None:
+        self.told.append(dict(fact))
+
     def start_aggregator(self) -> None:
         """Start the process: nothing but the books is left of the one before."""
         self.starts += 1
@@ -250,7 +254,7 @@ class World:
             monotonic=lambda: self.broker.now,
             clock=lambda: self.clock,
             gather=30.0,
-            told=lambda fact: self.told.append(dict(fact)),
+            told=self.tell,
             held=True,
             revocations=lambda: self.revocations,
             chronicle=self.chronicle,

@@ -159,7 +159,7 @@ def test_two_jobs_side_by_side_stop_resume_roll_back_and_outlive_a_kill(town: To
     assert second.returncode == 1
     assert json.loads(second.stdout)["reason"] == "StateInUse"
     town.start_devices()
-    town.start_job("left", 60)
+    town.start_job("left", 2_000)
     town.start_job("right", 2)
     follower = subprocess.Popen(
         town.words("job", "logs", "right", "-f", "--state", str(town.state), "--json"),
@@ -228,6 +228,8 @@ def test_two_jobs_side_by_side_stop_resume_roll_back_and_outlive_a_kill(town: To
     root = str(town.fleet / "root.pub")
     for words in (("model", "verify"), ("audit", "verify")):
         assert town.run(*words, "--state", str(town.state), "--root", root).returncode == 0
+    tail = town.run("audit", "tail", "--state", str(town.state), "-n", "100000", "--json")
+    assert tail.stdout.count('"rollback"') == 1
     numbers = [found["round"] for found in town.rounds("left")]
     assert numbers == list(range(1, len(numbers) + 1))
     up.terminate()

@@ -102,7 +102,7 @@ def test_a_promotion_is_the_publishers_and_is_taken_once(store: Store, history: 
         with pytest.raises(RegistryError, match="no promotion by the fleet's publisher"):
             registry.promote(connection, b"noise")
         for change in ({"number": 2}, {"digest": bytes(32)}, {"tenant": "other"}):
-            with pytest.raises(RegistryError, match="sign the statement again"):
+            with pytest.raises(RegistryError, match="ask for the signature again"):
                 registry.promote(connection, history.signed(dataclasses.replace(statement, **change)))
         letter = history.signed(statement)
         registry.promote(connection, letter)

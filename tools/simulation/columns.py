@@ -1,6 +1,5 @@
 """The columns of the table of rounds, as people read it on the terminal and in the report."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -38,8 +37,8 @@ def columns(kind: Kind) -> tuple[Column, ...]:
         Column(heading="in", cell=lambda r: str(r.participants)),
         Column(heading="dropped", cell=lambda r: str(r.dropouts)),
         Column(heading="recovered", cell=lambda r: str(r.recovered), rank=2),
-        Column(heading="kB up", cell=lambda r: kilobytes(r.bytes_up_per_device), rank=3),
-        Column(heading="kB down", cell=lambda r: kilobytes(r.bytes_down_per_device), rank=4),
+        Column(heading="kB up", cell=lambda r: kilobytes(r.bytes_up_per_device, at_least=r.bytes_at_least), rank=3),
+        Column(heading="kB down", cell=lambda r: kilobytes(r.bytes_down_per_device, at_least=r.bytes_at_least), rank=4),
         Column(heading="seconds", cell=lambda r: f"{r.seconds:.1f}", rank=6),
         Column(heading="aborted attempts", cell=aborts, rank=7, quiet=""),
     )
@@ -70,11 +69,9 @@ def shown(metric: str, value: float | None) -> str:
     return f"{value:.4g}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def kilobytes(count: float) -> str:
-    """Return bytes as kB of 1,000 bytes; a dash where nobody measured them."""
-    if math.isnan(count):
-        return NONE
-    return f"{count / 1000:,.1f}"
+def kilobytes(count: float, *, at_least: bool = False) -> str:
+    """Return bytes as kB of 1,000 bytes, with a sign where some of them were not measured."""
+    return f"{'≥ ' * at_least}{count / 1000:,.1f}"
 
 
 def aborts(row: RoundRow) -> str:

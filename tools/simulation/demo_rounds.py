@@ -1,14 +1,12 @@
 """The rounds of a demo as the aggregator tells them: a row each, and who is started again between two of them."""
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from accord.errors import AccordError
-from aggregator.attendance import FIGURES
 from simulation import chaos, evaluation
 from simulation.history import Abort, RoundRow
 from simulation.metrics import Evaluation
@@ -130,9 +128,7 @@ class DemoRounds:
 
     def _row(self, fact: Mapping[str, Any], aborted: tuple[Abort, ...]) -> RoundRow:
         devices = max(1, fact["devices"])
-        # A round through which the aggregator was restarted has no measurement from its beginning.
-        measured = fact["bytes"] or dict.fromkeys(FIGURES, math.nan)
-        carried = {name: value if math.isnan(value) else max(0, value) / devices for name, value in measured.items()}
+        carried = {name: max(0, value) / devices for name, value in fact["bytes"].items()}
         return RoundRow(
             round=fact["round"] - self._statistics,
             attempt=fact["attempt"],
@@ -144,6 +140,7 @@ class DemoRounds:
             payload_bytes_down=carried["payload_down"],
             control_bytes_up=_rest(carried["bytes_up"], carried["payload_up"]),
             control_bytes_down=_rest(carried["bytes_down"], carried["payload_down"]),
+            bytes_at_least=fact["bytes_at_least"],
             seconds=fact["seconds"],
             aborted=aborted,
             saturated=fact.get("saturated", 0.0),
@@ -152,4 +149,4 @@ class DemoRounds:
 
 
 def _rest(everything: float, payload: float) -> float:
-    return everything if math.isnan(everything) else max(0.0, everything - payload)
+    return max(0.0, everything - payload)

@@ -51,12 +51,13 @@ class RoundRow:
         payload_bytes_up: update bytes that a device sent, mean over devices, this attempt.
         payload_bytes_down: model bytes that a device fetched, the same.
         control_bytes_up: all other bytes that a device sent over the link, the same.
-        control_bytes_down: all other bytes that a device received, the same. NaN where nobody measured them.
+        control_bytes_down: all other bytes that a device received, the same.
         seconds: from the first announcement of the round to its end, with attempts that were aborted.
         cohorts: secure sums that the round was made of.
         aborted: attempts that ended without a sum, in order.
         saturated: the share of the update's values that devices had to cut, from 0 to 1.
         doubled: whether the fixed-point scales at least doubled for the next round because of it.
+        bytes_at_least: whether some bytes were not measured, as the aggregator was restarted.
 
     Raises:
         UsageError: a number is negative, not finite, or does not go with another.
@@ -77,6 +78,7 @@ class RoundRow:
     aborted: tuple[Abort, ...] = ()
     saturated: float = 0.0
     doubled: bool = False
+    bytes_at_least: bool = False
 
     def __post_init__(self) -> None:
         if self.round < 1 or self.attempt < 1:
@@ -85,7 +87,7 @@ class RoundRow:
         carried = (
             self.payload_bytes_up, self.payload_bytes_down, self.control_bytes_up, self.control_bytes_down,
         )  # fmt: skip
-        if not all(math.isfinite(n) and n >= 0 for n in numbers) or any(n < 0 or math.isinf(n) for n in carried):
+        if not all(math.isfinite(n) and n >= 0 for n in (*numbers, *carried)):
             raise UsageError(f"round {self.round}: counts, bytes and seconds are 0 or more, not {numbers}")
         if self.recovered > self.dropouts:
             raise UsageError(f"round {self.round}: {self.recovered} of {self.dropouts} dropouts can't be recovered")
@@ -128,6 +130,7 @@ class RoundRow:
             "payload_bytes_down": _bytes(self.payload_bytes_down),
             "control_bytes_up": _bytes(self.control_bytes_up),
             "control_bytes_down": _bytes(self.control_bytes_down),
+            "bytes_at_least": self.bytes_at_least,
             "seconds": round(self.seconds, 3),
             "attempt": self.attempt,
             "cohorts": self.cohorts,
@@ -251,8 +254,6 @@ class History:
         }
 
 
-def _bytes(mean: float) -> int | float | None:
-    """Return a mean number of bytes, to the tenth where it is no whole number; None where nobody measured it."""
-    if math.isnan(mean):
-        return None
+def _bytes(mean: float) -> int | float:
+    """Return a mean number of bytes, to the tenth where it is no whole number."""
     return int(mean) if mean == int(mean) else round(mean, 1)

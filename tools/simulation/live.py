@@ -98,9 +98,11 @@ def line(row: RoundRow, kind: Kind) -> str:
     ended = "" if row.gave_sum else "  no sum, the model stays"
     aborted = f"  aborted {aborts(row)}" if row.aborted else ""
     cut = f"  {100 * row.saturated:.2g} % of values cut: scales doubled" if row.doubled else ""
+    up, down = (
+        kilobytes(count, at_least=row.bytes_at_least) for count in (row.bytes_up_per_device, row.bytes_down_per_device)
+    )
     return (
         f"round {row.round}{attempt}  {NAMES[metric]} {shown(metric, getattr(row.evaluation, metric))}"
         f"  loss {shown('loss', row.evaluation.loss)}  {row.participants} in, {row.dropouts} dropped,"
-        f" {row.recovered} recovered  {kilobytes(row.bytes_up_per_device)} kB up,"
-        f" {kilobytes(row.bytes_down_per_device)} kB down per device  {row.seconds:.1f} s{ended}{cut}{aborted}"
+        f" {row.recovered} recovered  {up} kB up, {down} kB down per device  {row.seconds:.1f} s{ended}{cut}{aborted}"
     )

@@ -1,6 +1,5 @@
 """A run as one HTML page that loads nothing: curves, rounds, devices and the comparison in the end."""
 
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -133,7 +132,7 @@ def _tiles(history: History) -> list[_Tile]:
             tiles.append(_Tile(what=f"against {label}", value=_gap(name, final, other), unit=unit, more=more))
     rounds = history.rounds
     if rounds:
-        measured = [r for r in rounds if not math.isnan(r.bytes_up_per_device)] or rounds
+        measured = [r for r in rounds if not r.bytes_at_least] or rounds
         up = sum(r.bytes_up_per_device for r in measured) / len(measured)
         down = sum(r.bytes_down_per_device for r in measured) / len(measured)
         dropped, recovered = sum(r.dropouts for r in rounds), sum(r.recovered for r in rounds)
