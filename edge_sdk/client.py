@@ -97,7 +97,7 @@ class EdgeClient:
     ) -> None:
         """Build every part, and connect last: nobody counts on a device that could not begin."""
         config, entropy = self._config, SystemEntropy()
-        records = DiskRecords(config.state)
+        records = DiskRecords(config.state, config.job)
         DISK.sweep(config.state)
         self._time = Timekeeper(config.clock)
         self.examples = ExampleStore(config.store, self._time.moment, config.examples)

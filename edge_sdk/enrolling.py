@@ -132,7 +132,7 @@ def _enrolled(
     before = keystore.complete
     found: Credentials | None = keystore.load() if before else None
     if found is None:
-        trust = _trust(state, invite.tenant, invite.device, invite.root)
+        trust = _trust(state, invite.tenant, invite.device, invite.job, invite.root)
         link = _link(invite.host, invite.port, invite.device, invite.password, entropy)
         try:
             found = ask(link, letter, invite.password, trust, told=told, timeout=timeout)
@@ -175,7 +175,7 @@ def _renewed(config: DeviceConfig, path: Path, *, told: Told, timeout: float) ->
         raise UsageError(f"{config.state} holds no request: the device was not enrolled with `accord device enrol`")
     keystore = Keystore(config.keys)
     had = keystore.load()
-    trust = _trust(config.state, config.tenant, config.device, had.root)
+    trust = _trust(config.state, config.tenant, config.device, config.job, had.root)
     link = _link(config.host, config.port, config.device, had.password, SystemEntropy())
     try:
         found = ask(link, asked.letter, had.password, trust, told=told, timeout=timeout)
@@ -191,8 +191,8 @@ def _renewed(config: DeviceConfig, path: Path, *, told: Told, timeout: float) ->
     )
 
 
-def _trust(state: Path, tenant: str, device: str, root: bytes) -> Trust:
-    ledger = DiskRecords(state).ledger()
+def _trust(state: Path, tenant: str, device: str, job: str, root: bytes) -> Trust:
+    ledger = DiskRecords(state, job).ledger()
     now = Timekeeper(state / CLOCK).moment().now
     return Trust(tenant=tenant, device=device, root=root, now=now, ledger=ledger)
 

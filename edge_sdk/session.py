@@ -286,6 +286,7 @@ class Session:
             raise Refusal("OldRound", f"round {opening.round}, attempt {opening.attempt} is not after the last one")
         if opening.bundle_digest != self._bundle:
             raise Refusal("ForeignBundle", "the opening names a bundle that this device does not hold")
+        acceptance.check_version(opening, self.ledger)
         self._move("opening")
         over = () if current is None else (self._ends(),)
         turned = self._turned()
@@ -307,7 +308,10 @@ class Session:
         if (event.params_digest, event.bundle_digest) != (opening.params_digest, opening.bundle_digest):
             raise Refusal("OutOfOrder", "other objects were fetched than the opening names")
         attempt.seed = self._entropy.child("attempt", opening.round, opening.attempt)(32)
-        return (self._sent(self._check_in()),)
+        before = self.ledger
+        self.ledger = dataclasses.replace(before, version=opening.base_version, params=opening.params_digest)
+        written = () if self.ledger == before else (Charge(ledger=self.ledger),)
+        return (*written, self._sent(self._check_in()))
 
     def _check_in(self) -> bytes:
         """Draw the nonce from the attempt's seed and return the sealed CHECK-IN."""

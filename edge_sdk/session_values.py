@@ -81,10 +81,11 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """What must survive a restart: how far this device has gone. It never goes back.
+    """What must survive a restart: how far this device has gone in one job. It never goes back.
 
     `transcript` is that of `closed_round`, the last round whose result this device saw; the next round's plan must name
-    it.
+    it. `version` is the newest version of the model that this device has held, and `params` its digest, which is empty
+    before the first one.
     """
 
     round: int = 0
@@ -94,6 +95,8 @@ class Ledger:
     revocations_version: int = 0
     closed_round: int = 0
     transcript: bytes = bytes(32)
+    version: int = 0
+    params: bytes = b""
     checkpoint: bytes = b""  # the signed head of the audit log that this device acted on last
 
 

@@ -77,7 +77,7 @@ result-stray    .              .              .             WrongContext  -     
 TABLES = {"standard": STANDARD, "off": OFF}
 EFFECTS: dict[str, list[type]] = {
     "opening": [dev.Fetch],
-    "fetched": [dev.Send],
+    "fetched": [dev.Charge, dev.Send],
     "later": [],
     "plan": [dev.Keep, dev.Charge, dev.Send],
     "roster": [dev.Keep, dev.Send],

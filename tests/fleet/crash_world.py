@@ -104,7 +104,7 @@ class Device:
 
     def boot(self) -> None:
         self.boots += 1
-        records = DiskRecords(FOLDER, Disk(self.files))
+        records = DiskRecords(FOLDER, JOB, Disk(self.files))
         birth = records.next_birth()
         topic = topics.up(TENANT, self.name, "state")
         will = Will(topic=topic, payload=State(online=False, birth=birth, job=JOB).encode())

@@ -77,6 +77,13 @@ def _before_the_plan() -> Iterator[Named]:
         "OldRound",
         to_device("an attempt before the last one", OPENING, opening.encode(), ledger={"round": 1, "attempt": 2}),
     )
+    held = {"version": 2, "params": prg.digest(b"held").hex()}
+    for about, name, version in (
+        ("an older model, signed anew", "OldVersion", 1),
+        ("another model under the newest number", "VersionChanged", 2),
+    ):
+        shown = again(opening, round=2, base_version=version)
+        yield name, to_device(about, OPENING, shown, ledger={"round": 1, "attempt": 1} | held)
     yield "OutOfOrder", to_device("a result without an attempt", OPENING, MASKED.letter(RESULT).encode())
     later = Later(nonce=bytes(16), reason="wait")
     yield "OutOfOrder", to_device("`later` without a check-in", OPENING, signed(later, ME))
