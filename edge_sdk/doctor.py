@@ -186,7 +186,7 @@ def _credentials(config: DeviceConfig, now: int) -> Iterator[Finding]:
 def _newest_roles(config: DeviceConfig, now: int) -> Roles:
     root, heard = read_root(config.root), None
     if DISK.exists(config.state):
-        heard = DiskRecords(config.state).roles()
+        heard = DiskRecords(config.state, config.job).roles()
     data = newer(read_limited(config.roles, LARGEST_DOCUMENT), heard, root, config.tenant)
     return trusted_roles(data, root, config.tenant, now=now, seen=0)
 

@@ -4,14 +4,16 @@ import dataclasses
 
 import pytest
 
+from accord.entropy import SeededEntropy
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, TAGS, Later, Offer, Opening, Result, Roster, Shares, Survivors, opened
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
+from edge_sdk.session import Session
 from edge_sdk.session_values import TRANSITIONS, Stage
 from tests.edge_sdk.scene import ME, Scene, events
-from tests.fleet.test_rounds import World
+from tests.fleet.test_rounds import BUNDLE, CLOCK, LAYOUT
 
 READ = {TAG_OF[kind] for kind in (Opening, Later, Offer, Roster, Shares, Survivors, Result)}
 
@@ -216,8 +218,15 @@ def test_a_restart_never_goes_back() -> None:
     scene = Scene("standard")
     opening = scene.mail[0]
     scene.at(Stage.JOINED)
-    again = World(3).sessions[ME]
-    again.ledger = scene.session.ledger
+    again = Session(
+        identity=scene.session.identity,
+        limits=dev.Limits(smallest_cohort=3),
+        layout=LAYOUT,
+        bundle_digest=BUNDLE,
+        entropy=SeededEntropy(9),
+        ledger=scene.session.ledger,
+        now=CLOCK,
+    )
     assert again.step(opening) == ()
     assert again.ledger == scene.session.ledger
     assert again.stage is Stage.IDLE
