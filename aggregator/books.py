@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from aggregator.coordinator_values import Closed, Event, Settle
 from aggregator.job_state import JobState
-from aggregator.journal_port import Journal
+from aggregator.journal_port import Journal, kept
 from aggregator.standing import Standing
 
 Noted = tuple[Event, float, int]
@@ -22,6 +22,10 @@ class Books(Journal, Protocol):
 
     def noted(self) -> Iterable[Noted]:
         """Return the events of the round that was under way."""
+        ...
+
+    def last_results(self) -> Mapping[str, bytes]:
+        """Return the RESULTs of the last attempt that ended, by device: what was kept may not have been sent."""
         ...
 
     def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:
@@ -49,7 +53,7 @@ class _Contents:
     """What books hold."""
 
     events: list[Noted] = field(default_factory=list)
-    results: dict[str, bytes] = field(default_factory=dict)
+    results: dict[str, Settle] = field(default_factory=dict)
     state: tuple[JobState, bytes] | None = None
     records: list[Mapping[str, Any]] = field(default_factory=list)
     standings: dict[str, Standing] = field(default_factory=dict)
@@ -85,11 +89,17 @@ class MemoryBooks:
 
     def settle(self, result: Settle) -> None:
         """Keep a device's RESULT, in place of the one before."""
-        self._live.results[result.device] = result.data
+        self._live.results[result.device] = result
 
-    def recall(self, device: str) -> bytes | None:
-        """Return the RESULT that was kept for a device."""
-        return self._live.results.get(device)
+    def recall(self, device: str, at: tuple[int, int] | None = None) -> bytes | None:
+        """Return the RESULT that was kept for a device, if it is that of this round and attempt."""
+        return kept(self._live.results.get(device), at)
+
+    def last_results(self) -> Mapping[str, bytes]:
+        """Return the RESULTs of the last attempt that ended."""
+        found = self._live.results.values()
+        newest = max(((one.round, one.attempt) for one in found), default=None)
+        return {one.device: one.data for one in found if (one.round, one.attempt) == newest}
 
     def standing(self, device: str) -> Standing | None:
         """Return where a device stands."""

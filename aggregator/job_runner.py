@@ -15,7 +15,19 @@ from aggregator.attendance import Attendance
 from aggregator.books import Books
 from aggregator.chronicle import Chronicle, NoChronicle
 from aggregator.coordinator import Coordinator
-from aggregator.coordinator_values import Aborted, Announce, Closed, Effect, Log, Model, Planned, Start, Stood, Tick
+from aggregator.coordinator_values import (
+    Aborted,
+    Announce,
+    Closed,
+    Effect,
+    Log,
+    Model,
+    Planned,
+    Send,
+    Start,
+    Stood,
+    Tick,
+)
 from aggregator.job import Job
 from aggregator.transport import Notice, Transport
 
@@ -123,6 +135,8 @@ class JobRunner:
             )
             self.coordinator.restore(number=state.round, transcript=state.transcript, model=model)
         self._objects[digest(params)] = params
+        # A process that was killed between its last commit and the sends after it has told nobody.
+        self.transport.carry_out(*(Send(device=name, data=data) for name, data in self._books.last_results().items()))
         noted = tuple(self._books.noted())
         if noted:
             self._offset = max(0.0, noted[-1][1] - self._monotonic())

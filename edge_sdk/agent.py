@@ -168,12 +168,14 @@ class Agent:
 
         The aggregator answers a letter that it has had with its own last one, so that a lost answer comes again.
         """
+        question = self.session.question
+        if question:
+            self.link.publish(self._request, question)
         if self._fetching.waiting:
             self._fetching.ask()
         elif self.session.last:
-            if len(self.session.last) > SMALL:
+            if len(self.session.last) > SMALL:  # most of it may have arrived: only what is missing goes again
                 self._upload = self.session.last
-            if self._upload:  # most of it may have arrived: only what is missing goes again
                 self._send(chunks.manifest(self._upload))
             else:
                 self.link.publish(self._request, self.session.last)

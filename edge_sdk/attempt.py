@@ -31,6 +31,7 @@ class Attempt:
     sharing: client.Sharing | None = None
     masking: client.Masking | None = None
     unmasking: client.Unmasking | None = None
+    survivors: bytes = b""
     answered: client.Answered | None = None
 
     def entropy(self, use: str) -> SeededEntropy:

@@ -18,6 +18,7 @@ from edge_sdk.attempt import Attempt
 from edge_sdk.saved import Joined
 from edge_sdk.session_state import SessionState
 from edge_sdk.session_values import Charge, Effect, Fetch, Fetched, Keep, Refused
+from edge_sdk.unsettled import Unsettled
 
 
 class CheckingIn:
@@ -25,6 +26,7 @@ class CheckingIn:
 
     Args:
         state: the session's.
+        unsettled: the attempt before.
         layout: the trainable tensors of the bundle that we hold.
         bundle_digest: its digest, computed by ourselves.
         entropy: each attempt's seed is drawn from it.
@@ -32,9 +34,16 @@ class CheckingIn:
     """
 
     def __init__(
-        self, state: SessionState, *, layout: Layout, bundle_digest: bytes, entropy: Entropy, birth: int
+        self,
+        state: SessionState,
+        unsettled: Unsettled,
+        *,
+        layout: Layout,
+        bundle_digest: bytes,
+        entropy: Entropy,
+        birth: int,
     ) -> None:
-        self._state, self._layout, self._bundle = state, layout, bundle_digest
+        self._state, self._unsettled, self._layout, self._bundle = state, unsettled, layout, bundle_digest
         self._entropy, self._birth = entropy, birth
         self._authority: Authority | None = None
 
@@ -49,9 +58,10 @@ class CheckingIn:
         if opening.bundle_digest != self._bundle:
             raise Refusal("ForeignBundle", "the opening names a bundle that this device does not hold")
         acceptance.check_version(opening, self._state.ledger)
-        self._state.move("opening")
-        over = () if current is None else (self._state.ends(),)
+        self._state.allowed("opening")
+        over = () if current is None else self._unsettled.leave(current)
         turned = self._state.turned()
+        self._state.move("opening")
         self._state.attempt, self._state.last = Attempt(opening, data), b""
         return (
             *over,

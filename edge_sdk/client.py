@@ -30,7 +30,7 @@ from edge_sdk.readings import Readings
 from edge_sdk.roles import newer
 from edge_sdk.roles_heard import hear
 from edge_sdk.rows_file import read_rows
-from edge_sdk.saved import FILES, Saved
+from edge_sdk.saved import EVERY_FILE, Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import OUTSIDE, Finished, Identity, Refused
 from edge_sdk.timekeeper import Timekeeper
@@ -279,7 +279,7 @@ class EdgeClient:
         try:
             return self._records.saved()
         except FileError as error:
-            self._records.forget(tuple(FILES))
+            self._records.forget(EVERY_FILE)
             self._told(Refused(reason="CannotResume", detail=str(error)))
             return Saved()
 

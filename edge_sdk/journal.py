@@ -6,7 +6,7 @@ from pathlib import Path
 from accord.errors import CodecError
 from accord.files import DISK, Disk, FileError
 from accord.records import Int, Many, Name, Nested, Octets, Record, RecordType, field
-from edge_sdk.saved import AnsweredOnce, Joined, MaskedOnce, Saved, Shared
+from edge_sdk.saved import UNSETTLED, AnsweredOnce, Joined, MaskedOnce, Saved, Shared, Unsettled
 from edge_sdk.session_values import Ledger
 
 _COUNT = Int(0, 2**32)
@@ -100,6 +100,7 @@ class DiskRecords:
             shared=self._found("shared", Shared),
             masked=self._found("masked", MaskedOnce),
             answered=self._found("answered", AnsweredOnce),
+            unsettled=self._found(UNSETTLED, Unsettled),
         )
 
     def _found(self, name: str, record: type[RecordType]) -> RecordType | None:

@@ -45,8 +45,8 @@ class Resuming:
         """
         if saved.answered is not None:
             return self._answered(saved.answered)
-        if saved.joined is None:
-            return ()
+        if saved.joined is None:  # power was lost while an attempt's files were deleted
+            return (Forget(names=SECRET_FILES),) if saved.shared or saved.masked else ()
         joined, ledger = saved.joined, self._state.ledger
         opening = opened(Envelope.decode(joined.opening), Opening)
         charged = (ledger.round, ledger.attempt) == (opening.round, opening.attempt)
@@ -81,7 +81,7 @@ class Resuming:
         attempt = Attempt(opened(Envelope.decode(answered.opening), Opening), answered.opening)
         attempt.second = answered.context
         if answered.survivors:
-            attempt.answered = client.Answered(answered.survivors)
+            attempt.answered, attempt.survivors = client.Answered(answered.survivors), answered.survivors
         self._state.attempt, self._state.stage, self._state.last = attempt, Stage.ANSWERED, answered.letter
         return (Forget(names=SECRET_FILES), *self._again())
 

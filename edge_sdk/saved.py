@@ -60,6 +60,17 @@ class AnsweredOnce(Record):
     letter: bytes = wire(Octets(1, 1 << 19))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unsettled(Record):
+    """Written when a later attempt takes the place of one whose vector was sent and whose RESULT has not come."""
+
+    LIMIT: ClassVar[int] = 1 << 17
+
+    opening: bytes = wire(Octets(1, 1 << 16))
+    context: bytes = wire(Octets(32))
+    survivors: bytes = wire(Octets(0, 32))
+
+
 FILES: dict[str, type[Record]] = {
     "joined": Joined,
     "shared": Shared,
@@ -67,6 +78,9 @@ FILES: dict[str, type[Record]] = {
     "answered": AnsweredOnce,
 }
 """The files of an attempt, in the order in which they are written."""
+UNSETTLED = "unsettled"
+EVERY_FILE = (*FILES, UNSETTLED)
+"""Those of the attempt, and that of the one before."""
 SECRET_FILES = ("joined", "shared", "masked")
 """Of no use, and not to be found on a stolen card, once the answer is written."""
 
@@ -79,3 +93,4 @@ class Saved:
     shared: Shared | None = field(default=None, repr=False)
     masked: MaskedOnce | None = field(default=None, repr=False)
     answered: AnsweredOnce | None = field(default=None, repr=False)
+    unsettled: Unsettled | None = None

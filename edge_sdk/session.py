@@ -16,7 +16,7 @@ from accord.wire.messages import TAG_OF, TAGS, Offer, Opening, Result, Roster, S
 from edge_sdk.checking_in import CheckingIn
 from edge_sdk.resuming import Resuming
 from edge_sdk.roles import RolesInForce
-from edge_sdk.saved import FILES, Saved
+from edge_sdk.saved import EVERY_FILE, Saved
 from edge_sdk.session_state import SessionState
 from edge_sdk.session_values import (
     Arrived,
@@ -34,6 +34,7 @@ from edge_sdk.session_values import (
     Worked,
 )
 from edge_sdk.summing import Summing
+from edge_sdk.unsettled import Unsettled
 
 
 class Session:
@@ -67,8 +68,11 @@ class Session:
     ) -> None:
         in_force = RolesInForce(identity, now=now, seen=ledger.roles_version)
         state = SessionState(identity=identity, limits=limits, in_force=in_force, ledger=ledger)
-        self._state, self._summing = state, Summing(state, layout)
-        self._checking_in = CheckingIn(state, layout=layout, bundle_digest=bundle_digest, entropy=entropy, birth=birth)
+        unsettled = Unsettled(state)
+        self._state, self._unsettled, self._summing = state, unsettled, Summing(state, unsettled, layout)
+        self._checking_in = CheckingIn(
+            state, unsettled, layout=layout, bundle_digest=bundle_digest, entropy=entropy, birth=birth
+        )
         summing = self._summing
         self._handlers: Mapping[str, Callable[[Envelope], tuple[Effect, ...]]] = {
             TAG_OF[Opening]: self._checking_in.opening,
@@ -99,6 +103,15 @@ class Session:
     def last(self) -> bytes:
         """The letter that the aggregator has not answered yet; empty if there is none."""
         return self._state.last
+
+    @property
+    def question(self) -> bytes:
+        """The letter that asks for a RESULT that has not come; empty if none is missing."""
+        return self._unsettled.question()
+
+    def take_up(self, identity: Identity) -> None:
+        """Go on under another certificate, in what is sent from here on; an attempt under way keeps its own."""
+        self._state.identity = identity
 
     def check_aggregator(self, letter: Envelope) -> None:
         """Check that `letter` is the aggregator's and meant for this device.
@@ -131,11 +144,21 @@ class Session:
         Files that do not fit together are given up by name: this device then waits for the next opening.
         """
         try:
-            return Resuming(self._state, self._checking_in, self._summing, self._arrived).resume(saved)
+            effects = Resuming(self._state, self._checking_in, self._summing, self._arrived).resume(saved)
+            return (*effects, *self._resumed_before(saved))
         except AccordError as error:
             state = self._state
             state.stage, state.last, state.attempt = Stage.IDLE, b"", None
-            return (Forget(names=tuple(FILES)), Refused(reason="CannotResume", detail=str(error)))
+            return (Forget(names=EVERY_FILE), Refused(reason="CannotResume", detail=str(error)))
+
+    def _resumed_before(self, saved: Saved) -> tuple[Effect, ...]:
+        """Ask for the RESULT of the attempt before, unless power was lost before that attempt was left."""
+        if saved.unsettled is None:
+            return ()
+        asked, current = self._unsettled.found(saved.unsettled), self._state.attempt
+        if current is not None and self._unsettled.of(current.second) is not None:
+            return self._unsettled.drop()
+        return asked
 
     def _handled(self, event: Event) -> tuple[Effect, ...]:
         match event:

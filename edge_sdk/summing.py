@@ -9,9 +9,11 @@ from accord.update import packing
 from accord.update.pipeline import Contribution, Form
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Masked, Result, Roster, Shares, Survivors, Unmask, opened
+from edge_sdk.attempt import Attempt
 from edge_sdk.saved import SECRET_FILES, AnsweredOnce, MaskedOnce, Shared
 from edge_sdk.session_state import SessionState
 from edge_sdk.session_values import Effect, Finished, Forget, Keep, Refused, Work
+from edge_sdk.unsettled import Unsettled
 
 
 class Summing:
@@ -19,11 +21,14 @@ class Summing:
 
     Args:
         state: the session's.
+        unsettled: the attempt before.
         layout: the trainable tensors of the bundle that we hold.
     """
 
-    def __init__(self, state: SessionState, layout: Layout) -> None:
-        self._state, self._layout = state, layout
+    def __init__(self, state: SessionState, unsettled: Unsettled, layout: Layout) -> None:
+        self._state, self._unsettled, self._layout = state, unsettled, layout
+        self._settled = b""
+        """The context of the last RESULT that was taken: the same one may come twice."""
 
     def roster(self, letter: Envelope) -> tuple[Effect, ...]:
         """Share among the cohort that ROSTER names; in profile `off`, begin the work."""
@@ -114,6 +119,7 @@ class Summing:
         message = opened(letter, Survivors)
         if attempt.unmasking is not None:
             attempt.answered, answer = attempt.unmasking.survivors(message, attempt.plan.seal_key)
+            attempt.survivors = message.survivors
         else:
             answer = Unmask(sealed=b"")
         self._state.move("survivors")
@@ -121,30 +127,39 @@ class Summing:
         once = AnsweredOnce(
             opening=attempt.opening_letter,
             context=attempt.second,
-            survivors=b"" if attempt.answered is None else message.survivors,
+            survivors=attempt.survivors,
             letter=data,
         )
         return (Keep(name="answered", data=once.encode()), Forget(names=SECRET_FILES), self._state.sent(data))
 
     def result(self, letter: Envelope) -> tuple[Effect, ...]:
-        """Take how the attempt ended for this device."""
+        """Take how the attempt ended, or the one before; told before the files go, a power cut can't hide it."""
+        if letter.context == self._settled:
+            return ()
+        before = self._unsettled.of(letter.context)
+        if before is not None:
+            self._state.bound(letter, before.second, self._state.identity.device)
+            return (*self._told(before, letter), *self._unsettled.drop())
         self._state.allowed("result")
         attempt = self._state.current()
         self._state.bound(letter, attempt.second or attempt.context, self._state.identity.device)
-        result = opened(letter, Result)
+        told = self._told(attempt, letter)
         self._state.move("result")
-        effects: list[Effect] = [self._state.ends()]
+        return (*told, self._state.ends(), *self._unsettled.drop())
+
+    def _told(self, attempt: Attempt, letter: Envelope) -> tuple[Effect, ...]:
+        result = opened(letter, Result)
+        self._settled = letter.context
+        refused: tuple[Effect, ...] = ()
         included = result.included
         if attempt.answered is not None:
             try:
                 included = attempt.answered.result(result)
             except Refusal as refusal:
                 included = True
-                effects.append(Refused(reason=refusal.reason, detail=refusal.detail))
-        opening = attempt.opening
-        if result.status == "closed":
-            self._state.ledger = dataclasses.replace(
-                self._state.ledger, closed_round=opening.round, transcript=result.transcript
-            )
+                refused = (Refused(reason=refusal.reason, detail=refusal.detail),)
+        opening, ledger = attempt.opening, self._state.ledger
+        if result.status == "closed" and opening.round > ledger.closed_round:
+            self._state.ledger = dataclasses.replace(ledger, closed_round=opening.round, transcript=result.transcript)
         finished = Finished(round=opening.round, attempt=opening.attempt, status=result.status, included=included)
-        return (*effects, finished)
+        return (*refused, finished)
