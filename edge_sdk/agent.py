@@ -111,7 +111,7 @@ class Agent:
         self._request = topics.up(tenant, device, "req")
         self._opening = topics.job(tenant, job, "round")
         self._mail = frozenset((topics.down(tenant, device, "cmd"), topics.down(tenant, device, "rsp")))
-        self._fetching = Fetching(link, tenant, self._send, largest_object)
+        self._fetching = Fetching(link, tenant, send=self._send, largest=largest_object, received=self._received)
         self._aggregator, self._roles = topics.aggregator_state(tenant), topics.roles(tenant)
         self._aggregator_birth: int | None = None
         self._upload = b""
@@ -148,7 +148,6 @@ class Agent:
                 self._carry_out(Heard(data=delivery.payload))
             else:
                 found = self._fetching.piece(delivery.payload)
-                self.traffic.payload_down = self._fetching.received
                 if found is not None:
                     self._fetched(found)
         except Refusal as refusal:
@@ -185,6 +184,9 @@ class Agent:
         known, self._aggregator_birth = self._aggregator_birth, state.birth
         if state.online and known not in (None, state.birth):
             self.ask_again()
+
+    def _received(self, size: int) -> None:
+        self.traffic.payload_down += size
 
     def _mailed(self, data: bytes) -> None:
         letter = Envelope.decode(data)

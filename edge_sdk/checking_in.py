@@ -50,6 +50,8 @@ class CheckingIn:
     def opening(self, letter: Envelope) -> tuple[Effect, ...]:
         """Leave what is under way for a later attempt, and fetch what it needs."""
         opening, data = opened(letter, Opening), self._state.raw
+        if (opening.job, letter.recipient) != (self._state.job, self._state.job):
+            raise Refusal("ForeignJob", f"an opening of {opening.job}, and this device takes part in {self._state.job}")
         current, last = self._state.attempt, (self._state.ledger.round, self._state.ledger.attempt)
         if (opening.round, opening.attempt) == last or (current is not None and current.opening == opening):
             return ()  # brokers hand the last announcement to everybody who comes back

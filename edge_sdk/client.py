@@ -126,6 +126,7 @@ class EdgeClient:
         )
         self._birth = records.next_birth()
         session = Session(
+            job=config.job,
             identity=identity,
             limits=config.limits,
             layout=runtime.layout,

@@ -18,12 +18,19 @@ class Fetching:
         tenant: whose fleet.
         send: signs a message and sends it to the aggregator.
         largest: bytes of the largest object that is accepted.
+        received: called with the bytes of each piece that came.
     """
 
-    def __init__(self, link: Link, tenant: str, send: Callable[[Record], None], largest: int) -> None:
-        self.received = 0
-        """Bytes of pieces that came."""
-        self._link, self._tenant, self._send, self._largest = link, tenant, send, largest
+    def __init__(
+        self,
+        link: Link,
+        tenant: str,
+        *,
+        send: Callable[[Record], None],
+        largest: int,
+        received: Callable[[int], None],
+    ) -> None:
+        self._link, self._tenant, self._send, self._largest, self._received = link, tenant, send, largest, received
         self._digest, self._data = b"", b""
         self._wanted: Fetch | None = None
         self._assembler: chunks.Assembler | None = None
@@ -85,7 +92,7 @@ class Fetching:
         if self._assembler is None or self._wanted is None:
             return None
         piece = chunks.Piece.decode(data)
-        self.received += len(piece.data)
+        self._received(len(piece.data))
         whole = self._assembler.add(piece)
         if whole is None:
             return None

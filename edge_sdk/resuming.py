@@ -79,6 +79,10 @@ class Resuming:
 
     def _answered(self, answered: AnsweredOnce) -> tuple[Effect, ...]:
         attempt = Attempt(opened(Envelope.decode(answered.opening), Opening), answered.opening)
+        if attempt.opening.job != self._state.job:
+            raise LocalProtocolError(
+                f"the attempt was {attempt.opening.job}'s, and this device is {self._state.job}'s now"
+            )
         attempt.second = answered.context
         if answered.survivors:
             attempt.answered, attempt.survivors = client.Answered(answered.survivors), answered.survivors

@@ -41,6 +41,7 @@ class Session:
     """One device in one job.
 
     Args:
+        job: the only one whose openings it takes.
         identity: who we are and whom we believe.
         limits: what we refuse whatever a plan says.
         layout: the trainable tensors of the bundle that we hold.
@@ -57,6 +58,7 @@ class Session:
     def __init__(
         self,
         *,
+        job: str,
         identity: Identity,
         limits: Limits,
         layout: Layout,
@@ -67,7 +69,7 @@ class Session:
         birth: int = 1,
     ) -> None:
         in_force = RolesInForce(identity, now=now, seen=ledger.roles_version)
-        state = SessionState(identity=identity, limits=limits, in_force=in_force, ledger=ledger)
+        state = SessionState(job=job, identity=identity, limits=limits, in_force=in_force, ledger=ledger)
         unsettled = Unsettled(state)
         self._state, self._unsettled, self._summing = state, unsettled, Summing(state, unsettled, layout)
         self._checking_in = CheckingIn(
@@ -152,13 +154,12 @@ class Session:
             return (Forget(names=EVERY_FILE), Refused(reason="CannotResume", detail=str(error)))
 
     def _resumed_before(self, saved: Saved) -> tuple[Effect, ...]:
-        """Ask for the RESULT of the attempt before, unless power was lost before that attempt was left."""
+        """Ask for the RESULT of the attempt before, unless it is another job's, or the attempt was not left yet."""
         if saved.unsettled is None:
             return ()
         asked, current = self._unsettled.found(saved.unsettled), self._state.attempt
-        if current is not None and self._unsettled.of(current.second) is not None:
-            return self._unsettled.drop()
-        return asked
+        here = current is not None and self._unsettled.of(current.second) is not None
+        return self._unsettled.drop() if here or not self._unsettled.ours else asked
 
     def _handled(self, event: Event) -> tuple[Effect, ...]:
         match event:

@@ -26,13 +26,15 @@ class SessionState:
     """One session's; those who take letters share it.
 
     Args:
+        job: ours.
         identity: who we are and whom we believe.
         limits: what we refuse whatever a plan says.
         in_force: the roles documents that we believe.
         ledger: how far we had gone before.
     """
 
-    def __init__(self, *, identity: Identity, limits: Limits, in_force: RolesInForce, ledger: Ledger) -> None:
+    def __init__(self, *, job: str, identity: Identity, limits: Limits, in_force: RolesInForce, ledger: Ledger) -> None:
+        self.job = job
         self.identity, self.limits, self.in_force, self.ledger = identity, limits, in_force, ledger
         self.stage = Stage.IDLE
         self.attempt: Attempt | None = None

@@ -51,6 +51,7 @@ class Summing:
             attempt.authority,
             profile=plan.profile,
             floor=max(plan.cohort_floor, self._state.limits.smallest_cohort),
+            cap=plan.cohort_cap,
         )
         self._state.allowed("roster")
         self._state.move("roster")

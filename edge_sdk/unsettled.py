@@ -60,6 +60,11 @@ class Unsettled:
         """Return the attempt that a RESULT is bound to, if it is this one."""
         return self.attempt if self.attempt is not None and self.attempt.second == context else None
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is of this job: a device may have been given another one since."""
+        return self.attempt is not None and self.attempt.opening.job == self._state.job
+
     def drop(self) -> tuple[Effect, ...]:
         """Ask no more: its RESULT has come, or nobody knows it."""
         if self.attempt is None:

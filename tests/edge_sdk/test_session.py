@@ -94,9 +94,10 @@ EFFECTS: dict[str, list[type]] = {
 """What each accepted event gives, in order: what binds a device is written before it leaves."""
 
 
-def restarted(scene: Scene) -> Session:
+def restarted(scene: Scene, job: str = "j") -> Session:
     """Return the session of a device that was restarted: of the one before only the ledger is left."""
     return Session(
+        job=job,
         identity=scene.session.identity,
         limits=dev.Limits(smallest_cohort=3),
         layout=LAYOUT,

@@ -128,6 +128,17 @@ def test_files_that_a_power_cut_left_of_an_attempt_that_was_forgotten_go() -> No
     assert again.stage is Stage.IDLE
 
 
+def test_a_device_that_was_given_another_job_leaves_what_the_old_one_left() -> None:
+    _, known, effects = overtaken(Stage.ANSWERED)
+    [kept] = [effect.data for effect in effects if isinstance(effect, dev.Keep)]
+    scene = Scene("standard")
+    again = restarted(scene, job="k")
+    effects = again.resume(Saved(unsettled=Unsettled.decode(kept)))
+    assert asked(effects) == []
+    assert UNSETTLED not in files([dev.Keep(name=UNSETTLED, data=b""), *effects])
+    assert [e.reason for e in again.step(known["opening-next"]) if isinstance(e, dev.Refused)] == ["ForeignJob"]
+
+
 def test_every_file_is_known_by_its_record() -> None:
     assert set(EVERY_FILE) == {*FILES, UNSETTLED}
     with pytest.raises(CodecError):

@@ -120,6 +120,7 @@ class Device:
         self.ledgers.append(ledger)
         roles = newer(self.identity.roles, records.roles(), self.identity.root, TENANT)
         session = Session(
+            job=JOB,
             identity=dataclasses.replace(self.identity, roles=roles),
             limits=dev.Limits(smallest_cohort=3, allow_unmasked=True, max_attempts=9),
             layout=LAYOUT,

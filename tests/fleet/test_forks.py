@@ -77,6 +77,7 @@ class Fleet:
 
     def session(self, number: int = 0, ledger: dev.Ledger | None = None, entropy: int | None = None) -> Session:
         return Session(
+            job="j",
             identity=self.identities[number],
             limits=dev.Limits(smallest_cohort=3),
             layout=LAYOUT,

@@ -63,6 +63,7 @@ class World:
                 roles=fleet.roles(),
             )
             self.sessions[name] = Session(
+                job="j",
                 identity=identity,
                 limits=dev.Limits(**({"smallest_cohort": 3, "allow_unmasked": True} | limits)),
                 layout=LAYOUT,

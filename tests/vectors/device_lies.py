@@ -9,6 +9,7 @@ from taped import MASKED, STRANGER, Case, Named, again, signed, to_device
 
 from accord import merkle, prg
 from accord.plan import Plan
+from accord.secagg.cohort import first_context
 from accord.wire import messages
 from accord.wire.check_in import CheckIn, Later
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
@@ -77,6 +78,8 @@ def _before_the_plan() -> Iterator[Named]:
         "OldRound",
         to_device("an attempt before the last one", OPENING, opening.encode(), ledger={"round": 1, "attempt": 2}),
     )
+    yield "ForeignJob", lied(OPENING, "an opening of another job", job="k")
+    yield "ForeignJob", lied(OPENING, "an opening that was announced to another job", recipient="k")
     held = {"version": 2, "params": prg.digest(b"held").hex()}
     for about, name, version in (
         ("an older model, signed anew", "OldVersion", 1),
@@ -155,6 +158,10 @@ def _logs() -> Iterator[Named]:
 
 def _rosters() -> Iterator[Named]:
     members, letter = ROSTERED.members, MASKED.letter(ROSTER)
+    three = dataclasses.replace(Plan.decode(OFFER.plan), cohort_cap=3)
+    context = first_context(three.encode(), three.bundle_digest, three.params_digest)
+    four = again(letter, context=context)
+    yield "LargeCohort", to_device("four members under a plan of at most three", PLAN, offered(cohort_cap=3), four)
     first, second, third, fourth = members
     yield "WrongContext", lied(ROSTER, "a roster of another attempt", context=NO_CONTEXT)
     yield "NotForUs", lied(ROSTER, "a roster for another cohort", recipient="c-9")
