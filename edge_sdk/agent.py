@@ -150,12 +150,8 @@ class Agent:
                 found = self._fetching.piece(delivery.payload)
                 if found is not None:
                     self._fetched(found)
-        except Refusal as refusal:
-            self._told(Refused(reason=refusal.reason, detail=refusal.detail))
-        except SignatureError as error:
-            self._told(Refused(reason="BadSignature", detail=str(error)))
-        except CodecError as error:
-            self._told(Refused(reason="BadMessage", detail=str(error)))
+        except (Refusal, SignatureError, CodecError) as error:
+            self._told(Refused.of(error))
 
     def resume(self, saved: Saved) -> None:
         """Come back into the attempt that was under way before a restart; after `start`."""

@@ -20,6 +20,7 @@ class Attempt:
     opening: Opening
     opening_letter: bytes = field(repr=False)
     seed: bytes = field(default=b"", repr=False)
+    certificate: bytes = field(default=b"", repr=False)  # what we checked in with: a newer one counts from the next on
     nonce: bytes = b""
     plan: Plan | None = None
     context: bytes = b""

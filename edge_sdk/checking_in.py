@@ -94,6 +94,7 @@ class CheckingIn:
         opening = attempt.opening
         self._state.move("fetched")
         attempt.nonce = attempt.entropy("nonce")(16)
+        attempt.certificate = attempt.certificate or self._state.identity.certificate
         message = CheckIn(
             nonce=attempt.nonce,
             job=opening.job,
@@ -102,7 +103,7 @@ class CheckingIn:
             base_version=opening.base_version,
             params_digest=opening.params_digest,
             roles_version=self._state.roles.version,
-            certificate=self._state.identity.certificate,
+            certificate=attempt.certificate,
             log_size=acceptance.log_head(self._state.ledger.checkpoint).size,
             sequence=self._state.ledger.participations,
             birth=self._birth,
@@ -149,7 +150,7 @@ class CheckingIn:
         attempt.join = client.Joining(
             self._state.identity.device,
             self._state.identity.key,
-            self._state.identity.certificate,
+            attempt.certificate,
             attempt.context,
             attempt.entropy("secagg"),
         )
@@ -163,7 +164,12 @@ class CheckingIn:
             revocations_version=authority.revocations.version,
             checkpoint=plan.checkpoint,
         )
-        joined = Joined(seed=attempt.seed, opening=attempt.opening_letter, offer=self._state.raw)
+        joined = Joined(
+            seed=attempt.seed,
+            certificate=attempt.certificate,
+            opening=attempt.opening_letter,
+            offer=self._state.raw,
+        )
         return (
             Keep(name="joined", data=joined.encode()),
             Charge(ledger=self._state.ledger),

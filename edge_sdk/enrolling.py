@@ -16,11 +16,11 @@ from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
 from accord.wire import topics
 from accord.wire.enrolment import Invite
-from edge_sdk.config import CLOCK, KEYS, DeviceConfig
+from edge_sdk.config import CLOCK, DeviceConfig
 from edge_sdk.config_file import CONFIG, Work, write
 from edge_sdk.enrolment import Trust, given, kept, request, serial
 from edge_sdk.journal import DiskRecords
-from edge_sdk.keystore import Credentials, Keystore
+from edge_sdk.keystore import KEYS, Credentials, Keystore
 from edge_sdk.patience import Patience
 from edge_sdk.timekeeper import Timekeeper
 
@@ -185,7 +185,7 @@ def _renewed(config: DeviceConfig, path: Path, *, told: Told, timeout: float) ->
         return None
     newer = serial(found.certificate) > serial(had.certificate)
     if newer:
-        keystore.save(found)
+        keystore.renew(found)
     return Done(
         device=config.device, serial=serial((found if newer else had).certificate), config=path, before=not newer
     )

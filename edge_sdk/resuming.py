@@ -53,7 +53,8 @@ class Resuming:
         if charged:  # what is charged is not charged again: the rules look at the ledger as it was before
             self._state.ledger = dataclasses.replace(ledger, round=opening.round, attempt=opening.attempt - 1)
         self._arrived(joined.opening)
-        self._state.current().seed = joined.seed
+        attempt = self._state.current()
+        attempt.seed, attempt.certificate = joined.seed, joined.certificate
         self._checking_in.check_in()
         effects = self._arrived(joined.offer)
         if charged:

@@ -16,11 +16,12 @@ SEED = Octets(32)
 
 @dataclass(frozen=True, kw_only=True)
 class Joined(Record):
-    """Written before JOIN leaves: the seed, and the letters of the aggregator that made us join."""
+    """Written before JOIN leaves: the seed, our certificate, and the letters of the aggregator that made us join."""
 
     LIMIT: ClassVar[int] = 1 << 23
 
     seed: bytes = wire(SEED)
+    certificate: bytes = wire(Octets(1, 512))
     opening: bytes = wire(LETTER)
     offer: bytes = wire(LETTER)
 

@@ -12,7 +12,7 @@ from accord.errors import AccordError, CodecError, Refusal, SignatureError
 from accord.tensors import Layout
 from accord.wire.check_in import Later
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAG_OF, TAGS, Offer, Opening, Result, Roster, Shares, Survivors
+from accord.wire.messages import TAG_OF, TAGS, Offer, Opening, Result, Roles, Roster, Shares, Survivors
 from edge_sdk.checking_in import CheckingIn
 from edge_sdk.resuming import Resuming
 from edge_sdk.roles import RolesInForce
@@ -107,6 +107,11 @@ class Session:
         return self._state.last
 
     @property
+    def roles(self) -> Roles:
+        """The roles document in force."""
+        return self._state.roles
+
+    @property
     def question(self) -> bytes:
         """The letter that asks for a RESULT that has not come; empty if none is missing."""
         return self._unsettled.question()
@@ -133,12 +138,8 @@ class Session:
         """
         try:
             return (*self._handled(event), *self._state.turned())
-        except Refusal as refusal:
-            return (Refused(reason=refusal.reason, detail=refusal.detail),)
-        except SignatureError as error:
-            return (Refused(reason="BadSignature", detail=str(error)),)
-        except CodecError as error:
-            return (Refused(reason="BadMessage", detail=str(error)),)
+        except (Refusal, SignatureError, CodecError) as error:
+            return (Refused.of(error),)
 
     def resume(self, saved: Saved) -> tuple[Effect, ...]:
         """Come back into the attempt whose files were found, in a session that has just been made.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from accord.errors import UsageError
+from accord.errors import ProtocolError, Refusal, SignatureError, UsageError
 from accord.plan import SMALLEST_COHORT, Plan
 from accord.signing import SigningKey
 from accord.update.pipeline import Contribution
@@ -210,6 +210,13 @@ class Refused:
 
     reason: str
     detail: str
+
+    @classmethod
+    def of(cls, error: ProtocolError) -> "Refused":
+        """Name what was wrong with a letter or document."""
+        if isinstance(error, Refusal):
+            return cls(reason=error.reason, detail=error.detail)
+        return cls(reason="BadSignature" if isinstance(error, SignatureError) else "BadMessage", detail=str(error))
 
 
 Effect = Send | Fetch | Work | Charge | Keep | Believe | Forget | Finished | Refused

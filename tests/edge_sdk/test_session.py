@@ -6,10 +6,12 @@ import pytest
 
 from accord.entropy import SeededEntropy
 from accord.signing import SigningKey
+from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, TAGS, Later, Offer, Opening, Result, Roster, Shares, Survivors, opened
+from accord.wire.messages import TAG_OF, TAGS, Join, Later, Offer, Opening, Result, Roster, Shares, Survivors, opened
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
+from edge_sdk.saved import Joined, Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import TRANSITIONS, Stage
 from edge_sdk.unsettled import SENT
@@ -99,7 +101,7 @@ def restarted(scene: Scene, job: str = "j") -> Session:
     return Session(
         job=job,
         identity=scene.session.identity,
-        limits=dev.Limits(smallest_cohort=3),
+        limits=dev.Limits(smallest_cohort=3, allow_unmasked=True),
         layout=LAYOUT,
         bundle_digest=BUNDLE,
         entropy=SeededEntropy(9),
@@ -239,3 +241,30 @@ def test_a_restart_never_goes_back() -> None:
     assert again.step(opening) == ()
     assert again.ledger == scene.session.ledger
     assert again.stage is Stage.IDLE
+
+
+@pytest.mark.parametrize("profile", ["standard", "off"])
+def test_an_attempt_keeps_the_certificate_that_it_was_begun_with(profile: str) -> None:
+    """A certificate is renewed in the middle of an attempt: in it the device stays who it was, also after a restart.
+
+    Another JOIN for the same attempt would be taken for that of a copy, and bar the device.
+    """
+    scene = Scene(profile).at(Stage.CHECKED_IN)
+    renewed = dataclasses.replace(scene.session.identity, certificate=b"another one")
+    scene.session.take_up(renewed)
+    effects = scene.hand_over()
+    [kept] = [effect.data for effect in effects if isinstance(effect, dev.Keep)]
+    [join] = [effect.data for effect in effects if isinstance(effect, dev.Send)]
+    assert opened(Envelope.decode(join), Join).certificate != renewed.certificate
+    again = restarted(scene)
+    again.take_up(renewed)
+    again.resume(Saved(joined=Joined.decode(kept)))
+    assert (again.stage, again.last) == (Stage.JOINED, join)
+    scene.to_the_end()
+    assert len(scene.of(agg.Closed)[-1].included) == 3
+    scene.begin()
+    while scene.session.stage is not Stage.CHECKED_IN:
+        scene.hand_over()
+    assert opened(Envelope.decode(scene.letters[-1]), CheckIn).certificate == renewed.certificate, (
+        "from the next one on"
+    )

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from recorded_fleet import IDENTITIES, KEYS, SEED, drawn
+from recorded_fleet import CERTIFICATES, IDENTITIES, KEYS, SEED, drawn
 from taped import MASKED, STRANGER, Case, Named, again, signed, to_device
 
 from accord import merkle, prg
@@ -210,7 +210,12 @@ def _rosters() -> Iterator[Named]:
 
 def _files() -> Iterator[Named]:
     seed = SEED.child("device", ME).child("attempt", 1, 1)(32)
-    joined = Joined(seed=seed, opening=MASKED.letter(OPENING).encode(), offer=MASKED.letter(PLAN).encode())
+    joined = Joined(
+        seed=seed,
+        certificate=CERTIFICATES[ME],
+        opening=MASKED.letter(OPENING).encode(),
+        offer=MASKED.letter(PLAN).encode(),
+    )
     shared = Shared(roster=MASKED.letter(ROSTER).encode(), letter=MASKED.find("share/1", ME).encode())
     for about, first, then in (
         ("a plan of another device", {"offer": MASKED.find("plan/2", "dev-01").encode()}, {}),
