@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from accord.errors import UsageError
 from accord.files import read_limited
 from accord.ids import checked_device, checked_name
+from accord.values import dataclass
 from edge_sdk.bounds import Bounds
 from edge_sdk.constraints import Constraints
 from edge_sdk.keystore import CERTIFICATE, IDENTITY, KEYS, PASSWORD, ROLES, ROOT

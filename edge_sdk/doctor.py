@@ -11,7 +11,6 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from accord.bundle.archive import read_bundle
@@ -20,6 +19,7 @@ from accord.files import DISK, FileError, read_limited, read_private, read_secre
 from accord.runtimes import check_golden, open_runtime
 from accord.secagg.authority import trusted_roles
 from accord.signing import SEED_SIZE, SigningKey
+from accord.values import dataclass
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate, Roles, opened
 from edge_sdk.clock import ADVICE, ClockState, Moment

@@ -5,7 +5,6 @@ It may be stopped or lose power at any moment: run again it asks with the same b
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from accord import prg
@@ -14,6 +13,7 @@ from accord.errors import CodecError, Refusal, SignatureError, UsageError
 from accord.files import DISK, FolderLock, make_folder, read_private
 from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
+from accord.values import dataclass
 from accord.wire import topics
 from accord.wire.enrolment import Invite
 from edge_sdk.config import CLOCK, DeviceConfig

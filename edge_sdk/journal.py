@@ -1,11 +1,11 @@
 """What a device writes before it sends: its ledger, and the files of its attempt. One folder, nothing outside it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from accord.errors import CodecError
 from accord.files import DISK, Disk, FileError
 from accord.records import Int, Many, Name, Nested, Octets, Record, RecordType, field
+from accord.values import dataclass
 from edge_sdk.saved import UNSETTLED, AnsweredOnce, Joined, MaskedOnce, Saved, Shared, Unsettled
 from edge_sdk.session_values import Ledger
 

@@ -4,13 +4,14 @@ Each is a file of its own with mode 0600. The key is made on the device and neve
 last, so that its presence says that an enrolment is whole.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from accord.entropy import Entropy
 from accord.errors import UsageError
 from accord.files import DISK, Disk, FileError
 from accord.signing import SEED_SIZE, SigningKey
+from accord.values import dataclass
 
 KEYS = "keys"
 """The folder's name within a state folder."""

@@ -4,11 +4,12 @@
 See docs/protocol.md, section 10.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from accord.records import Octets, Record
 from accord.records import field as wire
+from accord.values import dataclass
 
 LETTER = Octets(1, 1 << 22)
 SEED = Octets(32)

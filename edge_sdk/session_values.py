@@ -1,13 +1,14 @@
 """What goes into a device's session and what comes out, and what it is born with: frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from accord.errors import ProtocolError, Refusal, SignatureError, UsageError
 from accord.plan import SMALLEST_COHORT, Plan
 from accord.signing import SigningKey
 from accord.update.pipeline import Contribution
+from accord.values import dataclass
 
 
 class Stage(Enum):

@@ -4,7 +4,7 @@ A step consumes its stage and returns the next one with its message; a stage tha
 no key pair sees two rosters, no vector is masked twice, and no dealer's second share is given away.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from accord.secagg.authority import Authority
 from accord.secagg.cohort import Cohort, verified
 from accord.secagg.commitments import SECRET, share_hash
 from accord.signing import SigningKey
+from accord.values import dataclass
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Join, Member, Result, Roster, Share, Shares, Survivors, Unmask
 

@@ -3,10 +3,10 @@
 See docs/protocol.md, section 6.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord.records import Int, Name, Octets, Record, Text, field
+from accord.values import dataclass
 
 _NUMBER = Int(0, 2**32)
 _NONCE = Octets(16)

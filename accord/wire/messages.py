@@ -4,12 +4,12 @@ A field added later changes the number in the tag, and the old vectors stay as r
 See docs/protocol.md, section 6.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord.errors import CodecError
 from accord.merkle import LARGEST_PROOF
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, RecordType, Text, field
+from accord.values import dataclass
 from accord.wire.check_in import Ask, CheckIn, Later
 from accord.wire.chunks import Get, Have, Manifest
 from accord.wire.enrolment import Declined, Enrol, Enrolled

@@ -4,12 +4,12 @@ See docs/protocol.md, section 12. A topic is `fl/v1/{tenant}/` and then one of t
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from accord.errors import CodecError
 from accord.ids import AGGREGATOR, NAME, checked_name
+from accord.values import dataclass
 
 PREFIX = "fl/v1"
 MAX_LENGTH = 512
