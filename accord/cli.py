@@ -6,11 +6,11 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NoReturn, Protocol, cast
 
 from accord import WIRE_VERSION, __version__
 from accord.errors import AccordError, UsageError
+from accord.values import dataclass
 
 
 class CommandModule(Protocol):

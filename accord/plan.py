@@ -4,10 +4,9 @@ A plan that could overflow its modulus, or that asks for a cohort of fewer than 
 See docs/protocol.md, section 5.
 """
 
-from dataclasses import dataclass
-
 from accord.errors import CodecError
 from accord.records import Int, Many, Name, Nested, Octets, OneOf, Record, field
+from accord.values import dataclass
 
 SMALLEST_COHORT = 3
 """Two is always refused: each would learn the other's update."""

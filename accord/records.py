@@ -6,12 +6,12 @@ See docs/protocol.md, section 2.
 """
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from accord import cbor
 from accord.errors import CodecError
 from accord.ids import checked_name
+from accord.values import dataclass
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from accord.errors import UsageError
+from accord.values import dataclass
 
 Vector = npt.NDArray[np.float32]
 MAX_PARAMETERS = 1 << 28

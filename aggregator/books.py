@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from aggregator.attendance import NOTHING, Figures
 from aggregator.coordinator_values import Closed, Event, Settle
 from aggregator.job_state import JobState
-from aggregator.journal_port import Journal
+from aggregator.journal_port import Journal, kept
 from aggregator.standing import Standing
 
 Noted = tuple[Event, float, int]
@@ -37,6 +37,10 @@ class Books(Journal, Protocol):
         """Return the record of the last round, if it was closed and not amended; None if it was."""
         ...
 
+    def last_results(self) -> Mapping[str, bytes]:
+        """Return the RESULTs of the last attempt that ended, by device: what was kept may not have been sent."""
+        ...
+
     def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:
         """Note how a round ended, and forget its events: masked vectors and shares go with them.
 
@@ -62,7 +66,7 @@ class _Contents:
     """What books hold."""
 
     events: list[Noted] = field(default_factory=list)
-    results: dict[str, bytes] = field(default_factory=dict)
+    results: dict[str, Settle] = field(default_factory=dict)
     state: tuple[JobState, bytes] | None = None
     records: list[Mapping[str, Any]] = field(default_factory=list)
     standings: dict[str, Standing] = field(default_factory=dict)
@@ -120,11 +124,17 @@ class MemoryBooks:
 
     def settle(self, result: Settle) -> None:
         """Keep a device's RESULT, in place of the one before."""
-        self._live.results[result.device] = result.data
+        self._live.results[result.device] = result
 
-    def recall(self, device: str) -> bytes | None:
-        """Return the RESULT that was kept for a device."""
-        return self._live.results.get(device)
+    def recall(self, device: str, at: tuple[int, int] | None = None) -> bytes | None:
+        """Return the RESULT that was kept for a device, if it is that of this round and attempt."""
+        return kept(self._live.results.get(device), at)
+
+    def last_results(self) -> Mapping[str, bytes]:
+        """Return the RESULTs of the last attempt that ended."""
+        found = self._live.results.values()
+        newest = max(((one.round, one.attempt) for one in found), default=None)
+        return {one.device: one.data for one in found if (one.round, one.attempt) == newest}
 
     def standing(self, device: str) -> Standing | None:
         """Return where a device stands."""

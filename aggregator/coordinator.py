@@ -128,6 +128,11 @@ class Coordinator:
         """Whether a round is under way."""
         return self._attempt is not None
 
+    @property
+    def under_way(self) -> tuple[int, int] | None:
+        """The round and attempt under way, or None."""
+        return None if self._attempt is None else (self._attempt.plan.round, self._attempt.plan.attempt)
+
     def knows(self, device: str) -> bool:
         """Return whether a device was offered the attempt under way."""
         return self._attempt is not None and device in self._attempt.offered

@@ -127,11 +127,15 @@ class Stood:
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """Send a device the last RESULT that was kept for it; `reason` and `detail` are the refusal if there is none."""
+    """Send a device a RESULT that was kept for it; `reason` and `detail` are the refusal if there is none.
+
+    `at` is the round and attempt that it is of; None is the last one.
+    """
 
     device: str
     reason: str
     detail: str
+    at: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

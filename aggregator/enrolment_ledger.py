@@ -3,7 +3,6 @@
 One file per device, so that one write changes one device. A token itself is never kept: only what proves it.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ from accord.errors import CodecError
 from accord.files import DISK, Disk, FileError
 from accord.ids import checked_device
 from accord.records import Int, Many, Name, Nested, Octets, OneOf, Record, field
+from accord.values import dataclass
 
 FOLDER = "ledger"
 _SERIAL, _DEVICES = "serial", "devices"

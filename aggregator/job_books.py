@@ -98,10 +98,17 @@ class JobBooks:
             time=self._clock(),
         )
 
-    def recall(self, device: str) -> bytes | None:
-        """Return the last RESULT that was kept for a device."""
+    def recall(self, device: str, at: tuple[int, int] | None = None) -> bytes | None:
+        """Return the RESULT that was kept for a device, the last one or that of a round and attempt."""
         with self._work.reading() as connection:
+            if at is not None:
+                return results.get(connection, self._name, *at, device)
             return results.latest(connection, self._name, device)
+
+    def last_results(self) -> Mapping[str, bytes]:
+        """Return the RESULTs of the last attempt that ended, by device: what was kept may not have been sent."""
+        with self._work.reading() as connection:
+            return results.of_last(connection, self._name)
 
     def standing(self, device: str) -> Standing | None:
         """Return where a device stands."""

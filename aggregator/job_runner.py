@@ -15,7 +15,19 @@ from aggregator.attendance import FIGURES, NOTHING, Attendance, Figures, added
 from aggregator.books import Books
 from aggregator.chronicle import Chronicle, NoChronicle
 from aggregator.coordinator import Coordinator
-from aggregator.coordinator_values import Aborted, Announce, Closed, Effect, Log, Model, Planned, Start, Stood, Tick
+from aggregator.coordinator_values import (
+    Aborted,
+    Announce,
+    Closed,
+    Effect,
+    Log,
+    Model,
+    Planned,
+    Send,
+    Start,
+    Stood,
+    Tick,
+)
 from aggregator.job import Job
 from aggregator.transport import Notice, Transport
 
@@ -126,6 +138,8 @@ class JobRunner:
             )
             self.coordinator.restore(number=state.round, transcript=state.transcript, model=model)
         self._objects[digest(params)] = params
+        # A process that was killed between its last commit and the sends after it has told nobody.
+        self.transport.carry_out(*(Send(device=name, data=data) for name, data in self._books.last_results().items()))
         noted, unfinished = tuple(self._books.noted()), self._books.unfinished()
         if unfinished is not None:  # it was closed, and nobody was told
             self._record, self._whole = dict(unfinished), False

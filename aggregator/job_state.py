@@ -1,10 +1,10 @@
 """From what a job goes on after a restart: where it stands between two rounds. One record, and the model it names."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord.plan import Task
 from accord.records import Int, Many, Nested, Octets, Record, field
+from accord.values import dataclass
 
 COLUMNS = 1 << 20
 """The most columns of inputs whose powers of two are kept."""

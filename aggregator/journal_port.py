@@ -17,8 +17,8 @@ class Journal(Protocol):
         """Keep a device's RESULT, in place of the one before."""
         ...
 
-    def recall(self, device: str) -> bytes | None:
-        """Return the RESULT that was kept for a device."""
+    def recall(self, device: str, at: tuple[int, int] | None = None) -> bytes | None:
+        """Return the RESULT that was kept for a device, the last one or that of a round and attempt."""
         ...
 
     def standing(self, device: str) -> Standing | None:
@@ -34,11 +34,18 @@ class Journal(Protocol):
         ...
 
 
+def kept(result: Settle | None, at: tuple[int, int] | None) -> bytes | None:
+    """Return the letter of the one RESULT that is kept for a device, if it is of the attempt that is asked for."""
+    if result is None or at not in (None, (result.round, result.attempt)):
+        return None
+    return result.data
+
+
 class NoJournal:
     """Keeps results and standings, and nothing that would survive the process."""
 
     def __init__(self) -> None:
-        self._results: dict[str, bytes] = {}
+        self._results: dict[str, Settle] = {}
         self._standings: dict[str, Standing] = {}
 
     def note(self, event: Event, now: float, clock: int) -> None:
@@ -46,11 +53,11 @@ class NoJournal:
 
     def settle(self, result: Settle) -> None:
         """Keep a device's RESULT, in place of the one before."""
-        self._results[result.device] = result.data
+        self._results[result.device] = result
 
-    def recall(self, device: str) -> bytes | None:
-        """Return the RESULT that was kept for a device."""
-        return self._results.get(device)
+    def recall(self, device: str, at: tuple[int, int] | None = None) -> bytes | None:
+        """Return the RESULT that was kept for a device, if it is that of this round and attempt."""
+        return kept(self._results.get(device), at)
 
     def standing(self, device: str) -> Standing | None:
         """Return where a device stands."""

@@ -1,11 +1,11 @@
 """Events of a coordinator as rows of the journal, and back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord.errors import CodecError
 from accord.records import Int, Many, Name, Nested, Octets, Record, Text, field
+from accord.values import dataclass
 from accord.wire.check_in import BIRTH
 from aggregator.attendance import FIGURES, Figures
 from aggregator.coordinator_values import Arrived, Event, Presence, Request, Start, Tick

@@ -3,11 +3,12 @@
 Nothing in them is secret, and nobody believes them for where they lie: each letter inside is signed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from accord.records import Many, Name, Nested, Octets, OneOf, Record
 from accord.records import field as wire
+from accord.values import dataclass
 from accord.wire.enrolment import LARGEST_LETTER
 
 MOST = 10_000

@@ -5,7 +5,7 @@ section 17.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from accord.errors import CodecError, Refusal
 from accord.wire.enrolment import ENROLMENT, LARGEST_LETTER, Enrol, Enrolled
@@ -85,7 +85,19 @@ class Reception:
         return frozenset(self._waiting)
 
     def answered(self) -> tuple[tuple[str, bytes], ...]:
-        """Return the answers that have come since, for devices that have asked since this process began."""
+        """Return the answers that have come since: to devices that wait, and certificates that were renewed."""
+        return (*self._answered(), *self._renewed())
+
+    def _renewed(self) -> Iterator[tuple[str, bytes]]:
+        """Hand on once, unasked, what was renewed: a device that is away asks by itself."""
+        with self._work.reading() as connection:
+            rows = requests.renewed(connection)
+        for row in rows:
+            yield row.device, self._handed(row)
+            requests.handed(self._work.writing(), row.id)
+            self._work.commit()
+
+    def _answered(self) -> tuple[tuple[str, bytes], ...]:
         if not self._waiting:
             return ()
         with self._work.reading() as connection:
@@ -106,7 +118,7 @@ class Reception:
     def _handed(self, row: Asked) -> bytes:
         """Log a certificate, and note whose device it is, before it leaves."""
         answer = row.answer or b""
-        if row.status == "approved":
+        if row.status in (requests.APPROVED, requests.RENEWED):
             try:
                 data = opened(Envelope.decode(answer), Enrolled).certificate
                 certificate = opened(Envelope.decode(data), Certificate)

@@ -17,6 +17,7 @@ from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
 from accord.link.port import Will
 from accord.wire import topics
+from accord.wire.check_in import Ask
 from accord.wire.messages import State
 from aggregator import journal
 from aggregator.attendance import Attendance
@@ -37,7 +38,7 @@ from aggregator.registry_watch import RegistryWatch
 from aggregator.seen_devices import SeenDevices
 from aggregator.store import Store, database_of
 from aggregator.switchboard import Switchboard
-from aggregator.tables import jobs
+from aggregator.tables import jobs, results
 from aggregator.unit_of_work import UnitOfWork
 
 SETTLED = 0.02  # seconds without a delivery after which pieces that were asked for go out
@@ -98,7 +99,7 @@ class AggregatorService:
         self._seen = SeenDevices(self._work, self._attendance, self._tenant)
         self._registry = RegistryWatch(self._work, self._chronicle, _clock)
         self._reception = Reception(self._work, self._tenant, self._chronicle, clock=_clock)
-        self._switchboard = Switchboard(self._runners, self._attendance, self._enrol)
+        self._switchboard = Switchboard(self._runners, self._attendance, self._enrol, self._recalled)
         self._stopping = False
         self._birth = time.time_ns()
         topic = topics.aggregator_state(self._tenant)
@@ -271,6 +272,13 @@ class AggregatorService:
             self._link.publish(topics.down(self._tenant, device, "rsp"), answer)
         elif not before:
             self._told({"event": "asked", "device": device})
+
+    def _recalled(self, device: str, asked: Ask) -> None:
+        """Send a device the RESULT of a job that is over."""
+        with self._work.reading() as connection:
+            kept = results.get(connection, asked.job, asked.round, asked.attempt, device)
+        if kept is not None:
+            self._link.publish(topics.down(self._tenant, device, "cmd"), kept)
 
 
 def _clock() -> int:

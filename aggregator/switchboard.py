@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from accord.errors import CodecError
 from accord.link import Delivery
 from accord.wire import topics
-from accord.wire.check_in import CheckIn
+from accord.wire.check_in import Ask, CheckIn
 from accord.wire.enrolment import Enrol
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Beat, State, opened
@@ -24,6 +24,7 @@ class Switchboard:
         runners: the jobs that are running, by name; looked at for each delivery.
         attendance: shared by them.
         enrol: called with a device and its request for a certificate; None drops such letters.
+        over: called with a device that asks for a RESULT of a job that is not running; None drops such letters.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class Switchboard:
         runners: Mapping[str, JobRunner],
         attendance: Attendance,
         enrol: Callable[[str, bytes], None] | None = None,
+        over: Callable[[str, Ask], None] | None = None,
     ) -> None:
-        self._runners, self._attendance, self._enrol = runners, attendance, enrol
+        self._runners, self._attendance, self._enrol, self._over = runners, attendance, enrol, over
         self._job_of: dict[str, str] = {}
 
     def handle(self, delivery: Delivery) -> str:
@@ -75,11 +77,21 @@ class Switchboard:
                 if self._enrol is not None:
                     self._enrol(device, delivery.payload)
                 return
+            if letter.tag == TAG_OF[Ask]:
+                self._ask(device, opened(letter, Ask), delivery)
+                return
             if letter.tag == TAG_OF[CheckIn]:
                 self._job_of[device] = opened(letter, CheckIn).job
         runner = self._runners.get(self._job_of.get(device, "")) or self._remembered(device)
         if runner is not None:
             runner.transport.handle(delivery)
+
+    def _ask(self, device: str, asked: Ask, delivery: Delivery) -> None:
+        runner = self._runners.get(asked.job)
+        if runner is not None:
+            runner.transport.handle(delivery)
+        elif self._over is not None:
+            self._over(device, asked)
 
     def _remembered(self, device: str) -> JobRunner | None:
         """Return the job that knows a device from before a restart, or any: it refuses by name."""

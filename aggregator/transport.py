@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from accord.errors import CodecError, Refusal, SignatureError
 from accord.link import Delivery, Link
 from accord.wire import chunks, topics
-from accord.wire.check_in import CheckIn
+from accord.wire.check_in import Ask, CheckIn
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Beat, State, opened
 from aggregator.attendance import Attendance
@@ -113,9 +113,21 @@ class Transport:
             self._get(device, opened(letter, chunks.Get))
         elif letter.tag == TAG_OF[chunks.Manifest]:
             self._offered(device, letter)
+        elif letter.tag == TAG_OF[Ask]:
+            self._recalled(device, letter)
         else:
             standing = self._journal.standing(device) if letter.tag == TAG_OF[CheckIn] else None
             self.step(Arrived(device=device, data=data, standing=standing))
+
+    def _recalled(self, device: str, letter: Envelope) -> None:
+        """A device has gone on without a RESULT: send it again; an attempt under way has none yet."""
+        if letter.sender != device:
+            raise Refusal("ForeignTopic", f"{device} carries a letter of {letter.sender}")
+        asked = opened(letter, Ask)
+        at = (asked.round, asked.attempt)
+        if asked.job == self._job and at != self.coordinator.under_way:
+            detail = f"{device} asks for a RESULT of round {asked.round}, attempt {asked.attempt} that is not kept"
+            self.carry_out(Recall(device=device, reason="NoResult", detail=detail, at=at))
 
     def _offered(self, device: str, letter: Envelope) -> None:
         """A device offers a letter in pieces: say which ones are missing."""
@@ -174,7 +186,7 @@ class Transport:
                     if standing.barred:
                         self._told(effect)
                 case Recall(device=device):
-                    kept = self._journal.recall(device)
+                    kept = self._journal.recall(device, effect.at)
                     if kept is None:
                         self._told(Log(device=device, reason=effect.reason, detail=effect.detail))
                     else:

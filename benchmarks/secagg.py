@@ -129,7 +129,7 @@ def run(clients: int, size: int, dropout: float, bits: int, seed: int) -> dict[s
     sharing, shares = {}, {}
     for name in names:
         stage = joining[name].roster(
-            opened(received(letter_roster), Roster), authorities[name], profile="standard", floor=floor
+            opened(received(letter_roster), Roster), authorities[name], profile="standard", floor=floor, cap=len(names)
         )
         sharing[name] = stage
         shares[name] = up(name, stage.message, stage.cohort.context)

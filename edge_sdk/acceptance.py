@@ -64,6 +64,23 @@ def check(  # noqa: C901 - one rule after another
         _continued(plan.checkpoint, ledger.checkpoint, consistency, identity.tenant, roles)
 
 
+def check_version(opening: Opening, ledger: Ledger) -> None:
+    """Refuse an older model than this device has held, and another one under the newest number.
+
+    A rollback is a version of its own, with a new number, and passes.
+
+    Raises:
+        Refusal: `OldVersion` or `VersionChanged`.
+    """
+    version = opening.base_version
+    if version < ledger.version:
+        raise Refusal(
+            "OldVersion", f"version {version} of the model, but this device has held version {ledger.version}"
+        )
+    if version == ledger.version and ledger.params not in (b"", opening.params_digest):
+        raise Refusal("VersionChanged", f"version {version} of the model is not the one that this device has held")
+
+
 def log_head(checkpoint: bytes) -> Checkpoint:
     """Return the head of the audit log that a ledger holds; that of the empty log, which begins every log, if none."""
     if not checkpoint:

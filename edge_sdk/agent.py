@@ -1,4 +1,4 @@
-"""Drives a session over a link: carries out its effects in order, fetches objects, and measures what was sent.
+"""Drives a session over a link: carries out its effects in order, and measures what was sent.
 
 One thread owns an agent; `handle` takes a delivery and returns. Training runs inside `handle`: the link keeps the
 connection alive from a thread of its own.
@@ -17,6 +17,7 @@ from accord.update.pipeline import Contribution
 from accord.wire import chunks, topics
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, State, opened
+from edge_sdk.fetching import Fetching
 from edge_sdk.saved import Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import (
@@ -105,15 +106,12 @@ class Agent:
     ) -> None:
         self.link, self.session, self.traffic = link, session, Traffic()
         self._worker, self._records, self._told = worker, records, told
-        self._largest = largest_object
         tenant, device = session.identity.tenant, session.identity.device
         self._tenant, self._device, self._job = tenant, device, job
         self._request = topics.up(tenant, device, "req")
         self._opening = topics.job(tenant, job, "round")
         self._mail = frozenset((topics.down(tenant, device, "cmd"), topics.down(tenant, device, "rsp")))
-        self._object: tuple[bytes, bytes] = (b"", b"")
-        self._wanted: Fetch | None = None
-        self._assembler: chunks.Assembler | None = None
+        self._fetching = Fetching(link, tenant, send=self._send, largest=largest_object, received=self._received)
         self._aggregator, self._roles = topics.aggregator_state(tenant), topics.roles(tenant)
         self._aggregator_birth: int | None = None
         self._upload = b""
@@ -149,13 +147,11 @@ class Agent:
             elif delivery.topic == self._roles:
                 self._carry_out(Heard(data=delivery.payload))
             else:
-                self._piece(delivery.payload)
-        except Refusal as refusal:
-            self._told(Refused(reason=refusal.reason, detail=refusal.detail))
-        except SignatureError as error:
-            self._told(Refused(reason="BadSignature", detail=str(error)))
-        except CodecError as error:
-            self._told(Refused(reason="BadMessage", detail=str(error)))
+                found = self._fetching.piece(delivery.payload)
+                if found is not None:
+                    self._fetched(found)
+        except (Refusal, SignatureError, CodecError) as error:
+            self._told(Refused.of(error))
 
     def resume(self, saved: Saved) -> None:
         """Come back into the attempt that was under way before a restart; after `start`."""
@@ -167,12 +163,14 @@ class Agent:
 
         The aggregator answers a letter that it has had with its own last one, so that a lost answer comes again.
         """
-        if self._wanted is not None:
-            self._get()
+        question = self.session.question
+        if question:
+            self.link.publish(self._request, question)
+        if self._fetching.waiting:
+            self._fetching.ask()
         elif self.session.last:
-            if len(self.session.last) > SMALL:
+            if len(self.session.last) > SMALL:  # most of it may have arrived: only what is missing goes again
                 self._upload = self.session.last
-            if self._upload:  # most of it may have arrived: only what is missing goes again
                 self._send(chunks.manifest(self._upload))
             else:
                 self.link.publish(self._request, self.session.last)
@@ -183,11 +181,14 @@ class Agent:
         if state.online and known not in (None, state.birth):
             self.ask_again()
 
+    def _received(self, size: int) -> None:
+        self.traffic.payload_down += size
+
     def _mailed(self, data: bytes) -> None:
         letter = Envelope.decode(data)
         if letter.tag == TAG_OF[chunks.Manifest]:
             self.session.check_aggregator(letter)
-            self._manifest(opened(letter, chunks.Manifest))
+            self._fetching.manifest(opened(letter, chunks.Manifest))
         elif letter.tag == TAG_OF[chunks.Have]:
             self.session.check_aggregator(letter)
             self._had(opened(letter, chunks.Have))
@@ -242,8 +243,9 @@ class Agent:
 
     def _begin(self, work: Work) -> None:
         """Work at once, or get the model first: a device that was restarted has it no more."""
-        if self._object[0] == work.plan.params_digest:
-            self._work(work.plan)
+        held = self._fetching.held(work.plan.params_digest)
+        if held is not None:
+            self._work(work.plan, held)
             return
         self._pending = work
         plan = work.plan
@@ -256,36 +258,13 @@ class Agent:
             )
         )
 
-    def _work(self, plan: Plan) -> None:
+    def _work(self, plan: Plan, params: bytes) -> None:
         try:
-            found = self._worker.work(plan, self._object[1])
+            found = self._worker.work(plan, params)
         except AccordError as error:
             self._carry_out(GaveUp(reason=str(error)))
             return
         self._carry_out(Worked(found=found))
-
-    def _fetch(self, wanted: Fetch) -> None:
-        if self._object[0] == wanted.params_digest:
-            self._fetched(wanted)
-            return
-        if wanted.params_size > self._largest:
-            raise Refusal("TooLarge", f"a model of {wanted.params_size} bytes; at most {self._largest} are accepted")
-        if self._wanted is None or self._wanted.params_digest != wanted.params_digest:
-            self._leave_object()
-            self._assembler = None
-            if chunks.pieces(wanted.params_size) == 1:
-                one = chunks.Manifest(
-                    object=wanted.params_digest, size=wanted.params_size, hashes=(wanted.params_digest,)
-                )
-                self._assembler = chunks.Assembler(one, self._largest)
-            self.link.subscribe(topics.piece(self._tenant, wanted.params_digest.hex()), qos=0)
-        self._wanted = wanted
-        self._get()
-
-    def _get(self) -> None:
-        if self._wanted is not None:
-            have = b"" if self._assembler is None else self._assembler.have
-            self._send(chunks.Get(object=self._wanted.params_digest, have=have))
 
     def _send(self, message: Record) -> None:
         letter = seal(
@@ -297,37 +276,16 @@ class Agent:
         )
         self.link.publish(self._request, letter.encode())
 
-    def _manifest(self, found: chunks.Manifest) -> None:
-        wanted = self._wanted
-        if wanted is None or (found.object, found.size) != (wanted.params_digest, wanted.params_size):
-            raise Refusal("ForeignPiece", "a manifest of an object that was not asked for")
-        if self._assembler is None:
-            self._assembler = chunks.Assembler(found, self._largest)
-            self._get()
-
-    def _piece(self, data: bytes) -> None:
-        if self._assembler is None or self._wanted is None:
-            return
-        piece = chunks.Piece.decode(data)
-        self.traffic.payload_down += len(piece.data)
-        whole = self._assembler.add(piece)
-        if whole is None:
-            return
-        wanted = self._wanted
-        if prg.digest(whole) != wanted.params_digest:
-            raise Refusal("BadPiece", "the object is not the one that the opening names")
-        self._leave_object()
-        self._object = (wanted.params_digest, whole)
-        self._fetched(wanted)
-
-    def _leave_object(self) -> None:
-        if self._wanted is not None:
-            self.link.unsubscribe(topics.piece(self._tenant, self._wanted.params_digest.hex()))
-        self._wanted, self._assembler = None, None
+    def _fetch(self, wanted: Fetch) -> None:
+        if self._fetching.held(wanted.params_digest) is None:
+            self._fetching.fetch(wanted)
+        else:
+            self._fetched(wanted)
 
     def _fetched(self, wanted: Fetch) -> None:
         pending, self._pending = self._pending, None
-        if pending is not None and pending.plan.params_digest == wanted.params_digest:
-            self._work(pending.plan)
+        held = self._fetching.held(wanted.params_digest)
+        if pending is not None and held is not None and pending.plan.params_digest == wanted.params_digest:
+            self._work(pending.plan, held)
             return
         self._carry_out(Fetched(params_digest=wanted.params_digest, bundle_digest=wanted.bundle_digest))

@@ -20,6 +20,7 @@ class Attempt:
     opening: Opening
     opening_letter: bytes = field(repr=False)
     seed: bytes = field(default=b"", repr=False)
+    certificate: bytes = field(default=b"", repr=False)  # what we checked in with: a newer one counts from the next on
     nonce: bytes = b""
     plan: Plan | None = None
     context: bytes = b""
@@ -31,6 +32,7 @@ class Attempt:
     sharing: client.Sharing | None = None
     masking: client.Masking | None = None
     unmasking: client.Unmasking | None = None
+    survivors: bytes = b""
     answered: client.Answered | None = None
 
     def entropy(self, use: str) -> SeededEntropy:

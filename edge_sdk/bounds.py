@@ -1,8 +1,7 @@
 """How many examples a device keeps: count, bytes and age."""
 
-from dataclasses import dataclass
-
 from accord.errors import UsageError
+from accord.values import dataclass
 
 PARTS = 8
 """A segment file holds at most this part of each bound."""

@@ -196,7 +196,10 @@ def _run(arguments: argparse.Namespace) -> int:
         notifier.status(f"resting: {names} must hold" if names else "waiting for a round")
         line({"resting_for": {item.name: item.detail for item in unmet}})
 
-    with EdgeClient(load(arguments.config), told, rested=rested, turned=notifier.alive) as edge:
+    def renewed(serial: int) -> None:
+        line({"renewed": serial})
+
+    with EdgeClient(load(arguments.config), told, rested=rested, renewed=renewed, turned=notifier.alive) as edge:
 
         def stop(*_signal: object) -> None:
             notifier.stopping()

@@ -6,31 +6,33 @@ from collections.abc import Callable
 
 from accord.bundle.archive import read_bundle
 from accord.entropy import SystemEntropy
-from accord.errors import ProtocolError
+from accord.errors import CodecError, ProtocolError, Refusal, SignatureError
 from accord.files import DISK, FileError, FolderLock, make_folder, read_limited, read_private, read_secret
-from accord.link import Delivery, Link, UnreachableError
+from accord.link import Delivery, Link
 from accord.link.mqtt import Address, MqttLink
 from accord.link.port import Will
 from accord.runtimes import check_golden, open_runtime
 from accord.signing import SigningKey
 from accord.wire import topics
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAG_OF, Beat, Offer, Roles, State, opened
+from accord.wire.messages import TAG_OF, Offer, Roles, State, opened
 from edge_sdk.acceptance import check_own_certificate
 from edge_sdk.agent import Agent
 from edge_sdk.attendance import Attendance, Stopped, WaitingWorker
 from edge_sdk.conditions import Conditions, Unmet
 from edge_sdk.config import DeviceConfig
+from edge_sdk.enrolment import serial
 from edge_sdk.example_store import ExampleStore
+from edge_sdk.heartbeat import Heartbeat
 from edge_sdk.journal import DiskRecords
 from edge_sdk.keystore import read_root
 from edge_sdk.pace import Progress
 from edge_sdk.patience import Patience
 from edge_sdk.readings import Readings
-from edge_sdk.roles import newer
-from edge_sdk.roles_heard import hear
+from edge_sdk.renewing import Renewing
+from edge_sdk.roles_heard import newest
 from edge_sdk.rows_file import read_rows
-from edge_sdk.saved import FILES, Saved
+from edge_sdk.saved import EVERY_FILE, Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import OUTSIDE, Finished, Identity, Refused
 from edge_sdk.timekeeper import Timekeeper
@@ -61,6 +63,7 @@ class EdgeClient:
         progress: called after every step of training.
         rested: called with the constraints that do not hold when they change; with none when the device goes on.
         readings: gives the conditions that constraints are judged by; the system's files by default.
+        renewed: called with the serial number of a renewed certificate once it is taken up.
         turned: called at least each half second while the device waits, and between two steps of its work: for a
             watchdog. One step, such as a batch, is as long as nothing is called.
 
@@ -79,9 +82,10 @@ class EdgeClient:
         progress: Callable[[Progress], None] = lambda _step: None,
         rested: Callable[[tuple[Unmet, ...]], None] = lambda _unmet: None,
         readings: Callable[[], Conditions] | None = None,
+        renewed: Callable[[int], None] = lambda _serial: None,
         turned: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config, self._told, self._turned = config, told, turned
+        self._config, self._told, self._renewed, self._turned = config, told, renewed, turned
         self._lock = FolderLock(make_folder(config.state))
         try:
             self._prepare(progress, rested, readings)
@@ -97,7 +101,7 @@ class EdgeClient:
     ) -> None:
         """Build every part, and connect last: nobody counts on a device that could not begin."""
         config, entropy = self._config, SystemEntropy()
-        records = DiskRecords(config.state)
+        records = DiskRecords(config.state, config.job)
         DISK.sweep(config.state)
         self._time = Timekeeper(config.clock)
         self.examples = ExampleStore(config.store, self._time.moment, config.examples)
@@ -109,7 +113,11 @@ class EdgeClient:
         )
         root = read_root(config.root)
         password = read_private(config.password, 1_024).decode().strip()
-        roles = self._newest_roles(records, root, password)
+        given, kept, now = read_limited(config.roles, LARGEST_DOCUMENT), records.roles(), self._time.moment().now
+        connect = lambda: MqttLink(self._address(password), entropy=entropy)  # noqa: E731 - only if it is needed
+        roles = newest(given, kept, root, config.tenant, now=now, connect=connect)
+        if roles not in (given, kept):
+            records.believe(roles)
         named = opened(Envelope.decode(roles), Roles)
         bundle = read_bundle(
             read_limited(config.bundle, LARGEST_BUNDLE), limit=LARGEST_BUNDLE, publisher=named.publisher
@@ -126,16 +134,17 @@ class EdgeClient:
         )
         self._birth = records.next_birth()
         session = Session(
+            job=config.job,
             identity=identity,
             limits=config.limits,
             layout=runtime.layout,
             bundle_digest=bundle.digest,
             entropy=entropy,
             ledger=records.ledger(),
-            now=self._time.moment().now,
+            now=now,
             birth=self._birth,
         )
-        check_own_certificate(identity, named, self._time.moment().now)
+        check_own_certificate(identity, named, now)
         shape = bundle.manifest.input_shape
         trainer = Trainer(
             runtime,
@@ -161,34 +170,23 @@ class EdgeClient:
         self._agent = Agent(
             link=self._link, session=session, worker=worker, records=records, job=config.job, told=self._finished
         )
-        self._entropy, self._records = entropy, records
-        self._beat = topics.up(config.tenant, config.device, "beat")
+        self._records = records
+        self._heartbeat = Heartbeat(
+            self._link,
+            config.tenant,
+            config.device,
+            entropy=entropy,
+            every=config.heartbeat,
+            now=time.monotonic(),
+        )
+        self._renewing = Renewing(config.state, config.certificate, entropy, time.monotonic())
         self._down = topics.down(config.tenant, config.device, "")
-        self._beat_due = time.monotonic()
+        self._request = topics.up(config.tenant, config.device, "req")
         self._finished_count = 0
 
     def _address(self, password: str) -> Address:
         config = self._config
         return Address(host=config.host, port=config.port, client_id=config.device, password=password)
-
-    def _newest_roles(self, records: DiskRecords, root: bytes, password: str) -> bytes:
-        """Return the newest document that is here, or, if that has ended, the one that the broker keeps."""
-        config, now = self._config, self._time.moment().now
-        given = read_limited(config.roles, LARGEST_DOCUMENT)
-        roles = newer(given, records.roles(), root, config.tenant)
-        if opened(Envelope.decode(roles), Roles).expires > now:
-            return roles
-        try:
-            link = MqttLink(self._address(password), entropy=SystemEntropy())
-        except UnreachableError:
-            return roles  # which is then refused by name: started again, the device asks again
-        try:
-            heard = hear(link, root, config.tenant, now)
-        finally:
-            link.close()
-        if heard is not None:
-            records.believe(heard)
-        return newer(roles, heard, root, config.tenant)
 
     def __enter__(self) -> "EdgeClient":  # noqa: PYI034 - typing.Self needs Python 3.11; devices have 3.10
         return self
@@ -239,7 +237,10 @@ class EdgeClient:
             delivery = self._link.receive(0.5)
             if delivery is not None:
                 self._witness(delivery)
-                self._agent.handle(delivery)
+                if delivery.topic.startswith(self._down) and self._renewing.answers(delivery.payload):
+                    self._answered(delivery.payload)
+                else:
+                    self._agent.handle(delivery)
                 patience.heard(time.monotonic())
                 if quiet is not None and self._agent.session.stage not in OUTSIDE:
                     leave = time.monotonic() + quiet
@@ -253,14 +254,23 @@ class EdgeClient:
 
     def _meanwhile(self) -> None:
         self._turned()
-        self._beat_when_due()
+        self._heartbeat.turn(time.monotonic(), self._agent.traffic)
+        session, now = self._agent.session, self._time.peek().now
+        question = self._renewing.question(time.monotonic(), now)
+        if question:
+            self._link.publish(self._request, question)
+        renewed = self._renewing.ready(session.roles, now)
+        if renewed is not None:
+            session.take_up(renewed)
+            self._renewed(serial(renewed.certificate))
 
-    def _beat_when_due(self) -> None:
-        now = time.monotonic()
-        if now >= self._beat_due:
-            self._send_beat()
-            jitter = int.from_bytes(self._entropy(2), "little") / 2**16
-            self._beat_due = now + self._config.heartbeat * (0.5 + jitter)
+    def _answered(self, data: bytes) -> None:
+        """Keep a certificate that enrolment has renewed; what does not hold is told."""
+        session = self._agent.session
+        try:
+            self._renewing.take(data, session.identity, session.ledger, self._time.moment().now)
+        except (Refusal, SignatureError, CodecError) as error:
+            self._told(Refused.of(error))
 
     def _witness(self, delivery: Delivery) -> None:
         """Take the time from an offer that the aggregator signed; whatever is wrong with it, the session tells."""
@@ -279,22 +289,12 @@ class EdgeClient:
         try:
             return self._records.saved()
         except FileError as error:
-            self._records.forget(tuple(FILES))
+            self._records.forget(EVERY_FILE)
             self._told(Refused(reason="CannotResume", detail=str(error)))
             return Saved()
-
-    def _send_beat(self) -> None:
-        traffic = self._agent.traffic
-        message = Beat(
-            bytes_up=self._link.bytes_up,
-            bytes_down=self._link.bytes_down,
-            payload_up=traffic.payload_up,
-            payload_down=traffic.payload_down,
-        )
-        self._link.publish(self._beat, message.encode(), qos=0)
 
     def _finished(self, effect: Finished | Refused) -> None:
         if isinstance(effect, Finished):
             self._finished_count += 1
-            self._send_beat()
+            self._heartbeat.send(self._agent.traffic)
         self._told(effect)

@@ -5,8 +5,10 @@ a real-time clock starts in 1970 or at its last shutdown. The floor is the time 
 kept of the wall clock is only a hint: a clock that was a year ahead once must not hold a device in the future.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
+
+from accord.values import dataclass
 
 BUILT = 1_735_689_600
 """2025-01-01: this code did not exist before it."""

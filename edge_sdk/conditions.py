@@ -3,10 +3,10 @@
 Read from the system by `edge_sdk.readings`, or given by the app that holds the device: on a phone the app knows better.
 """
 
-from dataclasses import dataclass
+from accord.values import dataclass
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Conditions:
     """One set of readings; a field that is None is unknown."""
 
@@ -22,7 +22,7 @@ class Conditions:
     total_storage: float | None = None  # MB
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Unmet:
     """A constraint that does not hold, by its name in the configuration, and what was read."""
 

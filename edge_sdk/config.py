@@ -2,16 +2,17 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from accord.errors import UsageError
 from accord.files import read_limited
 from accord.ids import checked_device, checked_name
+from accord.values import dataclass
 from edge_sdk.bounds import Bounds
 from edge_sdk.constraints import Constraints
-from edge_sdk.keystore import CERTIFICATE, IDENTITY, PASSWORD, ROLES, ROOT
+from edge_sdk.keystore import CERTIFICATE, IDENTITY, KEYS, PASSWORD, ROLES, ROOT
 from edge_sdk.session_values import Limits
 
 if sys.version_info >= (3, 11):
@@ -22,7 +23,7 @@ else:
 LARGEST = 65_536  # bytes of a configuration file
 LONGEST = 86_400  # seconds between heartbeats, or between two looks at the constraints
 _KINDS: Mapping[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-KEYS, EXAMPLES, CLOCK = "keys", "examples", "clock"
+EXAMPLES, CLOCK = "examples", "clock"
 
 _Table = TypeVar("_Table", Limits, Constraints, Bounds)
 

@@ -1,10 +1,10 @@
 """Writes a device's first configuration, for a person to go on from. Reading it is `edge_sdk.config`."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from accord.files import DISK, Disk
+from accord.values import dataclass
 from accord.wire.enrolment import Invite
 
 CONFIG = "device.toml"

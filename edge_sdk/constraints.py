@@ -6,9 +6,9 @@ memory).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from accord.errors import UsageError
+from accord.values import dataclass
 from edge_sdk.conditions import Conditions, Unmet
 
 NETWORK_TYPES = ("not_required", "connected", "unmetered")

@@ -11,7 +11,6 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from accord.bundle.archive import read_bundle
@@ -21,6 +20,7 @@ from accord.runtimes import check_golden, open_runtime
 from accord.runtimes.opening import chosen
 from accord.secagg.authority import trusted_roles
 from accord.signing import SEED_SIZE, SigningKey
+from accord.values import dataclass
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate, Roles, opened
 from edge_sdk import metered
@@ -200,7 +200,7 @@ def _credentials(config: DeviceConfig, now: int) -> Iterator[Finding]:
 def _newest_roles(config: DeviceConfig, now: int) -> Roles:
     root, heard = read_root(config.root), None
     if DISK.exists(config.state):
-        heard = DiskRecords(config.state).roles()
+        heard = DiskRecords(config.state, config.job).roles()
     data = newer(read_limited(config.roles, LARGEST_DOCUMENT), heard, root, config.tenant)
     return trusted_roles(data, root, config.tenant, now=now, seen=0)
 

@@ -5,7 +5,6 @@ It may be stopped or lose power at any moment: run again it asks with the same b
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from accord import prg
@@ -14,13 +13,14 @@ from accord.errors import CodecError, Refusal, SignatureError, UsageError
 from accord.files import DISK, FolderLock, make_folder, read_private
 from accord.link import Link
 from accord.link.mqtt import Address, MqttLink
+from accord.values import dataclass
 from accord.wire import topics
 from accord.wire.enrolment import Invite
-from edge_sdk.config import CLOCK, KEYS, DeviceConfig
+from edge_sdk.config import CLOCK, DeviceConfig
 from edge_sdk.config_file import CONFIG, Work, write
 from edge_sdk.enrolment import Trust, given, kept, request, serial
 from edge_sdk.journal import DiskRecords
-from edge_sdk.keystore import Credentials, Keystore
+from edge_sdk.keystore import KEYS, Credentials, Keystore
 from edge_sdk.patience import Patience
 from edge_sdk.timekeeper import Timekeeper
 
@@ -132,7 +132,7 @@ def _enrolled(
     before = keystore.complete
     found: Credentials | None = keystore.load() if before else None
     if found is None:
-        trust = _trust(state, invite.tenant, invite.device, invite.root)
+        trust = _trust(state, invite.tenant, invite.device, invite.job, invite.root)
         link = _link(invite.host, invite.port, invite.device, invite.password, entropy)
         try:
             found = ask(link, letter, invite.password, trust, told=told, timeout=timeout)
@@ -175,7 +175,7 @@ def _renewed(config: DeviceConfig, path: Path, *, told: Told, timeout: float) ->
         raise UsageError(f"{config.state} holds no request: the device was not enrolled with `accord device enrol`")
     keystore = Keystore(config.keys)
     had = keystore.load()
-    trust = _trust(config.state, config.tenant, config.device, had.root)
+    trust = _trust(config.state, config.tenant, config.device, config.job, had.root)
     link = _link(config.host, config.port, config.device, had.password, SystemEntropy())
     try:
         found = ask(link, asked.letter, had.password, trust, told=told, timeout=timeout)
@@ -185,14 +185,14 @@ def _renewed(config: DeviceConfig, path: Path, *, told: Told, timeout: float) ->
         return None
     newer = serial(found.certificate) > serial(had.certificate)
     if newer:
-        keystore.save(found)
+        keystore.renew(found)
     return Done(
         device=config.device, serial=serial((found if newer else had).certificate), config=path, before=not newer
     )
 
 
-def _trust(state: Path, tenant: str, device: str, root: bytes) -> Trust:
-    ledger = DiskRecords(state).ledger()
+def _trust(state: Path, tenant: str, device: str, job: str, root: bytes) -> Trust:
+    ledger = DiskRecords(state, job).ledger()
     now = Timekeeper(state / CLOCK).moment().now
     return Trust(tenant=tenant, device=device, root=root, now=now, ledger=ledger)
 

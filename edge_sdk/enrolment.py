@@ -4,7 +4,6 @@ It believes enrolment's signature under the roles document that the pinned fleet
 aggregator only carries the letters. See docs/protocol.md, section 17.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +13,7 @@ from accord.errors import CodecError, Refusal, UsageError
 from accord.files import DISK, Disk, FileError
 from accord.records import Octets, Record, field
 from accord.secagg.authority import Authority, trusted_roles
+from accord.values import dataclass
 from accord.wire.enrolment import ENROLMENT, LARGEST_LETTER, Declined, Enrol, Enrolled, Invite, token_key
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Certificate, Revocations, opened

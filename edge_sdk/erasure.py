@@ -4,8 +4,8 @@ from pathlib import Path
 
 from accord.errors import UsageError
 from accord.files import DISK, Disk
-from edge_sdk.config import EXAMPLES, KEYS
-from edge_sdk.keystore import IDENTITY
+from edge_sdk.config import EXAMPLES
+from edge_sdk.keystore import IDENTITY, KEYS
 from edge_sdk.saved import FILES
 
 FOLDERS = (KEYS, EXAMPLES)

@@ -7,13 +7,13 @@ record: one CBOR array. What a power cut tore, or a bad card changed, is told by
 import hashlib
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from accord.errors import CodecError
 from accord.records import Int, Many, Octets, OneOf, Record, field
+from accord.values import dataclass
 from edge_sdk.rows import Array
 
 MAGIC = b"ACX1"

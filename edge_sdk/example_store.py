@@ -4,9 +4,9 @@ They lie in segment files that only grow, and whose oldest goes first. An exampl
 more at once; its bytes go with its segment, which holds at most an eighth of each bound.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from accord.errors import UsageError
 from accord.files import DISK, Disk, FileError
+from accord.values import dataclass
 from edge_sdk.bounds import PARTS, Bounds
 from edge_sdk.clock import ClockState, Moment
 from edge_sdk.example_record import LARGEST, TYPES, Broken, ExampleRecord, framed, unframed
@@ -44,7 +45,7 @@ class _Entry:
     rows: int
 
 
-@dataclass
+@dataclasses.dataclass
 class _Segment:
     name: str
     size: int

@@ -1,12 +1,12 @@
 """A device's rows as the trained part of the model takes them. Trains nothing."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from accord.runtimes import Runtime
+from accord.values import dataclass
 from edge_sdk.rows import Array, Rows
 
 SLICE = 64

@@ -1,32 +1,46 @@
 """What a device writes before it sends: its ledger, and the files of its attempt. One folder, nothing outside it."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from accord.errors import CodecError
 from accord.files import DISK, Disk, FileError
-from accord.records import Int, Octets, Record, RecordType, field
-from edge_sdk.saved import AnsweredOnce, Joined, MaskedOnce, Saved, Shared
+from accord.records import Int, Many, Name, Nested, Octets, Record, RecordType, field
+from accord.values import dataclass
+from edge_sdk.saved import UNSETTLED, AnsweredOnce, Joined, MaskedOnce, Saved, Shared, Unsettled
 from edge_sdk.session_values import Ledger
 
 _COUNT = Int(0, 2**32)
+MOST_JOBS = 256
+"""Jobs that one device takes part in over its life; each takes some 150 bytes of the ledger."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord(Record):
+    """How far this device has gone in one job."""
+
+    job: str = field(Name())
+    round: int = field(_COUNT)
+    attempt: int = field(_COUNT)
+    closed_round: int = field(_COUNT)
+    transcript: bytes = field(Octets(32))
+    version: int = field(_COUNT)
+    params: bytes = field(Octets(0, 32))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRecord(Record):
-    """The ledger's form on disk."""
+    """The ledger's form on disk: what counts for the device as a whole, and each job that it took part in."""
 
-    LIMIT: ClassVar[int] = 8_192
-
-    round: int = field(_COUNT)
-    attempt: int = field(_COUNT)
     participations: int = field(_COUNT)
     roles_version: int = field(_COUNT)
     revocations_version: int = field(_COUNT)
-    closed_round: int = field(_COUNT)
-    transcript: bytes = field(Octets(32))
     checkpoint: bytes = field(Octets(0, 4_096))
+    jobs: tuple[JobRecord, ...] = field(Many(Nested(JobRecord), 0, MOST_JOBS))
+
+
+_OF_JOB = tuple(name for name, _ in JobRecord.kinds() if name != "job")
+_OF_DEVICE = tuple(name for name, _ in LedgerRecord.kinds() if name != "jobs")
+_NOTHING = LedgerRecord(participations=0, roles_version=0, revocations_version=0, checkpoint=b"", jobs=())
 
 
 LARGEST_DOCUMENT = 65_536  # bytes
@@ -37,28 +51,36 @@ class DiskRecords:
 
     Args:
         folder: made if missing, with mode 0700.
+        job: whose rounds and versions `ledger` and `charge` are about.
         disk: where it lies.
     """
 
-    def __init__(self, folder: Path, disk: Disk = DISK) -> None:
-        self._disk = disk
+    def __init__(self, folder: Path, job: str, disk: Disk = DISK) -> None:
+        self._disk, self._job = disk, job
         self._folder = disk.make_folder(folder)
         self._ledger = self._folder / "ledger"
         self._birth, self._roles = self._folder / "birth", self._folder / "roles"
 
     def ledger(self) -> Ledger:
-        """Return how far this device has gone; the start if it never took part.
+        """Return how far this device has gone in its job; the start if it never took part.
 
         Raises:
             FileError: the ledger is damaged: the device can't know what it has sent, and must be enrolled anew.
         """
+        record = self._written()
+        found = {name: getattr(record, name) for name in _OF_DEVICE}
+        for job in record.jobs:
+            if job.job == self._job:
+                found |= {name: getattr(job, name) for name in _OF_JOB}
+        return Ledger(**found)
+
+    def _written(self) -> LedgerRecord:
         if not self._disk.exists(self._ledger):
-            return Ledger()
+            return _NOTHING
         try:
-            record = LedgerRecord.decode(self._disk.read_limited(self._ledger, LedgerRecord.LIMIT))
+            return LedgerRecord.decode(self._disk.read_limited(self._ledger, LedgerRecord.LIMIT))
         except CodecError as error:
             raise FileError(f"{self._ledger} is damaged ({error}): erase the device and enrol it anew") from error
-        return Ledger(**{name: getattr(record, name) for name, _ in LedgerRecord.kinds()})
 
     def next_birth(self) -> int:
         """Count this start of the process and return its number."""
@@ -78,6 +100,7 @@ class DiskRecords:
             shared=self._found("shared", Shared),
             masked=self._found("masked", MaskedOnce),
             answered=self._found("answered", AnsweredOnce),
+            unsettled=self._found(UNSETTLED, Unsettled),
         )
 
     def _found(self, name: str, record: type[RecordType]) -> RecordType | None:
@@ -90,8 +113,16 @@ class DiskRecords:
             raise FileError(f"{path} is damaged ({error}): this attempt is left") from error
 
     def charge(self, ledger: Ledger) -> None:
-        """Write the ledger."""
-        record = LedgerRecord(**{name: getattr(ledger, name) for name, _ in LedgerRecord.kinds()})
+        """Write the ledger; other jobs stay as they are.
+
+        Raises:
+            FileError: it can't be written, or the device has taken part in too many jobs.
+        """
+        mine = JobRecord(job=self._job, **{name: getattr(ledger, name) for name in _OF_JOB})
+        others = [job for job in self._written().jobs if job.job != self._job]
+        if len(others) >= MOST_JOBS:
+            raise FileError(f"{self._ledger} holds {MOST_JOBS} jobs: erase the device and enrol it anew")
+        record = LedgerRecord(**{name: getattr(ledger, name) for name in _OF_DEVICE}, jobs=(*others, mine))
         self._disk.write_atomic(self._ledger, record.encode())
 
     def keep(self, name: str, data: bytes) -> None:

@@ -4,14 +4,17 @@ Each is a file of its own with mode 0600. The key is made on the device and neve
 last, so that its presence says that an enrolment is whole.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from accord.entropy import Entropy
 from accord.errors import UsageError
 from accord.files import DISK, Disk, FileError
 from accord.signing import SEED_SIZE, SigningKey
+from accord.values import dataclass
 
+KEYS = "keys"
+"""The folder's name within a state folder."""
 IDENTITY, PASSWORD, CERTIFICATE, ROLES, ROOT = "identity", "password", "certificate", "roles", "root"
 NAMES = (IDENTITY, PASSWORD, ROOT, ROLES, CERTIFICATE)
 """The files, in the order in which they are written."""
@@ -84,6 +87,15 @@ class Keystore:
         self._disk.remove(self.folder / CERTIFICATE)
         self._write(PASSWORD, credentials.password.encode())
         self._write(ROOT, credentials.root.hex().encode())
+        self._write(ROLES, credentials.roles)
+        self._write(CERTIFICATE, credentials.certificate)
+
+    def renew(self, credentials: Credentials) -> None:
+        """Write a renewed certificate and the roles document that names its signer; at any moment one of both is whole.
+
+        Raises:
+            FileError: it can't be written.
+        """
         self._write(ROLES, credentials.roles)
         self._write(CERTIFICATE, credentials.certificate)
 

@@ -1,9 +1,9 @@
 """How a device's work goes on or stops: whether it may take its next step, and what each step tells."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from accord.errors import AccordError
+from accord.values import dataclass
 
 Pace = Callable[[], bool]
 """Asked before each step: whether work may go on now."""
@@ -13,7 +13,7 @@ class Paused(AccordError):  # noqa: N818 - the state of some work, which is no e
     """Work stopped between two steps because it may not go on now; asking for the same work goes on from there."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """One step of training is done: a batch, of `steps` in all passes of this round."""
 

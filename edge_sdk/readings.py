@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from accord.files import DISK, Disk, FileError
-from edge_sdk import metered
 from edge_sdk.conditions import Conditions
 from edge_sdk.kernel_file import Unreadable, names, number, text
 
@@ -40,6 +39,8 @@ class Readings:
 
     def __call__(self) -> Conditions:
         """Return the conditions now; what can't be read is None."""
+        from edge_sdk import metered  # noqa: PLC0415 - a device without constraints takes no readings
+
         charging, battery = self._power()
         connected, metered_ = metered.network(self._root)
         free, total = self._storage()

@@ -1,12 +1,15 @@
-"""Hears the newest roles document from the broker, for a device that was away until its own had ended."""
+"""Finds the newest roles document: here, or at the broker for a device that was away until its own had ended."""
 
 import time
 from collections.abc import Callable
 
 from accord.errors import Refusal
-from accord.link import Link
+from accord.link import Link, UnreachableError
 from accord.secagg.authority import trusted_roles
 from accord.wire import topics
+from accord.wire.envelope import Envelope
+from accord.wire.messages import Roles, opened
+from edge_sdk.roles import newer
 
 LISTENS = 0.5  # seconds
 PATIENCE = 10.0
@@ -43,3 +46,33 @@ def hear(
                 continue  # one that does not hold may stand there for ever, and a better one come
             return delivery.payload
     return None
+
+
+def newest(
+    given: bytes, kept: bytes | None, root: bytes, tenant: str, *, now: int, connect: Callable[[], Link]
+) -> bytes:
+    """Return the newest document that is here, or, if that has ended, the one that the broker keeps.
+
+    Args:
+        given: that the device was given as a file.
+        kept: that it heard last; None if it heard none.
+        root: the fleet root's public key, 32 bytes.
+        tenant: the device's.
+        now: aggregator time in seconds, as far as this device knows.
+        connect: connects as the device.
+
+    Raises:
+        LinkError: the broker refuses us.
+    """
+    roles = newer(given, kept, root, tenant)
+    if opened(Envelope.decode(roles), Roles).expires > now:
+        return roles
+    try:
+        link = connect()
+    except UnreachableError:
+        return roles  # which is then refused by name: started again, the device asks again
+    try:
+        heard = hear(link, root, tenant, now)
+    finally:
+        link.close()
+    return newer(roles, heard, root, tenant)

@@ -1,11 +1,12 @@
 """A device's own rows in memory: what is trained on and what the model is judged by. They never leave."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
 
 from accord.errors import UsageError
+from accord.values import dataclass
 
 Array = npt.NDArray[np.generic]
 

@@ -4,11 +4,12 @@
 See docs/protocol.md, section 10.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from accord.records import Octets, Record
 from accord.records import field as wire
+from accord.values import dataclass
 
 LETTER = Octets(1, 1 << 22)
 SEED = Octets(32)
@@ -16,11 +17,12 @@ SEED = Octets(32)
 
 @dataclass(frozen=True, kw_only=True)
 class Joined(Record):
-    """Written before JOIN leaves: the seed, and the letters of the aggregator that made us join."""
+    """Written before JOIN leaves: the seed, our certificate, and the letters of the aggregator that made us join."""
 
     LIMIT: ClassVar[int] = 1 << 23
 
     seed: bytes = wire(SEED)
+    certificate: bytes = wire(Octets(1, 512))
     opening: bytes = wire(LETTER)
     offer: bytes = wire(LETTER)
 
@@ -60,6 +62,17 @@ class AnsweredOnce(Record):
     letter: bytes = wire(Octets(1, 1 << 19))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unsettled(Record):
+    """Written when a later attempt takes the place of one whose vector was sent and whose RESULT has not come."""
+
+    LIMIT: ClassVar[int] = 1 << 17
+
+    opening: bytes = wire(Octets(1, 1 << 16))
+    context: bytes = wire(Octets(32))
+    survivors: bytes = wire(Octets(0, 32))
+
+
 FILES: dict[str, type[Record]] = {
     "joined": Joined,
     "shared": Shared,
@@ -67,6 +80,9 @@ FILES: dict[str, type[Record]] = {
     "answered": AnsweredOnce,
 }
 """The files of an attempt, in the order in which they are written."""
+UNSETTLED = "unsettled"
+EVERY_FILE = (*FILES, UNSETTLED)
+"""Those of the attempt, and that of the one before."""
 SECRET_FILES = ("joined", "shared", "masked")
 """Of no use, and not to be found on a stolen card, once the answer is written."""
 
@@ -79,3 +95,4 @@ class Saved:
     shared: Shared | None = field(default=None, repr=False)
     masked: MaskedOnce | None = field(default=None, repr=False)
     answered: AnsweredOnce | None = field(default=None, repr=False)
+    unsettled: Unsettled | None = None

@@ -1,13 +1,14 @@
 """What goes into a device's session and what comes out, and what it is born with: frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
-from accord.errors import UsageError
+from accord.errors import ProtocolError, Refusal, SignatureError, UsageError
 from accord.plan import SMALLEST_COHORT, Plan
 from accord.signing import SigningKey
 from accord.update.pipeline import Contribution
+from accord.values import dataclass
 
 
 class Stage(Enum):
@@ -81,10 +82,11 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """What must survive a restart: how far this device has gone. It never goes back.
+    """What must survive a restart: how far this device has gone in one job. It never goes back.
 
     `transcript` is that of `closed_round`, the last round whose result this device saw; the next round's plan must name
-    it.
+    it. `version` is the newest version of the model that this device has held, and `params` its digest, which is empty
+    before the first one.
     """
 
     round: int = 0
@@ -94,6 +96,8 @@ class Ledger:
     revocations_version: int = 0
     closed_round: int = 0
     transcript: bytes = bytes(32)
+    version: int = 0
+    params: bytes = b""
     checkpoint: bytes = b""  # the signed head of the audit log that this device acted on last
 
 
@@ -207,6 +211,13 @@ class Refused:
 
     reason: str
     detail: str
+
+    @classmethod
+    def of(cls, error: ProtocolError) -> "Refused":
+        """Name what was wrong with a letter or document."""
+        if isinstance(error, Refusal):
+            return cls(reason=error.reason, detail=error.detail)
+        return cls(reason="BadSignature" if isinstance(error, SignatureError) else "BadMessage", detail=str(error))
 
 
 Effect = Send | Fetch | Work | Charge | Keep | Believe | Forget | Finished | Refused

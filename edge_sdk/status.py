@@ -36,7 +36,7 @@ def status(config: DeviceConfig) -> dict[str, Any]:
 
 def _rounds(config: DeviceConfig) -> dict[str, Any]:
     try:
-        ledger = DiskRecords(config.state).ledger()
+        ledger = DiskRecords(config.state, config.job).ledger()
     except FileError as error:
         return {"damaged": str(error)}
     under_way = [name for name in FILES if DISK.exists(config.state / name)]

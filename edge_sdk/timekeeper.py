@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from accord.errors import CodecError
 from accord.files import DISK, Disk
 from accord.records import Int, Record, field
+from accord.values import dataclass
 from edge_sdk.clock import Clock, Known, Moment
 
 SAVED_EACH = 3_600

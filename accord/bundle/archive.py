@@ -1,7 +1,5 @@
 """A bundle as one file: written by `quantize`, opened on a device as hostile input. Runs no model."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from accord.bundle.builtins import check_builtins
@@ -14,6 +12,7 @@ from accord.errors import CodecError, Refusal, SignatureError
 from accord.prg import digest
 from accord.signing import SigningKey, verify
 from accord.tensors import Vector
+from accord.values import dataclass
 
 NAMES = ("manifest.cbor", *PART_NAMES, "signature.bin")
 LIMIT = 256 << 20

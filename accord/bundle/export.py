@@ -6,7 +6,6 @@ of `train.onnx`, or the dense stack of a bundle that has none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from accord.bundle.manifest import REGRESSIONS
 from accord.bundle.protobuf import BYTES, VARINT, read_fields, write_field, write_varint
 from accord.bundle.quantization import Quantization
 from accord.tensors import Vector
+from accord.values import dataclass
 
 INPUT, OUTPUT = "input", "output"
 OPSET, IR = 20, 9

@@ -4,10 +4,9 @@ onnxruntime computes every node of a graph whatever outputs are asked for, so a 
 cost a backward pass.
 """
 
-from dataclasses import dataclass
-
 from accord.bundle.protobuf import BYTES, read_fields, write_field
 from accord.errors import Refusal
+from accord.values import dataclass
 
 # Field numbers of onnx.proto3.
 _MODEL_GRAPH = 7

@@ -3,7 +3,6 @@
 CBOR here holds no floats, so numbers are little-endian float32 and float64 bytes. Runs nothing itself.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from accord.entropy import Entropy
 from accord.errors import CodecError
 from accord.records import Int, Many, Nested, Octets, Record, field
 from accord.tensors import Vector
+from accord.values import dataclass
 
 MAX_ROWS = 64
 MAX_BYTES = 8 << 20

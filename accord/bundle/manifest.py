@@ -4,12 +4,12 @@ See docs/protocol.md, section 13; the container is `accord.bundle.entries`.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from accord.errors import CodecError, UsageError
 from accord.records import Flag, Int, Many, Nested, Octets, OneOf, Record, Text, field
 from accord.tensors import Layout
+from accord.values import dataclass
 
 FORMAT = 1
 LOSSES = ("softmax", "binary", "mse", "huber")

@@ -3,12 +3,12 @@
 See docs/protocol.md, section 13. Holds no weights and rounds nothing: `accord.bundle.int8` does.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord.bundle.manifest import MAX_NAME, MAX_TENSORS
 from accord.errors import CodecError
 from accord.records import Int, Many, Nested, OneOf, Record, Text, field
+from accord.values import dataclass
 
 KINDS = ("weight", "bias", "range", "float")
 

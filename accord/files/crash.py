@@ -1,10 +1,11 @@
 """The ways in which a power cut can go."""
 
 import itertools
-from dataclasses import dataclass
+
+from accord.values import dataclass
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Crash:
     """What a power cut does to what was not synced.
 

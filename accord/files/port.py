@@ -1,11 +1,12 @@
 """The port: what a disk is asked for, one call of the operating system each. Holds no rule about durability."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from accord.values import dataclass
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """What is known of a file or folder: whether it is a folder, permission bits, and size in bytes."""
 
@@ -14,7 +15,7 @@ class Status:
     size: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Space:
     """Bytes of the file system that holds a folder: all of them, and those that we may still use."""
 

@@ -6,11 +6,11 @@ redelivery: what is dropped is gone unless the sender sends it again.
 
 import heapq
 from collections import deque
-from dataclasses import dataclass
 
 from accord.entropy import Entropy
 from accord.errors import UsageError
 from accord.link.port import ClosedError, Delivery, Will, checked_qos
+from accord.values import dataclass
 from accord.wire import topics
 
 

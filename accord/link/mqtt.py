@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -29,6 +29,7 @@ from accord.link.port import (
     Will,
     checked_qos,
 )
+from accord.values import dataclass
 from accord.wire import topics
 
 IN_FLIGHT = 16

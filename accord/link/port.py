@@ -1,9 +1,10 @@
 """What every link offers: publish, subscribe, receive, close; and nothing of brokers."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from accord.errors import AccordError, LocalProtocolError
+from accord.values import dataclass
 
 LARGEST_PAYLOAD = 1 << 20
 """Bytes in one payload; larger objects go in pieces. Brokers accept this much and a topic."""
@@ -40,7 +41,7 @@ def checked_qos(qos: int) -> int:
     return qos
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Delivery:
     """One message as it came."""
 
@@ -49,7 +50,7 @@ class Delivery:
     retained: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Will:
     """What the broker publishes for a client that goes without a word."""
 

@@ -1,9 +1,10 @@
 """Whom to believe: the keys that the fleet root's roles document names, and the certificates they signed."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from accord import prg
 from accord.errors import CodecError, Refusal, SignatureError
+from accord.values import dataclass
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate, Revocations, Roles, opened
 

@@ -4,7 +4,7 @@ A step consumes its stage and returns the next one with its message; a stage tha
 no key pair sees two rosters, no vector is masked twice, and no dealer's second share is given away.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from accord.secagg.authority import Authority
 from accord.secagg.cohort import Cohort, verified
 from accord.secagg.commitments import SECRET, share_hash
 from accord.signing import SigningKey
+from accord.values import dataclass
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Join, Member, Result, Roster, Share, Shares, Survivors, Unmask
 
@@ -86,7 +87,7 @@ class Joining(_Stage):
         """The pair under which this device seals; profile `off` needs it, as it has no later stage."""
         return self._seal
 
-    def roster(self, roster: Roster, authority: Authority, *, profile: str, floor: int) -> "Sharing":
+    def roster(self, roster: Roster, authority: Authority, *, profile: str, floor: int, cap: int) -> "Sharing":
         """Verify the roster and split our secrets among its members.
 
         Args:
@@ -94,11 +95,14 @@ class Joining(_Stage):
             authority: whose certificates count.
             profile: the plan's.
             floor: the smallest cohort that this device accepts, in members it verified itself.
+            cap: the largest one, the plan's: the width of the sum is made for it.
 
         Raises:
-            Refusal: `RosterChanged`, `NotInRoster`, `SmallCohort`, or one of `cohort.verified`.
+            Refusal: `RosterChanged`, `LargeCohort`, `NotInRoster`, `SmallCohort`, or one of `cohort.verified`.
         """
         self._leave("RosterChanged")
+        if len(roster.members) > cap:
+            raise Refusal("LargeCohort", f"{len(roster.members)} members where the plan allows {cap}")
         cohort = verified(roster, self._context, profile, authority)
         own = Member(device=self.device, join=self.letter.payload, signature=self.letter.signature)
         if own not in roster.members:

@@ -1,7 +1,6 @@
 """A verified roster: who is in a cohort, under which keys, bound to one context. Both roles compute it alike."""
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 
 from accord import cbor, merkle, prg
 from accord.errors import LocalProtocolError, Refusal, SignatureError
@@ -9,6 +8,7 @@ from accord.secagg import graph
 from accord.secagg.authority import Authority
 from accord.secagg.keys import KeyPair
 from accord.signing import verify
+from accord.values import dataclass
 from accord.wire.envelope import signed_bytes
 from accord.wire.messages import Join, Member, Roster
 

@@ -3,8 +3,6 @@
 Each value is w·x with w = q / q_max, so the mean is sum(q·x) / sum(q): the weights ride inside. See protocol section 8.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +10,7 @@ from accord.errors import CodecError, LocalProtocolError
 from accord.plan import Fixed
 from accord.prg import NONCE_SIZE, keystream
 from accord.tensors import Layout, Vector
+from accord.values import dataclass
 
 WEIGHT_BITS = 16
 SATURATION_BITS = 32

@@ -10,7 +10,7 @@ See docs/protocol.md, section 8.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from accord.errors import CodecError, LocalProtocolError
 from accord.plan import Plan
 from accord.tensors import Layout, Vector
 from accord.update import fixedpoint, tail
+from accord.values import dataclass
 
 BOUNDS = (*range(-126, -30, 4), *range(-30, 31), *range(34, 127, 4), 128)
 """The powers of two that bound the bins of a histogram: all normal float32, finely where most features lie."""

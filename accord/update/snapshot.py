@@ -4,13 +4,14 @@ Little-endian float32: P parameters, C means, C reciprocal deviations, and the t
 scaled per column: per feature of N x F rows, per channel of N x C x H x W ones. See docs/protocol.md, section 8.7.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
 
 from accord.errors import CodecError
 from accord.tensors import Layout, Vector
+from accord.values import dataclass
 
 Floats = npt.NDArray[np.float32]
 

@@ -5,13 +5,13 @@ See docs/protocol.md, section 8.3.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from accord.errors import CodecError, LocalProtocolError
 from accord.plan import Task
+from accord.values import dataclass
 
 HISTOGRAM_BINS = 64
 _COUNT_BITS = 32

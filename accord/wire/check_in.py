@@ -1,9 +1,12 @@
-"""How a device offers to take part in an attempt, and how it is asked to wait. See docs/protocol.md, section 6."""
+"""How a device offers to take part in an attempt, how it is asked to wait, and how it asks what became of one.
 
-from dataclasses import dataclass
+See docs/protocol.md, section 6.
+"""
+
 from typing import ClassVar
 
 from accord.records import Int, Name, Octets, Record, Text, field
+from accord.values import dataclass
 
 _NUMBER = Int(0, 2**32)
 _NONCE = Octets(16)
@@ -34,6 +37,17 @@ class CheckIn(Record):
     log_size: int = field(Int(0, 2**53))  # of the audit checkpoint that this device acted on last
     sequence: int = field(_NUMBER)
     birth: int = field(BIRTH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask(Record):
+    """Device to aggregator: I have gone on without the RESULT of this attempt; send it again."""
+
+    LIMIT: ClassVar[int] = 256
+
+    job: str = field(Name())
+    round: int = field(_NUMBER)
+    attempt: int = field(_NUMBER)
 
 
 @dataclass(frozen=True, kw_only=True)

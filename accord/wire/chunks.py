@@ -3,12 +3,12 @@
 Objects are named by their BLAKE2b-256. Pieces may come twice, in any order and from anybody. See protocol section 11.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord import prg
 from accord.errors import CodecError, Refusal
 from accord.records import Int, Many, Octets, Record, field
+from accord.values import dataclass
 
 CHUNK = 60_000
 """Bytes in a piece, so that a message with its topic stays under 64 KiB on every broker."""

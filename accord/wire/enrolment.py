@@ -4,7 +4,6 @@ The invitation's token never travels: a device proves that it holds it. See docs
 """
 
 import hmac
-from dataclasses import dataclass
 from dataclasses import field as plain
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from accord import cbor, prg
 from accord.errors import CodecError
 from accord.ids import checked_device
 from accord.records import Int, Name, Octets, OneOf, Record, Text, field
+from accord.values import dataclass
 
 ENROLMENT = "enrolment"
 """The sender of certificates and answers, and the recipient of requests."""

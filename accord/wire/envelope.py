@@ -3,11 +3,11 @@
 The signature covers ["accord/1/" + tag, sender, recipient, context, digest(payload)]. See docs/protocol.md, section 4.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord import cbor, prg, signing
 from accord.records import Name, Octets, Record, Text, field
+from accord.values import dataclass
 
 NO_CONTEXT = bytes(32)
 """The context of a letter that is not yet bound to a round."""

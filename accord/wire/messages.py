@@ -4,13 +4,13 @@ A field added later changes the number in the tag, and the old vectors stay as r
 See docs/protocol.md, section 6.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord.errors import CodecError
 from accord.merkle import LARGEST_PROOF
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, RecordType, Text, field
-from accord.wire.check_in import CheckIn, Later
+from accord.values import dataclass
+from accord.wire.check_in import Ask, CheckIn, Later
 from accord.wire.chunks import Get, Have, Manifest
 from accord.wire.enrolment import Declined, Enrol, Enrolled
 from accord.wire.envelope import Envelope
@@ -261,6 +261,7 @@ TAGS: dict[str, type[Record]] = {
     "survivors/1": Survivors,
     "unmask/1": Unmask,
     "result/1": Result,
+    "ask/1": Ask,
     "release/1": Release,
     "outcome/1": Outcome,
     "manifest/1": Manifest,

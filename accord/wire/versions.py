@@ -6,13 +6,13 @@ chain that nobody can change in the middle. See docs/protocol.md, section 6.7.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord import cbor, prg
 from accord.errors import CodecError
 from accord.plan import Task
 from accord.records import Int, Many, Name, Nested, Octets, OneOf, Record, Text, field
+from accord.values import dataclass
 
 STAGES = ("candidate", "staging", "production", "archived")
 ORIGINS = ("bundle", "round", "rollback")

@@ -5,7 +5,6 @@ See docs/protocol.md, section 16.
 """
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from accord import cbor, prg
@@ -13,6 +12,7 @@ from accord.errors import CodecError
 from accord.ids import checked_name
 from accord.plan import Plan
 from accord.records import OneOf, Record, Text, field
+from accord.values import dataclass
 from accord.wire.envelope import Envelope
 from accord.wire.messages import DIGEST, SECONDS, Certificate, Release, Revocations, Roles, opened
 

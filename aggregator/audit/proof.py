@@ -4,13 +4,13 @@ Whoever holds the fleet root's public key checks it without the log. See docs/pr
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from accord import merkle
 from accord.errors import CodecError, Refusal, SignatureError
 from accord.records import Many, Nested, Octets, Record, field
 from accord.secagg.authority import trusted_roles
+from accord.values import dataclass
 from accord.wire.envelope import Envelope
 from accord.wire.messages import DIGEST, LOG_SIZE, Checkpoint, Roles, opened
 from aggregator.audit.entries import AuditEntry, tag_field

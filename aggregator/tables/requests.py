@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from accord.errors import UsageError
 from aggregator.schema import REQUESTS
 
-ANSWERS = ("approved", "refused")
+APPROVED, RENEWED = "approved", "renewed"
+ANSWERS = (APPROVED, "refused")
 ENROL = "enrol"
 """The kind of a request for a certificate."""
 
@@ -89,14 +90,29 @@ def answer(connection: Connection, number: int, status: str, data: bytes) -> Non
 
 
 def settle(connection: Connection, number: int, status: str, data: bytes) -> None:
-    """Answer a request, or answer it anew, as when a certificate is renewed.
+    """Answer a request, or answer it anew, as when a certificate is renewed: then it is among the `renewed`.
 
     Raises:
         UsageError: the status is unknown.
     """
     if status not in ANSWERS:
         raise UsageError(f"a request is {' or '.join(ANSWERS)}, not {status!r}")
-    connection.execute(update(REQUESTS).where(REQUESTS.c.id == number).values(status=status, answer=data))
+    before = get(connection, number)
+    anew = before.status in (APPROVED, RENEWED) and status == APPROVED and before.answer != data
+    values = {"status": RENEWED if anew else status, "answer": data}
+    connection.execute(update(REQUESTS).where(REQUESTS.c.id == number).values(**values))
+
+
+def renewed(connection: Connection) -> tuple[Asked, ...]:
+    """Return the requests that were answered anew and whose answer nobody has handed on, oldest first."""
+    query = select(REQUESTS).where(REQUESTS.c.status == RENEWED).order_by(REQUESTS.c.id)
+    return tuple(_asked(row) for row in connection.execute(query))
+
+
+def handed(connection: Connection, number: int) -> None:
+    """Note that a renewed answer was handed on."""
+    at = (REQUESTS.c.id == number, REQUESTS.c.status == RENEWED)
+    connection.execute(update(REQUESTS).where(*at).values(status=APPROVED))
 
 
 def _asked(row: Row[Any]) -> Asked:

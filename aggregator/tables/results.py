@@ -44,3 +44,14 @@ def latest(connection: Connection, job: str, device: str) -> bytes | None:
     newest = query.order_by(RESULTS.c.round.desc(), RESULTS.c.attempt.desc()).limit(1)
     found: bytes | None = connection.execute(newest).scalar_one_or_none()
     return found
+
+
+def of_last(connection: Connection, job: str) -> dict[str, bytes]:
+    """Return the letters of the last attempt of a job that has any, by device."""
+    of_job = RESULTS.c.job == job
+    newest = select(RESULTS.c.round, RESULTS.c.attempt).where(of_job)
+    at = connection.execute(newest.order_by(RESULTS.c.round.desc(), RESULTS.c.attempt.desc()).limit(1)).first()
+    if at is None:
+        return {}
+    query = select(RESULTS.c.device, RESULTS.c.data).where(of_job, RESULTS.c.round == at[0], RESULTS.c.attempt == at[1])
+    return {row.device: row.data for row in connection.execute(query)}

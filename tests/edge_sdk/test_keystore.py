@@ -77,6 +77,27 @@ def test_an_enrolment_that_is_cut_off_is_not_one() -> None:
     assert states == {None, GIVEN.password, OTHER.password}
 
 
+def test_a_renewal_that_is_cut_off_leaves_a_whole_enrolment() -> None:
+    """The certificate is never away: a device that loses power there starts with the one before or the new one."""
+    folder = Path("/state/keys")
+
+    def prepare(disk: Disk) -> None:
+        Keystore(folder, disk).create_identity(SeededEntropy(1))
+        Keystore(folder, disk).save(GIVEN)
+
+    states = set()
+    for _, _, disk in crash_points(lambda disk: Keystore(folder, disk).renew(OTHER), prepare):
+        found = Keystore(folder, disk).load()
+        assert found.password == GIVEN.password
+        assert (found.roles, found.certificate) in [
+            (GIVEN.roles, GIVEN.certificate),
+            (OTHER.roles, GIVEN.certificate),
+            (OTHER.roles, OTHER.certificate),
+        ]
+        states.add(found.certificate)
+    assert states == {GIVEN.certificate, OTHER.certificate}
+
+
 def test_erased_is_gone_wherever_the_power_goes() -> None:
     folder = Path("/keys")
 

@@ -4,14 +4,19 @@ import dataclasses
 
 import pytest
 
+from accord.entropy import SeededEntropy
 from accord.signing import SigningKey
+from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, TAGS, Later, Offer, Opening, Result, Roster, Shares, Survivors, opened
+from accord.wire.messages import TAG_OF, TAGS, Join, Later, Offer, Opening, Result, Roster, Shares, Survivors, opened
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
+from edge_sdk.saved import Joined, Saved
+from edge_sdk.session import Session
 from edge_sdk.session_values import TRANSITIONS, Stage
+from edge_sdk.unsettled import SENT
 from tests.edge_sdk.scene import ME, Scene, events
-from tests.fleet.test_rounds import World
+from tests.fleet.test_rounds import BUNDLE, CLOCK, LAYOUT
 
 READ = {TAG_OF[kind] for kind in (Opening, Later, Offer, Roster, Shares, Survivors, Result)}
 
@@ -44,7 +49,7 @@ survivors-old   .              .              .             .             .     
 survivors-stray .              .              .             .             .              .              NotForUs       .
 result          .              .              .             WrongContext  idle           idle           idle           idle
 result-early    .              .              .             idle          WrongContext   WrongContext   WrongContext   WrongContext
-result-old      .              .              .             WrongContext  WrongContext   WrongContext   WrongContext   WrongContext
+result-old      =              =              =             =             =              =              =              =
 result-stray    .              .              .             WrongContext  NotForUs       NotForUs       NotForUs       NotForUs
 """  # noqa: E501 - one row, one event
 OFF = """
@@ -71,13 +76,13 @@ survivors-old   .              .              .             .             -     
 survivors-stray .              .              .             .             -              .              NotForUs       .
 result          .              .              .             WrongContext  -              idle           idle           idle
 result-early    .              .              .             idle          -              WrongContext   WrongContext   WrongContext
-result-old      .              .              .             WrongContext  -              WrongContext   WrongContext   WrongContext
+result-old      =              =              =             =             -              =              =              =
 result-stray    .              .              .             WrongContext  -              NotForUs       NotForUs       NotForUs
 """  # noqa: E501 - one row, one event
 TABLES = {"standard": STANDARD, "off": OFF}
 EFFECTS: dict[str, list[type]] = {
     "opening": [dev.Fetch],
-    "fetched": [dev.Send],
+    "fetched": [dev.Charge, dev.Send],
     "later": [],
     "plan": [dev.Keep, dev.Charge, dev.Send],
     "roster": [dev.Keep, dev.Send],
@@ -86,9 +91,23 @@ EFFECTS: dict[str, list[type]] = {
     "worked": [dev.Keep, dev.Send],
     "gave up": [dev.Forget, dev.Refused],
     "survivors": [dev.Keep, dev.Forget, dev.Send],
-    "result": [dev.Forget, dev.Finished],
+    "result": [dev.Finished, dev.Forget],
 }
 """What each accepted event gives, in order: what binds a device is written before it leaves."""
+
+
+def restarted(scene: Scene, job: str = "j") -> Session:
+    """Return the session of a device that was restarted: of the one before only the ledger is left."""
+    return Session(
+        job=job,
+        identity=scene.session.identity,
+        limits=dev.Limits(smallest_cohort=3, allow_unmasked=True),
+        layout=LAYOUT,
+        bundle_digest=BUNDLE,
+        entropy=SeededEntropy(9),
+        ledger=scene.session.ledger,
+        now=CLOCK,
+    )
 
 
 def rows(table: str) -> dict[str, dict[Stage, str]]:
@@ -117,6 +136,8 @@ def test_every_event_at_every_stage(played: tuple[str, dict[str, dev.Event], lis
                 event = "unmasked roster" if (event, profile) == ("roster", "off") else event
                 assert scene.session.stage is Stage(cell) is TRANSITIONS[stage][event], what
                 forgotten = [dev.Forget] if event == "opening" and stage is not Stage.IDLE else []
+                if event == "opening" and stage in SENT:
+                    forgotten = [dev.Keep, dev.Forget, dev.Send]
                 assert [type(e) for e in effects] == forgotten + EFFECTS[event], what
                 continue
             assert scene.session.stage is stage, what
@@ -196,9 +217,9 @@ def test_a_result_that_contradicts_the_answer_counts_as_included() -> None:
     letter = Envelope.decode(event.data)
     lie = dataclasses.replace(opened(letter, Result), survivors=b"\x03")
     effects = scene.take(dev.Arrived(data=scene.coordinator.desk.sealed(lie, ME, letter.context)))
-    assert [type(e) for e in effects] == [dev.Forget, dev.Refused, dev.Finished]
-    assert effects[1].reason == "ResultContradicts"
-    assert effects[2].included
+    assert [type(e) for e in effects] == [dev.Refused, dev.Finished, dev.Forget]
+    assert effects[0].reason == "ResultContradicts"
+    assert effects[1].included
     assert scene.session.stage is Stage.IDLE
 
 
@@ -216,8 +237,34 @@ def test_a_restart_never_goes_back() -> None:
     scene = Scene("standard")
     opening = scene.mail[0]
     scene.at(Stage.JOINED)
-    again = World(3).sessions[ME]
-    again.ledger = scene.session.ledger
+    again = restarted(scene)
     assert again.step(opening) == ()
     assert again.ledger == scene.session.ledger
     assert again.stage is Stage.IDLE
+
+
+@pytest.mark.parametrize("profile", ["standard", "off"])
+def test_an_attempt_keeps_the_certificate_that_it_was_begun_with(profile: str) -> None:
+    """A certificate is renewed in the middle of an attempt: in it the device stays who it was, also after a restart.
+
+    Another JOIN for the same attempt would be taken for that of a copy, and bar the device.
+    """
+    scene = Scene(profile).at(Stage.CHECKED_IN)
+    renewed = dataclasses.replace(scene.session.identity, certificate=b"another one")
+    scene.session.take_up(renewed)
+    effects = scene.hand_over()
+    [kept] = [effect.data for effect in effects if isinstance(effect, dev.Keep)]
+    [join] = [effect.data for effect in effects if isinstance(effect, dev.Send)]
+    assert opened(Envelope.decode(join), Join).certificate != renewed.certificate
+    again = restarted(scene)
+    again.take_up(renewed)
+    again.resume(Saved(joined=Joined.decode(kept)))
+    assert (again.stage, again.last) == (Stage.JOINED, join)
+    scene.to_the_end()
+    assert len(scene.of(agg.Closed)[-1].included) == 3
+    scene.begin()
+    while scene.session.stage is not Stage.CHECKED_IN:
+        scene.hand_over()
+    assert opened(Envelope.decode(scene.letters[-1]), CheckIn).certificate == renewed.certificate, (
+        "from the next one on"
+    )

@@ -105,7 +105,7 @@ class Device:
 
     def boot(self) -> None:
         self.boots += 1
-        records = DiskRecords(FOLDER, Disk(self.files))
+        records = DiskRecords(FOLDER, JOB, Disk(self.files))
         birth = records.next_birth()
         topic = topics.up(TENANT, self.name, "state")
         will = Will(topic=topic, payload=State(online=False, birth=birth, job=JOB).encode())
@@ -121,6 +121,7 @@ class Device:
         self.ledgers.append(ledger)
         roles = newer(self.identity.roles, records.roles(), self.identity.root, TENANT)
         session = Session(
+            job=JOB,
             identity=dataclasses.replace(self.identity, roles=roles),
             limits=dev.Limits(smallest_cohort=3, allow_unmasked=True, max_attempts=9),
             layout=LAYOUT,
@@ -319,6 +320,25 @@ class World:
             else:
                 return
 
+    def _quiet(self) -> None:
+        """Let the devices hear what was sent at last, and ask for what they lack: the aggregator still answers."""
+        for _ in range(100):
+            for device in self.devices.values():
+                self._device(device)
+                self._powered(device, lambda d=device: d.patience.over(self.broker.now) and d.agent.ask_again())
+            self._aggregator(self._served)
+            self.broker.advance(1.0)
+
+    def _check_what_devices_know(self) -> None:
+        """Whoever is in a sum was told so, and nobody was told what is not so; a power cut may have it told twice."""
+        for record in self.books.records:
+            for name, device in self.devices.items():
+                at = (record["round"], record["attempt"])
+                told = {(f.status, f.included) for f in device.finished if (f.round, f.attempt) == at}
+                inside = name in record["included"]
+                assert told <= {(record["status"], inside)}, (name, at, told)
+                assert told or not inside, f"{name} never learned that it is in the sum of round {at}"
+
     def letters(self, name: str, tag: str) -> list[Envelope]:
         """Every letter of one kind that a device sent."""
         request = topics.up(TENANT, name, "req")
@@ -336,8 +356,10 @@ class World:
                 expected += np.average([0.1 * n for n in numbers], weights=[10 + n for n in numbers])
         runner = self.runner
         assert runner is not None
+        self._quiet()
         slack = 1e-3 + WIGGLE * max(d.worker.count for d in self.devices.values()) * self.rounds
         assert np.allclose(runner.job.snapshot.params, expected, atol=slack), "a wrong sum"
+        self._check_what_devices_know()
         purposes = [(r["round"], r["purpose"]) for r in self.books.records]
         assert len(purposes) == self.rounds + 1, purposes
         assert len(set(purposes)) == len(purposes), "a round was counted twice"

@@ -77,6 +77,7 @@ class Fleet:
 
     def session(self, number: int = 0, ledger: dev.Ledger | None = None, entropy: int | None = None) -> Session:
         return Session(
+            job="j",
             identity=self.identities[number],
             limits=dev.Limits(smallest_cohort=3),
             layout=LAYOUT,
@@ -256,9 +257,9 @@ def test_a_proof_is_needed_and_must_be_this_ones() -> None:
 
 def test_a_device_remembers_over_a_restart(tmp_path: Path) -> None:
     fleet = Fleet()
-    log, records = fleet.log(*"abc"), DiskRecords(tmp_path / "state")
+    log, records = fleet.log(*"abc"), DiskRecords(tmp_path / "state", "j")
     records.charge(charged(fleet.asked(fleet.session(), fleet.honest(log))))
-    again = fleet.session(ledger=DiskRecords(tmp_path / "state").ledger())
+    again = fleet.session(ledger=DiskRecords(tmp_path / "state", "j").ledger())
     assert again.ledger.checkpoint == log.checkpoint()
     assert refused(fleet.asked(again, fleet.honest(fleet.log(*"abX")))) == "LogForked"
     grow(log, "d")

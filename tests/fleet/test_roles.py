@@ -50,7 +50,7 @@ def give(world: World, data: bytes) -> list[str]:
 
 
 def versions(world: World) -> list[int]:
-    return [device.agent.session._roles.version for device in world.devices.values()]
+    return [device.agent.session._state.roles.version for device in world.devices.values()]
 
 
 @pytest.mark.parametrize("changes", [{}, {"aggregator": OTHER_KEY}], ids=["the same keys", "another aggregator key"])
@@ -87,10 +87,10 @@ def test_a_document_that_comes_in_the_middle_of_an_attempt_counts_from_the_next_
     session = world.devices[NAME].agent.session
     world.run(until=lambda: session.stage is Stage.MASKED)
     assert give(world, following(world.fleet).roles()) == []
-    assert session._roles.version == 1
+    assert session._state.roles.version == 1
     come_to_rest(world)
     assert [len(r["included"]) for r in world.books.records] == [4]
-    assert world.devices[NAME].agent.session._roles.version == 2
+    assert world.devices[NAME].agent.session._state.roles.version == 2
     turn(world, following(world.fleet))
     world.run()
     world.check()
@@ -124,7 +124,7 @@ def test_documents_that_do_not_hold_change_nothing() -> None:
     assert give(world, following(second, tenant="other").roles()) == ["ForeignTenant"]
     assert give(world, following(second, expires=CLOCK).roles()) == ["Expired"]
     assert give(world, b"noise") == ["NotTheRoot"]
-    assert world.devices[NAME].agent.session._roles.version == 2
+    assert world.devices[NAME].agent.session._state.roles.version == 2
 
 
 def test_a_replaced_aggregator_key_opens_nothing_any_more() -> None:

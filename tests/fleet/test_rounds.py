@@ -63,6 +63,7 @@ class World:
                 roles=fleet.roles(),
             )
             self.sessions[name] = Session(
+                job="j",
                 identity=identity,
                 limits=dev.Limits(**({"smallest_cohort": 3, "allow_unmasked": True} | limits)),
                 layout=LAYOUT,
@@ -169,7 +170,7 @@ def test_rounds_follow_one_another(profile: str, cohorts: int) -> None:
         assert np.allclose(mean, expected_mean(closed.included), atol=1e-3)
     assert not world.of(agg.Log) + world.of(dev.Refused)
     assert all(f.included for f in world.of(dev.Finished))
-    assert len(world.of(dev.Charge)) == 30
+    assert len(world.of(dev.Charge)) == 30 + 10, "each participation, and once the version that all rounds began with"
 
 
 @pytest.mark.parametrize("letter", [1, 2, 3, 4, 5])

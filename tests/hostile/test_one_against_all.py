@@ -90,7 +90,7 @@ def test_a_second_device_with_the_identity_key_of_another_is_not_offered_the_pla
         device = Device(name)
         if name == "dev-02":
             certificate = KEYS.certificate(name, twin.public, 7)
-            device.session.identity = dataclasses.replace(device.session.identity, key=twin, certificate=certificate)
+            device.session.take_up(dataclasses.replace(device.session.identity, key=twin, certificate=certificate))
         letters, refused = device.feed(opening)
         offers, refused = aggregator.feed(name, letters[0])
         reasons.append((len(offers), refused))

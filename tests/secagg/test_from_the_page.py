@@ -161,7 +161,7 @@ def test_strangers_and_our_devices_give_the_exact_sum_with_a_dropout_of_either_k
     members += [Member(device=j.device, join=j.letter.payload, signature=j.letter.signature) for j in joining]
     roster = new_roster("c-1", "standard", members)
     cohort = verified(roster, ctx1, "standard", AUTHORITY)
-    sharing = [j.roster(roster, AUTHORITY, profile="standard", floor=FLOOR) for j in joining]
+    sharing = [j.roster(roster, AUTHORITY, profile="standard", floor=FLOOR, cap=100) for j in joining]
     stage = server.Sharing(cohort, FLOOR)
     for stranger in strangers:
         stage.add(stranger.name, stranger.roster(roster.encode()))

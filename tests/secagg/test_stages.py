@@ -66,7 +66,7 @@ def attempt(context: bytes) -> tuple[Roster, Shares]:
     """Return what the same four devices would hear in the attempt of this context: its roster, and dev-000's shares."""
     devices = [device(i, context) for i in range(4)]
     roster = new_roster("c-1", "standard", [member(d) for d in devices])
-    sharing = [d.roster(roster, AUTHORITY, profile="standard", floor=3) for d in devices]
+    sharing = [d.roster(roster, AUTHORITY, profile="standard", floor=3, cap=100) for d in devices]
     stage = server.Sharing(sharing[0].cohort, 3)
     for one, shared in zip(devices, sharing, strict=True):
         stage.add(one.device, shared.message)
@@ -98,7 +98,7 @@ class Device:
         closed = Result(status="closed", reason="", included=True, survivors=b"\x0f", transcript=bytes(32))
         match method:
             case "roster":
-                return lambda: stage.roster(roster, AUTHORITY, profile="standard", floor=3)
+                return lambda: stage.roster(roster, AUTHORITY, profile="standard", floor=3, cap=100)
             case "shares":
                 return lambda: stage.shares(shares)
             case "mask":

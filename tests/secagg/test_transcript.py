@@ -60,7 +60,7 @@ class Fleet:
         self.vectors = [np.arange(LENGTH, dtype=np.uint32) * (i + 1) for i in range(n)]
 
     def share(self, n: int) -> list[client.Sharing]:
-        return [d.roster(self.roster, AUTHORITY, profile="standard", floor=3) for d in self.joining[:n]]
+        return [d.roster(self.roster, AUTHORITY, profile="standard", floor=3, cap=100) for d in self.joining[:n]]
 
     def mask(self) -> tuple[server.Collecting, list[client.Masking]]:
         stage = server.Sharing(self.cohort, 3)
@@ -89,7 +89,7 @@ def cohort_with_dropouts(n: int, rate: float, seed: int) -> str:  # noqa: C901 -
     stage, sharing = server.Sharing(fleet.cohort, 3), {}
     for i, d in enumerate(fleet.joining):
         if not lost[i][0]:
-            sharing[i] = d.roster(fleet.roster, AUTHORITY, profile="standard", floor=3)
+            sharing[i] = d.roster(fleet.roster, AUTHORITY, profile="standard", floor=3, cap=100)
             for _ in range(2):  # QoS 1 may deliver twice
                 stage.add(d.device, sharing[i].message)
     expected, reason = None, ""
@@ -138,7 +138,7 @@ def test_a_device_refuses_a_lying_roster() -> None:
         fleet = Fleet(4)
         with refused(reason):
             fleet.joining[0].roster(
-                dataclasses.replace(fleet.roster, **changes), AUTHORITY, profile="standard", floor=3
+                dataclasses.replace(fleet.roster, **changes), AUTHORITY, profile="standard", floor=3, cap=100
             )
 
     members = Fleet(4).roster.members
@@ -155,9 +155,11 @@ def test_a_device_refuses_a_lying_roster() -> None:
     lie("NotInRoster", members=(*members[1:], member(device(9))))
     fleet = Fleet(4)
     with refused("SmallCohort"):
-        fleet.joining[0].roster(fleet.roster, AUTHORITY, profile="standard", floor=5)
+        fleet.joining[0].roster(fleet.roster, AUTHORITY, profile="standard", floor=5, cap=100)
+    with refused("LargeCohort"):
+        Fleet(4).joining[0].roster(fleet.roster, AUTHORITY, profile="standard", floor=3, cap=3)
     with refused("RosterChanged"):
-        fleet.joining[0].roster(fleet.roster, AUTHORITY, profile="standard", floor=3)
+        fleet.joining[0].roster(fleet.roster, AUTHORITY, profile="standard", floor=3, cap=100)
 
 
 @pytest.mark.parametrize(("reason", "changes"), [("Expired", {"expires": 10}), ("Revoked", {"serial": 99})])

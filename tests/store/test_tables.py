@@ -133,6 +133,8 @@ def test_a_result_is_answered_with_the_same_bytes_until_it_is_old(store: Store) 
         results.put(connection, "j", 2, 1, letters={"dev-1": b"three"}, time=200)
         assert results.get(connection, "j", 1, 1, "dev-2") == b"two"
         assert results.get(connection, "j", 1, 2, "dev-2") is None
+        assert results.of_last(connection, "j") == {"dev-1": b"three"}
+        assert results.of_last(connection, "k") == {}
         assert results.forget(connection, before=200) == 2
         assert results.get(connection, "j", 1, 1, "dev-2") is None
         assert results.get(connection, "j", 2, 1, "dev-1") == b"three"

@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from recorded_fleet import IDENTITIES, KEYS, SEED, drawn
+from recorded_fleet import CERTIFICATES, IDENTITIES, KEYS, SEED, drawn
 from taped import MASKED, STRANGER, Case, Named, again, signed, to_device
 
 from accord import merkle, prg
 from accord.plan import Plan
+from accord.secagg.cohort import first_context
 from accord.wire import messages
 from accord.wire.check_in import CheckIn, Later
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
@@ -77,6 +78,15 @@ def _before_the_plan() -> Iterator[Named]:
         "OldRound",
         to_device("an attempt before the last one", OPENING, opening.encode(), ledger={"round": 1, "attempt": 2}),
     )
+    yield "ForeignJob", lied(OPENING, "an opening of another job", job="k")
+    yield "ForeignJob", lied(OPENING, "an opening that was announced to another job", recipient="k")
+    held = {"version": 2, "params": prg.digest(b"held").hex()}
+    for about, name, version in (
+        ("an older model, signed anew", "OldVersion", 1),
+        ("another model under the newest number", "VersionChanged", 2),
+    ):
+        shown = again(opening, round=2, base_version=version)
+        yield name, to_device(about, OPENING, shown, ledger={"round": 1, "attempt": 1} | held)
     yield "OutOfOrder", to_device("a result without an attempt", OPENING, MASKED.letter(RESULT).encode())
     later = Later(nonce=bytes(16), reason="wait")
     yield "OutOfOrder", to_device("`later` without a check-in", OPENING, signed(later, ME))
@@ -148,6 +158,10 @@ def _logs() -> Iterator[Named]:
 
 def _rosters() -> Iterator[Named]:
     members, letter = ROSTERED.members, MASKED.letter(ROSTER)
+    three = dataclasses.replace(Plan.decode(OFFER.plan), cohort_cap=3)
+    context = first_context(three.encode(), three.bundle_digest, three.params_digest)
+    four = again(letter, context=context)
+    yield "LargeCohort", to_device("four members under a plan of at most three", PLAN, offered(cohort_cap=3), four)
     first, second, third, fourth = members
     yield "WrongContext", lied(ROSTER, "a roster of another attempt", context=NO_CONTEXT)
     yield "NotForUs", lied(ROSTER, "a roster for another cohort", recipient="c-9")
@@ -196,7 +210,12 @@ def _rosters() -> Iterator[Named]:
 
 def _files() -> Iterator[Named]:
     seed = SEED.child("device", ME).child("attempt", 1, 1)(32)
-    joined = Joined(seed=seed, opening=MASKED.letter(OPENING).encode(), offer=MASKED.letter(PLAN).encode())
+    joined = Joined(
+        seed=seed,
+        certificate=CERTIFICATES[ME],
+        opening=MASKED.letter(OPENING).encode(),
+        offer=MASKED.letter(PLAN).encode(),
+    )
     shared = Shared(roster=MASKED.letter(ROSTER).encode(), letter=MASKED.find("share/1", ME).encode())
     for about, first, then in (
         ("a plan of another device", {"offer": MASKED.find("plan/2", "dev-01").encode()}, {}),

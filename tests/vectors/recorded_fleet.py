@@ -94,6 +94,7 @@ class Device:
             roles=OFFICE.roles,
         )
         self.session = Session(
+            job="j",
             identity=identity,
             limits=dev.Limits(**({"smallest_cohort": 3, "allow_unmasked": True} | limits)),
             layout=LAYOUT,

@@ -9,6 +9,7 @@ from taped import MASKED, STRANGER, Named, again, signed
 
 from accord import merkle
 from accord.wire import chunks, topics
+from accord.wire.check_in import Ask
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Checkpoint, Opening
 from aggregator.audit.proof import AuditProof, ProvenEntry
@@ -92,10 +93,16 @@ def pieces() -> Iterator[Named]:
         sender="dev-00",
         recipient="aggregator",
     )
+    missed = Ask(job="j", round=7, attempt=1)
+    question = seal(
+        TAG_OF[Ask], missed.encode(), key=IDENTITIES["dev-00"], sender="dev-00", recipient="aggregator"
+    ).encode()
     sharing = ["cohort", MASKED.place("share/1", "dev-00")]
     large = chunks.manifest(bytes(2_000))
     for name, about, topic, data, after in (
         ("NoSuchObject", "a device asks for an object that is not served", up, asked.encode(), ["", 0]),
+        ("NoResult", "a device asks for the RESULT of a round that never was", up, question, ["", 0]),
+        ("ForeignTopic", "a question of another device", topics.up("t", "dev-01", "req"), question, ["", 0]),
         ("ForeignTopic", "the aggregator's own state", topics.aggregator_state("t"), b"", ["", 0]),
         ("ForeignTopic", "a device of another tenant", topics.up("u", "dev-00", "state"), b"", ["", 0]),
         ("ForeignTopic", "an upload of another device", topics.up("t", "dev-01", "req"), offered.encode(), sharing),

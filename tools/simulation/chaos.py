@@ -10,6 +10,7 @@ from pathlib import Path
 
 from accord.errors import AccordError
 from edge_sdk.journal import DiskRecords
+from simulation.rig import JOB
 
 STEPS = ("share", "training", "masked", "unmask", "join")
 SERVER = 5
@@ -133,7 +134,7 @@ class Watcher:
     def _reached(self, number: int, blow: Blow) -> bool:
         folder = self._journals[blow.device]
         try:
-            ledger = DiskRecords(folder).ledger()
+            ledger = DiskRecords(folder, JOB).ledger()
         except AccordError:
             return False
         if (ledger.round, ledger.attempt) != (number, 1):

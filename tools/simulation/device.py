@@ -102,6 +102,7 @@ class SimulatedDevice:
         self._link = self._broker.connect(self.name, will)
         self._link.bytes_up, self._link.bytes_down = self.bytes_up, self.bytes_down
         session = Session(
+            job=self._job,
             identity=self._identity,
             limits=self._limits,
             layout=self._layout,

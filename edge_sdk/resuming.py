@@ -1,0 +1,94 @@
+"""How a session comes back into the attempt whose files were found after a restart.
+
+It goes through the letters again that were written, so it comes out where the device was, with the same bytes to send.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from accord.errors import LocalProtocolError
+from accord.secagg import client
+from accord.wire.envelope import Envelope
+from accord.wire.messages import Opening, opened
+from edge_sdk.attempt import Attempt
+from edge_sdk.checking_in import CheckingIn
+from edge_sdk.saved import SECRET_FILES, AnsweredOnce, MaskedOnce, Saved
+from edge_sdk.session_state import SessionState
+from edge_sdk.session_values import Charge, Effect, Forget, Send, Stage
+from edge_sdk.summing import Summing
+
+
+class Resuming:
+    """One session's way back.
+
+    Args:
+        state: of a session that has just been made.
+        checking_in: of the same.
+        summing: of the same.
+        arrived: gives the session a letter.
+    """
+
+    def __init__(
+        self,
+        state: SessionState,
+        checking_in: CheckingIn,
+        summing: Summing,
+        arrived: Callable[[bytes], tuple[Effect, ...]],
+    ) -> None:
+        self._state, self._checking_in, self._summing, self._arrived = state, checking_in, summing, arrived
+
+    def resume(self, saved: Saved) -> tuple[Effect, ...]:
+        """Return what is to be sent or done again.
+
+        Raises:
+            AccordError: the files do not fit together.
+        """
+        if saved.answered is not None:
+            return self._answered(saved.answered)
+        if saved.joined is None:  # power was lost while an attempt's files were deleted
+            return (Forget(names=SECRET_FILES),) if saved.shared or saved.masked else ()
+        joined, ledger = saved.joined, self._state.ledger
+        opening = opened(Envelope.decode(joined.opening), Opening)
+        charged = (ledger.round, ledger.attempt) == (opening.round, opening.attempt)
+        if charged:  # what is charged is not charged again: the rules look at the ledger as it was before
+            self._state.ledger = dataclasses.replace(ledger, round=opening.round, attempt=opening.attempt - 1)
+        self._arrived(joined.opening)
+        attempt = self._state.current()
+        attempt.seed, attempt.certificate = joined.seed, joined.certificate
+        self._checking_in.check_in()
+        effects = self._arrived(joined.offer)
+        if charged:
+            self._state.ledger = ledger
+            effects = ()
+        if saved.shared is not None:
+            self._arrived(saved.shared.roster)
+            if saved.shared.letter not in (b"", self._state.last):
+                raise LocalProtocolError("this device would send other shares than those that it wrote")
+        if saved.masked is not None:
+            self._masked(saved.masked)
+        work = self._summing.work() if self._state.stage is Stage.WORKING else ()
+        return (*(e for e in effects if isinstance(e, Charge)), *work, *self._again())
+
+    def _masked(self, masked: MaskedOnce) -> None:
+        if masked.shares:
+            self._arrived(masked.shares)
+        attempt = self._state.current()
+        if attempt.masking is not None:
+            attempt.unmasking = attempt.masking.masked()
+        self._state.move("worked")
+        self._state.last = masked.letter
+
+    def _answered(self, answered: AnsweredOnce) -> tuple[Effect, ...]:
+        attempt = Attempt(opened(Envelope.decode(answered.opening), Opening), answered.opening)
+        if attempt.opening.job != self._state.job:
+            raise LocalProtocolError(
+                f"the attempt was {attempt.opening.job}'s, and this device is {self._state.job}'s now"
+            )
+        attempt.second = answered.context
+        if answered.survivors:
+            attempt.answered, attempt.survivors = client.Answered(answered.survivors), answered.survivors
+        self._state.attempt, self._state.stage, self._state.last = attempt, Stage.ANSWERED, answered.letter
+        return (Forget(names=SECRET_FILES), *self._again())
+
+    def _again(self) -> tuple[Effect, ...]:
+        return (Send(data=self._state.last),) if self._state.last else ()

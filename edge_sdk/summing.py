@@ -1,0 +1,166 @@
+"""How a device takes its part in the secure sum: from ROSTER to RESULT. See docs/protocol.md, section 7."""
+
+import dataclasses
+
+from accord.errors import AccordError, LocalProtocolError, Refusal, RemoteProtocolError
+from accord.secagg import keys, unmasked
+from accord.tensors import Layout
+from accord.update import packing
+from accord.update.pipeline import Contribution, Form
+from accord.wire.envelope import Envelope
+from accord.wire.messages import Masked, Result, Roster, Shares, Survivors, Unmask, opened
+from edge_sdk.attempt import Attempt
+from edge_sdk.saved import SECRET_FILES, AnsweredOnce, MaskedOnce, Shared
+from edge_sdk.session_state import SessionState
+from edge_sdk.session_values import Effect, Finished, Forget, Keep, Refused, Work
+from edge_sdk.unsettled import Unsettled
+
+
+class Summing:
+    """One session's; every method may refuse by name.
+
+    Args:
+        state: the session's.
+        unsettled: the attempt before.
+        layout: the trainable tensors of the bundle that we hold.
+    """
+
+    def __init__(self, state: SessionState, unsettled: Unsettled, layout: Layout) -> None:
+        self._state, self._unsettled, self._layout = state, unsettled, layout
+        self._settled = b""
+        """The context of the last RESULT that was taken: the same one may come twice."""
+
+    def roster(self, letter: Envelope) -> tuple[Effect, ...]:
+        """Share among the cohort that ROSTER names; in profile `off`, begin the work."""
+        attempt = self._state.current()
+        plan, join = attempt.plan, attempt.join
+        if plan is None or join is None or attempt.authority is None:
+            raise Refusal("OutOfOrder", f"roster while {self._state.stage.value}")
+        roster = opened(letter, Roster)
+        self._state.bound(letter, attempt.context, roster.cohort, self._state.identity.device)
+        if plan.profile == unmasked.PROFILE:
+            self._state.allowed("unmasked roster")
+            attempt.cohort = roster.cohort
+            attempt.second = unmasked.second_context(attempt.context, roster.cohort)
+            self._state.move("unmasked roster")
+            self._state.last = b""
+            shared = Shared(roster=self._state.raw, letter=b"")
+            return (Keep(name="shared", data=shared.encode()), *self.work())
+        sharing = join.roster(
+            roster,
+            attempt.authority,
+            profile=plan.profile,
+            floor=max(plan.cohort_floor, self._state.limits.smallest_cohort),
+            cap=plan.cohort_cap,
+        )
+        self._state.allowed("roster")
+        self._state.move("roster")
+        attempt.sharing, attempt.cohort, attempt.second = sharing, roster.cohort, sharing.cohort.context
+        data = self._state.sealed(sharing.message, attempt.second)
+        shared = Shared(roster=self._state.raw, letter=data)
+        return (Keep(name="shared", data=shared.encode()), self._state.sent(data))
+
+    def shares(self, letter: Envelope) -> tuple[Effect, ...]:
+        """Open what the others dealt, and begin the work."""
+        self._state.allowed("shares")
+        attempt = self._state.current()
+        if attempt.sharing is None:
+            raise LocalProtocolError("a device that shared has a sharing stage")
+        self._state.bound(letter, attempt.second, self._state.identity.device)
+        attempt.masking = attempt.sharing.shares(opened(letter, Shares))
+        self._state.move("shares")
+        attempt.shares_letter, self._state.last = self._state.raw, b""
+        return self.work()
+
+    def work(self) -> tuple[Effect, ...]:
+        """Return the effect that asks for the plan's work."""
+        attempt = self._state.current()
+        if attempt.plan is None:
+            raise LocalProtocolError("a device that joined has a plan")
+        return (Work(plan=attempt.plan, params_size=attempt.opening.params_size),)
+
+    def worked(self, found: Contribution) -> tuple[Effect, ...]:
+        """Mask what was found, once."""
+        self._state.allowed("worked")
+        attempt = self._state.current()
+        plan = attempt.plan
+        if plan is None or attempt.join is None:
+            raise LocalProtocolError("a device that worked has a plan")
+        seed = attempt.entropy("rounding")(32)
+        try:
+            vector = Form(plan, self._layout).encode(found, seed)
+        except RemoteProtocolError:
+            raise
+        except AccordError as error:
+            return self.gave_up(str(error))
+        bits = plan.fixed.modulus_bits
+        if attempt.masking is not None:
+            attempt.unmasking, masked, dealers = attempt.masking.mask(vector, bits)
+            message = Masked(dealers=dealers, vector=packing.pack(masked, bits))
+        else:
+            key = unmasked.update_key(attempt.join.sealing, plan.seal_key, attempt.second, self._state.identity.device)
+            message = Masked(dealers=b"\x00", vector=keys.lock(key, packing.pack(vector, bits)))
+        self._state.move("worked")
+        data = self._state.sealed(message, attempt.second)
+        masked_once = MaskedOnce(shares=attempt.shares_letter, letter=data)
+        return (Keep(name="masked", data=masked_once.encode()), self._state.sent(data, len(message.vector)))
+
+    def gave_up(self, reason: str) -> tuple[Effect, ...]:
+        """Leave the attempt, as the work failed."""
+        self._state.move("gave up")
+        return (self._state.ends(), Refused(reason="TrainingFailed", detail=reason))
+
+    def survivors(self, letter: Envelope) -> tuple[Effect, ...]:
+        """Answer once, with one share for each dealer."""
+        self._state.allowed("survivors")
+        attempt = self._state.current()
+        if attempt.plan is None:
+            raise LocalProtocolError("a device that masked has a plan")
+        self._state.bound(letter, attempt.second, attempt.cohort)
+        message = opened(letter, Survivors)
+        if attempt.unmasking is not None:
+            attempt.answered, answer = attempt.unmasking.survivors(message, attempt.plan.seal_key)
+            attempt.survivors = message.survivors
+        else:
+            answer = Unmask(sealed=b"")
+        self._state.move("survivors")
+        data = self._state.sealed(answer, attempt.second)
+        once = AnsweredOnce(
+            opening=attempt.opening_letter,
+            context=attempt.second,
+            survivors=attempt.survivors,
+            letter=data,
+        )
+        return (Keep(name="answered", data=once.encode()), Forget(names=SECRET_FILES), self._state.sent(data))
+
+    def result(self, letter: Envelope) -> tuple[Effect, ...]:
+        """Take how the attempt ended, or the one before; told before the files go, a power cut can't hide it."""
+        if letter.context == self._settled:
+            return ()
+        before = self._unsettled.of(letter.context)
+        if before is not None:
+            self._state.bound(letter, before.second, self._state.identity.device)
+            return (*self._told(before, letter), *self._unsettled.drop())
+        self._state.allowed("result")
+        attempt = self._state.current()
+        self._state.bound(letter, attempt.second or attempt.context, self._state.identity.device)
+        told = self._told(attempt, letter)
+        self._state.move("result")
+        return (*told, self._state.ends(), *self._unsettled.drop())
+
+    def _told(self, attempt: Attempt, letter: Envelope) -> tuple[Effect, ...]:
+        result = opened(letter, Result)
+        self._settled = letter.context
+        refused: tuple[Effect, ...] = ()
+        included = result.included
+        if attempt.answered is not None:
+            try:
+                included = attempt.answered.result(result)
+            except Refusal as refusal:
+                included = True
+                refused = (Refused(reason=refusal.reason, detail=refusal.detail),)
+        opening, ledger = attempt.opening, self._state.ledger
+        if result.status == "closed" and opening.round > ledger.closed_round:
+            self._state.ledger = dataclasses.replace(ledger, closed_round=opening.round, transcript=result.transcript)
+        finished = Finished(round=opening.round, attempt=opening.attempt, status=result.status, included=included)
+        return (*refused, finished)
