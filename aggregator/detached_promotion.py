@@ -4,7 +4,6 @@ Nothing in a request is secret, and nobody believes it for where it lies: whoeve
 the fleet root's public key. See docs/registry.md.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from sqlalchemy import Connection, select
@@ -13,6 +12,7 @@ from accord.errors import CodecError, Refusal, SignatureError
 from accord.records import Octets, OneOf, Record, field
 from accord.secagg.authority import trusted_roles
 from accord.signing import SigningKey
+from accord.values import dataclass
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Roles, opened
 from accord.wire.versions import Promotion, Version

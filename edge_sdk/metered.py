@@ -9,9 +9,9 @@ D-Bus alone.
 
 import configparser
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from accord.values import dataclass
 from edge_sdk.kernel_file import Unreadable, names, text
 
 PROFILES = ("etc/NetworkManager/system-connections", "run/NetworkManager/system-connections")

@@ -76,7 +76,7 @@ def test_an_answer_counts_once_and_not_after_another_promotion(errand: Errand, d
     assert [v["stage"] for v in desk.json("list")["versions"]] == ["candidate", "candidate", "production", "archived"]
 
 
-def test_another_key_signs_nothing_and_what_it_signed_is_not_taken(errand: Errand, desk: Desktop) -> None:
+def test_another_key_signs_nothing(errand: Errand, desk: Desktop) -> None:
     errand.ask("3")
     aggregator = str(desk.fleet / "keys" / "aggregator")
     assert errand.sign(code=1, key=aggregator)["reason"] == "NotThePublisher"
