@@ -182,28 +182,40 @@ class Demo:
         x = np.concatenate([part for part, _ in tests.values()])
         y = np.concatenate([part for _, part in tests.values()])
         running = runtime.exported(snapshot.params, x)
-        origins = dict(self.partition.origins)
         return History(
             kind=self.task.kind,
             rounds=tuple(rounds.rows),
             final=evaluate(self.task.kind, y, runtime.predict(snapshot.params, runtime.prepared(x))),
             exported=None if running is None else evaluate(self.task.kind, y, running),
             devices=tuple(
-                DeviceRow(
-                    device=d.device,
-                    origin=origins[d.device],
-                    train_rows=len(d.y_train),
-                    test_rows=len(d.y_test),
-                    participations=rounds.included[d.device],
-                    dropouts=rounds.dropped[d.device],
-                    accuracy_before=self._accuracy(runtime, opened.params, *tests[d.device]),
-                    accuracy_after=self._accuracy(runtime, snapshot.params, *tests[d.device]),
-                )
+                self._row(runtime, rounds, d, (opened.params, snapshot.params), tests[d.device])
                 for d in self.partition.devices
             ),
             model_digest=digest(data).hex(),
             fedavg=fedavg,
             centralized=centralized,
+        )
+
+    def _row(
+        self,
+        runtime: Runtime,
+        rounds: DemoRounds,
+        held: DeviceData,
+        models: tuple[Vector, Vector],
+        test: tuple[Rows, Rows],
+    ) -> DeviceRow:
+        before, after = (self._accuracy(runtime, params, *test) for params in models)
+        gained = () if before is None or after is None else (f"accuracy {before:.3f} before, {after:.3f} after",)
+        return DeviceRow(
+            device=held.device,
+            origin=dict(self.partition.origins)[held.device],
+            train_rows=len(held.y_train),
+            test_rows=len(held.y_test),
+            participations=rounds.included[held.device],
+            dropouts=rounds.dropped[held.device],
+            notes=gained,
+            accuracy_before=before,
+            accuracy_after=after,
         )
 
     def _accuracy(self, runtime: Runtime, params: Vector, x: Rows, y: Rows) -> float | None:
