@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from accord.errors import UsageError
+from accord.npz import read_arrays
 from simulation import datasets
 from simulation.datasets import ALL, Dataset, DroppedRows, load, read_fashion_mnist
-from simulation.npz import read_arrays
 
 RNG = np.random.default_rng(1)
 
@@ -164,8 +164,8 @@ def test_a_bomb_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
     path = Path(zipped(tmp_path / "bomb.npz", x_train=b"\0" * (1 << 24)))
     assert path.stat().st_size < 1 << 16
     with pytest.raises(UsageError, match="16,777,216 bytes, more than"):
-        read_arrays(path, ["x_train"], limit=1 << 20)
-    assert read_arrays(path, ["y_train"], limit=1 << 20) == {}
+        read_arrays(path, ["x_train"], datasets.HOW, limit=1 << 20)
+    assert read_arrays(path, ["y_train"], datasets.HOW, limit=1 << 20) == {}
 
 
 @pytest.mark.parametrize(

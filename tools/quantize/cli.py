@@ -2,23 +2,66 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from accord.bundle.manifest import LOSSES
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
 from accord.signing import SEED_SIZE, SigningKey
-from quantize.making import Choices, Made, make
+from quantize.accuracy import accuracy_of
+from quantize.costs import costs_of
+from quantize.int8.blocks import blocks
+from quantize.int8.tiers import checked_tier
+from quantize.making import Choices, make_from
+from quantize.models import Source, read_model
+from quantize.report import Report
+from quantize.rows import Rows, checked_targets, read_rows, scaled
+
+DEEP_ENOUGH = 3
+"""Blocks from which on a pretrained model has something to freeze before its head and two more."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.epilog = "example: accord quantize mlp:16 --input-shape 64 --outputs 10 --loss softmax --out bundle"
+    parser.epilog = (
+        "example: accord quantize mlp:16 --input-shape 64 --outputs 10 --loss softmax --out bundle; "
+        "accord quantize net.onnx --tier last-2 --calibrate rows.npz --out bundle"
+    )
     parser.add_argument("model", metavar="MODEL", help="linear, mlp:64,32, cnn:small, or the path of an ONNX model")
-    parser.add_argument("--input-shape", required=True, metavar="1,28,28", help="shape of one row, without the batch")
-    parser.add_argument("--outputs", type=int, required=True, help="classes, or values per row")
+    parser.add_argument(
+        "--input-shape",
+        metavar="1,28,28",
+        help="shape of one row, without the batch; an ONNX model that states it needs no telling",
+    )
+    parser.add_argument("--outputs", type=int, help="classes, or values per row; an ONNX model needs no telling")
     parser.add_argument("--loss", choices=LOSSES, default="softmax", help="default: softmax")
     parser.add_argument("--batch", type=int, default=32, help="largest batch of a device (default: 32)")
+    parser.add_argument(
+        "--tier",
+        metavar="TIER",
+        help="what is trained: float (everything, nothing is rounded); or, of a model that runs in int8, head, last-2 "
+        "(the head and 2 blocks before it, or another number) or last-all. Default: float; with --calibrate, last-2 "
+        "for an ONNX model with more blocks than that, else last-all, as a built-in model starts from drawn weights, "
+        "which are not worth freezing",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="DATA.npz",
+        help="some hundred real rows in x or x_train: int8 steps are chosen from them; with y or y_train the accuracy "
+        "is told. Needed where something is frozen; they are not put into the bundle",
+    )
+    rows = parser.add_mutually_exclusive_group()
+    rows.add_argument("--scaled", action="store_true", help="rows are scaled by the fleet (default of built-in models)")
+    rows.add_argument("--raw", action="store_true", help="the model takes rows as they are (default of ONNX models)")
+    scales = parser.add_mutually_exclusive_group()
+    scales.add_argument(
+        "--train-scales",
+        action="store_true",
+        help="train the int8 scales of activations too (tier last-all only; its default for built-in models)",
+    )
+    scales.add_argument("--fixed-scales", action="store_true", help="keep them (default of ONNX models)")
     parser.add_argument("--freeze-before", default="", metavar="TENSOR", help="train only weights behind this tensor")
     parser.add_argument("--tflite", action="store_true", help="also for devices with ai-edge-litert or tflite-runtime")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="file to write")
@@ -28,22 +71,73 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the bundle, print what is in it, and return 0."""
-    made = make(
-        arguments.model,
-        _shape(arguments.input_shape),
-        arguments.outputs,
-        arguments.loss,
-        arguments.batch,
-        SeededEntropy(arguments.seed),
-        None if arguments.sign is None else _key(arguments.sign),
-        Choices(freeze_before=arguments.freeze_before, tflite=arguments.tflite),
-    )
+    try:
+        report = _report(arguments)
+    finally:
+        _say("")
+    print(json.dumps(report.facts()) if arguments.json else report.table())
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> Report:
+    """Write the bundle and return what is to be told of it."""
+    if arguments.tier is not None:
+        checked_tier(arguments.tier)
+    entropy = SeededEntropy(arguments.seed)
+    key = None if arguments.sign is None else _key(arguments.sign)
+    shape = None if arguments.input_shape is None else _shape(arguments.input_shape)
+    _say("reading the model")
+    source = read_model(arguments.model, shape, arguments.outputs, arguments.loss, entropy)
+    choices, rows = _choices(arguments, source)
+    _say(f"dividing it for tier {choices.tier}, differentiating, and testing the result")
+    made = make_from(source, arguments.loss, arguments.batch, entropy, key, choices)
     try:
         arguments.out.write_bytes(made.data)
     except OSError as error:
         raise UsageError(f"{arguments.out} can't be written: {error.strerror}") from error
-    print(json.dumps(_facts(made, arguments.out)) if arguments.json else _table(made, arguments.out))
-    return 0
+    _say("measuring a step and the accuracy")
+    return Report(
+        made=made,
+        path=arguments.out,
+        costs=costs_of(made, None if rows is None else rows.x),
+        accuracy=None if rows is None else accuracy_of(made, rows),
+    )
+
+
+def _choices(arguments: argparse.Namespace, source: Source) -> tuple[Choices, Rows | None]:
+    """Return what is trained and how, and the rows to calibrate on as the model takes them."""
+    if arguments.scaled and source.network.ids:
+        raise UsageError("this model takes ids, which are never scaled: leave --scaled out")
+    inputs = arguments.scaled or not (arguments.raw or source.pretrained or source.network.ids)
+    rows = None
+    if arguments.calibrate is not None:
+        found = checked_targets(read_rows(arguments.calibrate, source.input_shape), source.network, arguments.loss)
+        rows = scaled(found, arguments.loss, inputs=inputs)
+    tier = _default_tier(source, calibrated=rows is not None) if arguments.tier is None else arguments.tier
+    train_scales = True if arguments.train_scales else False if arguments.fixed_scales else None
+    if tier == "float" and train_scales is not None:
+        raise UsageError("tier float rounds nothing, so it has no scales: choose a --tier, or leave them out")
+    choices = Choices(
+        tier=tier,
+        freeze_before=arguments.freeze_before,
+        rows=None if rows is None else rows.x,
+        scaled=inputs,
+        tflite=arguments.tflite,
+        train_scales=train_scales,
+    )
+    return choices, rows
+
+
+def _default_tier(source: Source, *, calibrated: bool) -> str:
+    if not calibrated:
+        return "float"
+    return "last-2" if source.pretrained and len(blocks(source.network)) > DEEP_ENOUGH else "last-all"
+
+
+def _say(sentence: str) -> None:
+    """Tell on the standard error, if that is a terminal, what is slow now; nothing clears the line."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{sentence}{'…' if sentence else ''}", end="", file=sys.stderr, flush=True)
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -66,42 +160,3 @@ def _key(path: Path) -> SigningKey:
     if len(data) != SEED_SIZE:
         raise UsageError(f"the key file {path} does not hold {SEED_SIZE} bytes, raw or in hexadecimal")
     return SigningKey(data)
-
-
-def _facts(made: Made, path: Path) -> dict[str, object]:
-    manifest = made.bundle.manifest
-    loss, _ = made.bundle.golden.expected(manifest)
-    return {
-        "bundle": str(path),
-        "digest": made.bundle.digest.hex(),
-        "bytes": len(made.data),
-        "model": manifest.model,
-        "loss": manifest.loss,
-        "parameters": manifest.layout.size,
-        "tensors": [
-            {"name": name, "shape": list(shape), "exponent": exponent}
-            for (name, shape), exponent in zip(manifest.layout.tensors, manifest.exponents, strict=True)
-        ],
-        "parts": {part.name: part.size for part in manifest.parts},
-        "golden_loss": loss,
-        "golden_error": made.golden_error,
-        "publisher": None if made.bundle.publisher is None else made.bundle.publisher.hex(),
-        "notes": list(made.notes),
-    }
-
-
-def _table(made: Made, path: Path) -> str:
-    manifest = made.bundle.manifest
-    loss, _ = made.bundle.golden.expected(manifest)
-    width = max(10, *(len(name) for name, _ in manifest.layout.tensors))
-    lines = [f"{'tensor':<{width}}  {'shape':<16} {'parameters':>11}"]
-    for place in manifest.layout.places:
-        shape = "x".join(map(str, place.shape)) or "1"
-        lines.append(f"{place.name:<{width}}  {shape:<16} {place.size:>11,}")
-    lines += [f"{'all':<{width}}  {'':<16} {manifest.layout.size:>11,}", ""]
-    lines += [f"{part.name:<14} {part.size:>12,} bytes" for part in manifest.parts]
-    lines.append(f"{path.name:<14} {len(made.data):>12,} bytes, digest {made.bundle.digest.hex()[:16]}…")
-    tested = "onnxruntime and LiteRT here are" if made.bundle.tflite else "onnxruntime here is"
-    lines.append(f"golden loss {loss:.6f}; {tested} within {made.golden_error:.1e} of the exact gradients")
-    signed = "signed" if made.bundle.publisher else "not signed: devices that pin a publisher refuse it"
-    return "\n".join([*lines, signed, *made.notes])

@@ -1,7 +1,6 @@
 """From a model to the bytes of a training bundle: divide, differentiate, work out golden vectors twice, sign, pack."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,12 @@ from accord.runtimes.losses import LOSSES
 from accord.runtimes.onnx import session
 from accord.signing import SigningKey
 from accord.tensors import layout_of
-from quantize.builders import build_model
 from quantize.differentiate.backward import TrainingGraph, training_graph
 from quantize.freezing import frozen_before
 from quantize.int8.rounding import RANGE
 from quantize.int8.tiers import Divided, checked_tier, divided
-from quantize.network import OPSET, Network, read_network
+from quantize.models import FILE, Source, read_model
+from quantize.network import OPSET, Network
 from quantize.oracle import exact
 
 GOLDEN_ROWS = 4
@@ -70,7 +69,8 @@ PLAIN = Choices()
 class Made:
     """A bundle's bytes, the same bundle opened, what was left out of the model, and the largest golden error seen.
 
-    `network` is the float model; `parts` is how a tier divided it, None for tier float.
+    `network` is the float model; `parts` is how a tier divided it, None for tier float; `trained` is what was
+    differentiated; `weights` counts the numbers of the whole model that could be trained.
     """
 
     data: bytes
@@ -78,7 +78,9 @@ class Made:
     notes: tuple[str, ...]
     golden_error: float
     network: Network
+    trained: Network
     parts: Divided | None
+    weights: int
 
 
 def make_bundle(  # noqa: PLR0917 - the order of the command line
@@ -121,7 +123,20 @@ def make(  # noqa: PLR0917 - the same
         UsageError: the model can't be read, built, divided or differentiated.
         Refusal: `GoldenMismatch`: a runtime installed here computes the bundle wrongly.
     """
-    kind, network = _network(model, input_shape, outputs, loss, entropy)
+    return make_from(read_model(model, input_shape, outputs, loss, entropy), loss, batch, entropy, signing_key, choices)
+
+
+def make_from(  # noqa: PLR0917 - the same, but for the model
+    source: Source,
+    loss: str,
+    batch: int,
+    entropy: Entropy,
+    signing_key: SigningKey | None = None,
+    choices: Choices = PLAIN,
+) -> Made:
+    """Make the bundle of a model that was read already; see `make`."""
+    kind, network = source.kind, source.network
+    weights = sum(value.size for value in network.params.values())
     if choices.freeze_before:
         network = frozen_before(network, choices.freeze_before)
     parts = None if choices.tier == "float" else _divided(kind, network, choices, entropy)
@@ -139,8 +154,8 @@ def make(  # noqa: PLR0917 - the same
             model=kind,
             tier=choices.tier,
             loss=loss,
-            input_shape=input_shape,
-            outputs=outputs,
+            input_shape=source.input_shape,
+            outputs=network.outputs,
             scaled=choices.scaled and not network.ids,
             batch=batch,
             opset=OPSET,
@@ -155,8 +170,7 @@ def make(  # noqa: PLR0917 - the same
     infer = None if parts is None else parts.infer.SerializeToString(deterministic=True)
     tflite = _tflite(graph, parts) if choices.tflite else None
     for attempt in range(ATTEMPTS):
-        source = entropy.child("golden", attempt)
-        golden = _golden(specification, graph, network, parts, source)
+        golden = _golden(specification, graph, network, parts, entropy.child("golden", attempt))
         data = write_bundle(
             specification,
             params=params,
@@ -175,7 +189,16 @@ def make(  # noqa: PLR0917 - the same
             if attempt == ATTEMPTS - 1:
                 raise
             continue
-        return Made(data=data, bundle=bundle, notes=network.notes, golden_error=worst, network=network, parts=parts)
+        return Made(
+            data=data,
+            bundle=bundle,
+            notes=network.notes,
+            golden_error=worst,
+            network=network,
+            trained=trained,
+            parts=parts,
+            weights=weights,
+        )
     raise AssertionError("the loop returns or raises")
 
 
@@ -191,7 +214,7 @@ def _tflite(graph: TrainingGraph, parts: Divided | None) -> bytes:
 def _divided(kind: str, network: Network, choices: Choices, entropy: Entropy) -> Divided:
     train_scales = choices.train_scales
     if train_scales is None:
-        train_scales = kind != "onnx" and choices.tier == "last-all"
+        train_scales = kind != FILE and choices.tier == "last-all"
     rows = choices.rows
     if rows is None:
         if not train_scales:
@@ -201,31 +224,6 @@ def _divided(kind: str, network: Network, choices: Choices, entropy: Entropy) ->
         size = (STARTING_ROWS, *(int(dim or 0) for dim in network.shapes[network.x][1:]))
         rows = initial.uniform(size, 3.0**0.5, entropy.child("starting rows"))
     return divided(network, choices.tier, rows, follow=train_scales)
-
-
-def _network(
-    model: str,
-    input_shape: tuple[int, ...],
-    outputs: int,
-    loss: str,
-    entropy: Entropy,
-) -> tuple[str, Network]:
-    """Return what the manifest calls the model, and the model ready to differentiate."""
-    if loss not in LOSSES:
-        raise UsageError(f"loss {loss!r} is unknown: use one of {', '.join(LOSSES)}")
-    path = Path(model)
-    if path.suffix == ".onnx":
-        try:
-            loaded = onnx.load(path)
-        except Exception as error:  # protobuf's own errors, and the operating system's
-            raise UsageError(f"{model} can't be read as an ONNX model: {str(error)[:300]}") from error
-        kind = "onnx"
-    else:
-        loaded, kind = build_model(model, input_shape, outputs, entropy), model
-    network = read_network(loaded, input_shape, loss)
-    if network.outputs != outputs:
-        raise UsageError(f"the model has {network.outputs} outputs, not {outputs}: say --outputs {network.outputs}")
-    return kind, network
 
 
 def _golden(

@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.errors import UsageError
+from accord.npz import read_arrays
 from simulation.idx import read_idx
-from simulation.npz import HOW, read_arrays
 from simulation.task import Kind, Task, infer_task
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 SOURCES = ("digits", "digits-images", "breast-cancer", "fashion-mnist")
+HOW = (
+    "write it with numpy.savez(FILE, x_train=..., y_train=..., c_train=..., x_test=..., y_test=..., c_test=...), "
+    "where c_* is the device of each row"
+)
 ARRAYS = ("x_train", "y_train", "c_train", "x_test", "y_test", "c_test")
 ALL = "(no device)"
 """The name under which dropped rows of data without `c_*` are counted."""
@@ -141,7 +145,7 @@ def read_npz(path: Path) -> Dataset:
     Raises:
         UsageError: the file can't be read safely, an array is missing, or has another length or type.
     """
-    arrays = read_arrays(path, ARRAYS)
+    arrays = read_arrays(path, ARRAYS, HOW)
     missing = [name for name in ARRAYS if name not in arrays and not name.startswith("c_")]
     if missing:
         raise UsageError(f"{path} has no {', '.join(missing)}: {HOW}")

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import numpy_helper
 
 from accord.errors import UsageError
 from accord.runtimes.onnx import load_onnxruntime
 from quantize.int8.grid import HIGH, LOW, Grid, grid_of
-from quantize.network import IR_VERSION, OPSET, Network
+from quantize.models import onnx_model
+from quantize.network import Network
 
 BATCH = 64
 KEPT = 1 << 16
@@ -32,7 +31,7 @@ def activations(network: Network, names: Sequence[str], rows: Array) -> dict[str
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    model = _model(network, [name for name in names if name != network.x])
+    model = onnx_model(network, *(name for name in names if name != network.x))
     session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     asked = [name for name in names if name != network.x]
     found: dict[str, list[Array]] = {name: [] for name in names}
@@ -78,17 +77,3 @@ def calibrated(network: Network, names: Sequence[str], rows: Array, *, symmetric
 def _error(grid: Grid, values: npt.NDArray[np.float64]) -> float:
     steps = np.clip(np.rint(values / grid.scale) + grid.zero_point, LOW, HIGH)
     return float(((grid.scale * (steps - grid.zero_point) - values) ** 2).mean())
-
-
-def _model(network: Network, outputs: Sequence[str]) -> onnx.ModelProto:
-    helper, kinds = onnx.helper, onnx.TensorProto
-    shape = network.shapes[network.x][1:]
-    tensors = {**network.constants, **network.params}
-    graph = helper.make_graph(
-        list(network.nodes),
-        "observed",
-        [helper.make_tensor_value_info(network.x, kinds.FLOAT, ["N", *shape])],
-        [helper.make_tensor_value_info(name, kinds.FLOAT, None) for name in outputs],
-        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

@@ -16,20 +16,17 @@ from accord.errors import UsageError
 MAX_BYTES = 4 << 30
 """Inflated bytes of all arrays that are read from one file together."""
 
-HOW = (
-    "write it with numpy.savez(FILE, x_train=..., y_train=..., c_train=..., x_test=..., y_test=..., c_test=...), "
-    "where c_* is the device of each row"
-)
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError, OSError, RuntimeError)
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_arrays(path: Path, names: Iterable[str], *, limit: int = MAX_BYTES) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(path: Path, names: Iterable[str], how: str, *, limit: int = MAX_BYTES) -> dict[str, npt.NDArray[Any]]:
     """Return those of the named arrays that the file has, as they are stored. Other members are not inflated.
 
     Args:
         path: a file that numpy.savez or numpy.savez_compressed wrote.
         names: names of arrays, without ".npy".
+        how: what an error ends with: the call that writes such a file.
         limit: inflated bytes of these arrays together that may be read.
 
     Raises:
@@ -39,26 +36,26 @@ def read_arrays(path: Path, names: Iterable[str], *, limit: int = MAX_BYTES) -> 
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len({m.filename for m in members}) != len(members):
-                raise UsageError(f"{path} holds one name twice: {HOW}")
+                raise UsageError(f"{path} holds one name twice: {how}")
             chosen = {m.filename[:-4]: m for m in members if m.filename in {f"{name}.npy" for name in names}}
             # zipfile never inflates past the size in the directory, so a bound on that is a bound on memory.
             size = sum(m.file_size for m in chosen.values())
             if size > limit:
                 raise UsageError(f"{path} inflates to {size:,} bytes, more than the {limit:,} allowed: use fewer rows")
-            return {name: _read_array(archive, member, path) for name, member in chosen.items()}
+            return {name: _read_array(archive, member, path, how) for name, member in chosen.items()}
     except FileNotFoundError:
-        raise UsageError(f"{path} does not exist: give the path of a .npz file, or the name of a data set") from None
+        raise UsageError(f"{path} does not exist: give the path of a .npz file") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder: give the path of a .npz file") from None
     except PermissionError:
         raise UsageError(f"{path} may not be read by this user: change its permissions") from None
     except _BROKEN as error:
-        raise UsageError(f"{path} is not a whole .npz file ({error}): {HOW}") from None
+        raise UsageError(f"{path} is not a whole .npz file ({error}): {how}") from None
     except (ValueError, SyntaxError, tokenize.TokenError, TypeError, MemoryError) as error:
-        raise UsageError(f"{path} is not a .npz file of plain arrays ({error}): {HOW}") from None
+        raise UsageError(f"{path} is not a .npz file of plain arrays ({error}): {how}") from None
 
 
-def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> npt.NDArray[Any]:
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, how: str) -> npt.NDArray[Any]:
     """Return one array, after its header was held against the member's size."""
     with archive.open(member) as stream:
         shape, fortran, dtype = _read_header(stream)
@@ -70,10 +67,10 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -
         for dim in shape:
             size *= dim
         if size < 0 or dtype.itemsize == 0 or size != member.file_size - stream.tell():
-            raise UsageError(f"{where} says {shape} of {dtype}, which is not what it holds: {HOW}")
+            raise UsageError(f"{where} says {shape} of {dtype}, which is not what it holds: {how}")
         data = stream.read(size)
         if len(data) != size or stream.read(1):
-            raise UsageError(f"{where} is cut short: {HOW}")
+            raise UsageError(f"{where} is cut short: {how}")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
