@@ -25,8 +25,8 @@ DEEP_ENOUGH = 3
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.epilog = (
-        "example: accord quantize mlp:16 --input-shape 64 --outputs 10 --loss softmax --out bundle; "
-        "accord quantize net.onnx --tier last-2 --calibrate rows.npz --out bundle"
+        "example: accord quantize mlp:16 --input-shape 64 --outputs 10 --loss softmax --out bundle\n"
+        "or: accord quantize net.onnx --tier last-2 --calibrate rows.npz --out bundle"
     )
     parser.add_argument("model", metavar="MODEL", help="linear, mlp:64,32, cnn:small, or the path of an ONNX model")
     parser.add_argument(

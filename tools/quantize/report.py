@@ -108,9 +108,8 @@ class Report:
         if self.accuracy is not None:
             row(self.accuracy.measure, _figures(self.accuracy))
         tested = "onnxruntime and LiteRT here are" if made.bundle.tflite else "onnxruntime here is"
-        row(
-            "golden rows", f"loss {facts['golden_loss']:.6f}; {tested} within {made.golden_error:.1e} of the exact ones"
-        )
+        away = f"{tested} within {made.golden_error:.1e} of the exact gradients"
+        row("golden loss", f"{facts['golden_loss']:.6f}; {away}")
         row("signature", "signed" if made.bundle.publisher else "none: devices that pin a publisher refuse it")
         return "\n".join([*lines, *made.notes])
 
