@@ -11,10 +11,12 @@ from accord.errors import UsageError
 from accord.signing import SEED_SIZE, SigningKey
 from quantize.accuracy import accuracy_of
 from quantize.costs import costs_of
+from quantize.drawing import drawing, page
 from quantize.int8.blocks import blocks
 from quantize.int8.tiers import checked_tier
 from quantize.making import Choices, make_from
 from quantize.models import Source, read_model
+from quantize.picture import picture_of
 from quantize.report import Report
 from quantize.rows import Rows, checked_targets, read_rows, scaled
 
@@ -63,6 +65,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     scales.add_argument("--fixed-scales", action="store_true", help="keep them (default of ONNX models)")
     parser.add_argument("--freeze-before", default="", metavar="TENSOR", help="train only weights behind this tensor")
+    parser.add_argument(
+        "--explain",
+        type=Path,
+        metavar="FILE.svg",
+        help="draw the model: what is trained, frozen, int8, and where it is cut; .svg or .html",
+    )
     parser.add_argument("--tflite", action="store_true", help="also for devices with ai-edge-litert or tflite-runtime")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="file to write")
     parser.add_argument("--sign", type=Path, metavar="KEYFILE", help="publisher's key: 32 bytes, raw or in hexadecimal")
@@ -83,6 +91,8 @@ def _report(arguments: argparse.Namespace) -> Report:
     """Write the bundle and return what is to be told of it."""
     if arguments.tier is not None:
         checked_tier(arguments.tier)
+    if arguments.explain is not None and arguments.explain.suffix not in (".svg", ".html"):
+        raise UsageError(f"--explain {arguments.explain}: the picture is .svg, or .html")
     entropy = SeededEntropy(arguments.seed)
     key = None if arguments.sign is None else _key(arguments.sign)
     shape = None if arguments.input_shape is None else _shape(arguments.input_shape)
@@ -91,10 +101,11 @@ def _report(arguments: argparse.Namespace) -> Report:
     choices, rows = _choices(arguments, source)
     _say(f"dividing it for tier {choices.tier}, differentiating, and testing the result")
     made = make_from(source, arguments.loss, arguments.batch, entropy, key, choices)
-    try:
-        arguments.out.write_bytes(made.data)
-    except OSError as error:
-        raise UsageError(f"{arguments.out} can't be written: {error.strerror}") from error
+    _write(arguments.out, made.data)
+    if arguments.explain is not None:
+        picture = picture_of(made)
+        text = page(picture) if arguments.explain.suffix == ".html" else drawing(picture)
+        _write(arguments.explain, text.encode())
     _say("measuring a step and the accuracy")
     return Report(
         made=made,
@@ -138,6 +149,13 @@ def _say(sentence: str) -> None:
     """Tell on the standard error, if that is a terminal, what is slow now; nothing clears the line."""
     if sys.stderr.isatty():
         print(f"\r\033[K{sentence}{'…' if sentence else ''}", end="", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}") from error
 
 
 def _shape(text: str) -> tuple[int, ...]:

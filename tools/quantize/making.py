@@ -69,8 +69,9 @@ PLAIN = Choices()
 class Made:
     """A bundle's bytes, the same bundle opened, what was left out of the model, and the largest golden error seen.
 
-    `network` is the float model; `parts` is how a tier divided it, None for tier float; `trained` is what was
-    differentiated; `weights` counts the numbers of the whole model that could be trained.
+    `whole` is the float model, and `network` the same with what was frozen by name among its constants; `parts` is how
+    a tier divided it, None for tier float; `trained` is what was differentiated; nothing before the tensor
+    `frozen_before` is trained, and it is empty where everything is.
     """
 
     data: bytes
@@ -80,7 +81,13 @@ class Made:
     network: Network
     trained: Network
     parts: Divided | None
-    weights: int
+    whole: Network
+    frozen_before: str
+
+    @property
+    def weights(self) -> int:
+        """How many numbers of the whole model could be trained."""
+        return sum(value.size for value in self.whole.params.values())
 
 
 def make_bundle(  # noqa: PLR0917 - the order of the command line
@@ -136,7 +143,6 @@ def make_from(  # noqa: PLR0917 - the same, but for the model
 ) -> Made:
     """Make the bundle of a model that was read already; see `make`."""
     kind, network = source.kind, source.network
-    weights = sum(value.size for value in network.params.values())
     if choices.freeze_before:
         network = frozen_before(network, choices.freeze_before)
     parts = None if choices.tier == "float" else _divided(kind, network, choices, entropy)
@@ -197,7 +203,8 @@ def make_from(  # noqa: PLR0917 - the same, but for the model
             network=network,
             trained=trained,
             parts=parts,
-            weights=weights,
+            whole=source.network,
+            frozen_before=(parts.quantization.cut.removesuffix("/q") if parts else "") or choices.freeze_before,
         )
     raise AssertionError("the loop returns or raises")
 

@@ -131,9 +131,9 @@ def _app(sizes: Mapping[str, int | None]) -> str:
 
 
 def _size(count: int) -> str:
-    """Return bytes in the largest unit that leaves a number of 1 or more."""
+    """Return bytes with three digits, in the unit that needs no more."""
     for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if count >= 1 << power:
+        if count >= 1000 << (power - 10):
             return f"{count / (1 << power):.3g} {unit}"
     return f"{count} bytes"
 
