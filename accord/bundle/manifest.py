@@ -26,7 +26,7 @@ MAX_NAME = 256
 BESIDE_TENSORS = 3
 """Inputs of a graph that are no tensor (x, y, weights), and outputs that are no gradient (loss, outputs, metric)."""
 _TIER = re.compile(r"float|head|last-all|last-[1-9][0-9]?|int8")
-_MODEL = re.compile(r"linear|mlp:[1-9][0-9]{0,4}(?:,[1-9][0-9]{0,4}){0,15}|cnn:small|onnx")
+_MODEL = re.compile(r"linear|mlp:[1-9][0-9]{0,4}(?:,[1-9][0-9]{0,4}){0,15}|cnn:small|mobilenet:[1-9][0-9]{0,2}|onnx")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ class Specification(Record):
     def __post_init__(self) -> None:
         super().__post_init__()
         if _MODEL.fullmatch(self.model) is None:
-            raise CodecError(f"model {self.model[:40]!r} is unknown: linear, mlp:64,32, cnn:small or onnx")
+            raise CodecError(
+                f"model {self.model[:40]!r} is unknown: linear, mlp:64,32, cnn:small, mobilenet:25 or onnx"
+            )
         if _TIER.fullmatch(self.tier) is None:
             raise CodecError(f"tier {self.tier[:40]!r} is unknown: float, head, last-2, last-all or int8")
         if self.loss == "softmax" and self.outputs < 2:
@@ -110,7 +112,7 @@ class Specification(Record):
         for names in (self.input_names, self.output_names):
             if len(names) != expected or len(set(names)) != expected or not all(names):
                 raise CodecError(f"train.onnx needs {expected} names of inputs and of outputs, each of its own")
-        if not self.opset and self.model in ("cnn:small", "onnx"):
+        if not self.opset and not self.model.startswith(("linear", "mlp:")):
             raise CodecError(f"model {self.model} can't be trained without train.onnx")
 
     @property

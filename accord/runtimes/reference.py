@@ -28,7 +28,10 @@ PREDICTED_AT_ONCE = 1_024
 GOLDEN_ROWS = 8
 MAX_PARAMETERS = 1 << 26
 """Of a model that is drawn here: 256 MB of float32, which no device of a fleet would train."""
-KNOWN = "use linear, mlp:64,32 (widths of hidden layers), cnn:small, the path of an .onnx model, or a bundle"
+KNOWN = (
+    "use linear, mlp:64,32 (widths of hidden layers), cnn:small, mobilenet:25 (its width in percent), "
+    "the path of an .onnx model, or a bundle"
+)
 
 
 def widths(model: str, input_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from accord import cli
 from accord.bundle.archive import read_bundle
 from accord.entropy import SeededEntropy
+from accord.errors import CodecError, Refusal
 from accord.optimisers import Sgd
 from accord.runtimes import open_runtime
 from quantize import Choices, make_bundle
@@ -222,3 +223,57 @@ def test_ids_are_never_scaled(command: Run, tmp_path: Path) -> None:
     facts = command(path, "--calibrate", rows)
     assert facts["scaled"] is False
     assert facts["accuracy"]["rows"] == 30
+
+
+def refused_graph(path: Path, nodes: list[onnx.NodeProto], tensors: dict[str, Any]) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [INFO("image", TensorProto.FLOAT, ["N", 4])],
+        [INFO("o", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=8), path)
+    return path
+
+
+def test_a_model_that_can_not_be_trained_says_why(command: Run, tmp_path: Path) -> None:
+    none = refused_graph(tmp_path / "none.onnx", [helper.make_node("Relu", ["image"], ["o"])], {})
+    assert "no float32 weights to train" in command(none)
+
+    def between(operator: str) -> Path:
+        nodes = [
+            helper.make_node("MatMul", ["image", "first"], ["a"]),
+            helper.make_node(operator, ["a"], ["b"], name="step"),
+            helper.make_node("MatMul", ["b", "last"], ["o"]),
+        ]
+        eye = np.eye(4, dtype=np.float32)
+        return refused_graph(tmp_path / f"{operator}.onnx", nodes, {"first": eye, "last": eye + 1})
+
+    sentence = command(between("Round"))
+    assert "operator Round (node 'step')" in sentence
+    assert "(--freeze-before a)" in sentence
+    assert command(between("Round"), "--freeze-before", "a")["trained_weights"] == 16
+    sentence = command(between("Tan"))
+    assert "operator Tan (node 'step')" in sentence
+    assert "--freeze-before" not in sentence, "no device would take Tan, frozen or not"
+
+
+def test_what_is_no_model_says_what_would_be(command: Run, tmp_path: Path) -> None:
+    assert "model 'resnet' is unknown: use linear, mlp:64,32, cnn:small, mobilenet:25" in command("resnet")
+    assert "comes from no file, so it needs --input-shape" in command("linear")
+    words = ("linear", "--input-shape", "4", "--outputs", "3")
+    command(*words)
+    assert "a training bundle is ready as it is" in command(tmp_path / "bundle", *words[1:])
+    (tmp_path / "noise.onnx").write_bytes(b"noise")
+    assert "can't be read as an ONNX model" in command(tmp_path / "noise.onnx")
+    assert "at least 1 is needed" in command("cnn:small", "--input-shape", "1,8,8", "--outputs", "0")
+
+
+def test_a_bundle_that_was_damaged_is_refused_by_whoever_opens_it(command: Run, tmp_path: Path) -> None:
+    command("linear", "--input-shape", "4", "--outputs", "3")
+    data = bytearray((tmp_path / "bundle").read_bytes())
+    place = data.index(b"params.bin") + 200
+    data[place] ^= 1
+    with pytest.raises((Refusal, CodecError)):
+        read_bundle(bytes(data))

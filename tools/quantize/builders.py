@@ -1,4 +1,7 @@
-"""The models that need no file: `linear`, `mlp:64,32` and `cnn:small`, with drawn weights. Differentiates nothing."""
+"""The models that need no file, with drawn weights: `linear`, `mlp:64,32`, `cnn:small` and `mobilenet:25`.
+
+Differentiates nothing.
+"""
 
 from collections.abc import Mapping
 
@@ -10,6 +13,7 @@ from onnx import numpy_helper
 from accord.entropy import Entropy
 from accord.errors import UsageError
 from accord.runtimes import initial, reference
+from quantize.mobilenet import mobilenet
 from quantize.network import IR_VERSION, OPSET
 
 Floats = npt.NDArray[np.float32]
@@ -23,16 +27,20 @@ def build_model(name: str, input_shape: tuple[int, ...], outputs: int, entropy: 
     """Return a model with initial weights as ONNX.
 
     Args:
-        name: `linear`, `mlp:64,32` or `cnn:small`.
-        input_shape: one row's; (channels, height, width) for `cnn:small`.
+        name: `linear`, `mlp:64,32`, `cnn:small` or `mobilenet:25`.
+        input_shape: one row's; (channels, height, width) for `cnn:small` and `mobilenet`.
         outputs: width of the last layer.
         entropy: where the weights come from; `linear` and `mlp` draw the same ones as `accord.runtimes.reference`.
 
     Raises:
         UsageError: the name is unknown, or the shape does not suit the model.
     """
+    if outputs < 1:
+        raise UsageError(f"a model can't have {outputs} outputs: at least 1 is needed")
     if name == "cnn:small":
         nodes, tensors = _small_cnn(input_shape, outputs, entropy)
+    elif name.startswith("mobilenet:"):
+        nodes, tensors = mobilenet(name, input_shape, outputs, entropy)
     else:
         tensors = initial.dense_stack(reference.widths(name, input_shape, outputs), entropy)
         nodes = _dense([] if len(input_shape) == 1 else ["Flatten"], "x", len(tensors) // 2)

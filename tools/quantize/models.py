@@ -12,6 +12,8 @@ from accord.runtimes.losses import LOSSES
 from quantize.builders import build_model
 from quantize.network import IR_VERSION, OPSET, Network, read_network
 
+BUILT_IN = ("linear", "mlp:", "cnn:", "mobilenet:")
+EXAMPLES = ("linear", "mlp:64,32", "cnn:small", "mobilenet:25")
 FILE = "onnx"
 """What a manifest calls a model that came from a file."""
 
@@ -54,10 +56,16 @@ def read_model(
         except Exception as error:  # protobuf's own errors, and the operating system's
             raise UsageError(f"{model} can't be read as an ONNX model: {str(error)[:300]}") from error
         kind, shape = FILE, _stated_shape(loaded) if input_shape is None else input_shape
+    elif path.is_file():
+        raise UsageError(
+            f"{model} is no ONNX file by its name: a model ends in .onnx, and a training bundle is ready as it is"
+        )
     else:
+        if not model.startswith(BUILT_IN):
+            raise UsageError(f"model {model!r} is unknown: use {', '.join(EXAMPLES)}, or the path of an .onnx file")
         missing = [name for name, value in (("--input-shape", input_shape), ("--outputs", outputs)) if value is None]
         if missing or input_shape is None or outputs is None:
-            raise UsageError(f"{model} is no ONNX file (.onnx), so it needs {' and '.join(missing)}")
+            raise UsageError(f"{model} comes from no file, so it needs {' and '.join(missing)}")
         loaded, kind, shape = build_model(model, input_shape, outputs, entropy), model, input_shape
     network = read_network(loaded, shape, loss)
     if outputs is not None and network.outputs != outputs:

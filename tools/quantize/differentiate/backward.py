@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from accord.errors import UsageError
+from accord.bundle.operators import check_operators
+from accord.errors import Refusal, UsageError
 from quantize.differentiate import (
     activations,
     arithmetic,
@@ -83,9 +84,10 @@ def training_graph(network: Network, loss: str) -> TrainingGraph:
 
 
 def _trains(network: Network, loss: str) -> bool:
+    """Tell whether a device could train the network: a frozen part stays in its graph, and needs listed operators."""
     try:
-        _differentiated(network, loss)
-    except UsageError:
+        check_operators(_differentiated(network, loss).model.SerializeToString())
+    except (UsageError, Refusal):
         return False
     return True
 
