@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from accord.entropy import Entropy
 from accord.errors import LocalProtocolError, UsageError
-from accord.optimisers import Sgd
-from accord.plan import MICRO, Plan
+from accord.optimisers import optimiser_of
+from accord.plan import Plan
 from accord.runtimes import Runtime
 from accord.tensors import Vector
 from accord.update import tail
@@ -135,12 +135,7 @@ class Trainer:
     def _trained(self, plan: Plan, params: Vector, inputs: Inputs) -> Generator[Progress, None, Vector]:
         training, y = plan.training, inputs.y
         trained = params.copy()
-        optimiser = Sgd(
-            params,
-            learning_rate=training.learning_rate / MICRO,
-            momentum=training.momentum / MICRO,
-            proximal=training.proximal / MICRO,
-        )
+        optimiser = optimiser_of(training, params)
         entropy = self._entropy.child("order", plan.round, plan.attempt)
         count, size, done = len(y), training.batch_size, 0
         steps = training.epochs * -(-count // size)
