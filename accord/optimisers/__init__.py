@@ -4,5 +4,6 @@ from accord.optimisers.adam import Adam
 from accord.optimisers.asked import Optimiser, optimiser_of
 from accord.optimisers.descent import Sgd
 from accord.optimisers.finite import finite
+from accord.optimisers.schedule import SCHEDULES, STEADY, Schedule
 
-__all__ = ["Adam", "Optimiser", "Sgd", "finite", "optimiser_of"]
+__all__ = ["SCHEDULES", "STEADY", "Adam", "Optimiser", "Schedule", "Sgd", "finite", "optimiser_of"]
