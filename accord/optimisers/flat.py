@@ -14,7 +14,7 @@ class FlatOptimiser(ABC):
     """Turns each gradient g into a direction d, in this order, and moves the parameters w along it.
 
     1. Clipping by global norm: d = g·min(1, clip_norm / ‖g‖₂) (Pascanu, Mikolov and Bengio 2013, "On the difficulty of
-       training recurrent neural networks", algorithm 1). The norm is taken in float64 over all tensors.
+       training recurrent neural networks", algorithm 1). The norm is that of all tensors together.
     2. FedProx's pull to the round's model a: d ← d + proximal·(w - a) (Li et al. 2020, "Federated Optimization in
        Heterogeneous Networks", equation 2).
     3. Weight decay as the gradient of an L2 penalty: d ← d + weight_decay·w (Krogh and Hertz 1991, "A Simple Weight
@@ -64,7 +64,6 @@ class FlatOptimiser(ABC):
         self._blocks = [slice(at, min(at + BLOCK, size)) for at in range(0, size, BLOCK)]
         self._direction = np.empty(min(BLOCK, size), np.float32)
         self._scratch = np.empty(min(BLOCK, size), np.float32)
-        self._wide = np.empty(min(BLOCK, size) if clip_norm else 0, np.float64)
         self._steps = 0
 
     @np.errstate(all="ignore")  # what explodes is refused by name after the step
@@ -96,11 +95,10 @@ class FlatOptimiser(ABC):
     def _shrinking(self, gradient: Vector) -> float:
         total = 0.0
         for block in self._blocks:
-            wide = self._wide[: block.stop - block.start]
-            np.copyto(wide, gradient[block])
-            total += float(np.dot(wide, wide))
-        norm = math.sqrt(total) if total >= 0.0 else math.nan
-        return self._clip / norm if norm > self._clip else 1.0
+            total += float(np.dot(gradient[block], gradient[block]))
+        if math.isinf(total):  # squares beyond float32
+            total = sum(float(np.dot(part, part)) for part in (gradient[b].astype(np.float64) for b in self._blocks))
+        return self._clip / math.sqrt(total) if total > self._clip**2 else 1.0
 
     @abstractmethod
     def _begin(self, step: int, rate: float) -> None:
