@@ -11,9 +11,10 @@ import numpy as np
 from accord.bundle.archive import read_bundle
 from accord.entropy import SeededEntropy
 from accord.runtimes import open_runtime
-from quantize import make_bundle
+from quantize import Choices, make_bundle
 
-bundle = read_bundle(make_bundle("mlp:2048,2048", (64,), 3, "softmax", 8192, SeededEntropy(3)))
+choices = Choices(tflite=sys.argv[1] == "litert")
+bundle = read_bundle(make_bundle("mlp:2048,2048", (64,), 3, "softmax", 8192, SeededEntropy(3), None, choices))
 runtime = open_runtime(bundle, sys.argv[1])
 x, y = np.zeros((8192, 64), np.float32), np.zeros(8192, np.int64)
 out = np.zeros(runtime.layout.size, np.float32)
@@ -29,7 +30,7 @@ print("goes on", round(runtime.gradients(bundle.params, x[:8], y[:8], out)[0], 2
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
-@pytest.mark.parametrize("name", ["onnx", "reference"])
+@pytest.mark.parametrize("name", ["onnx", "reference", "litert"])
 def test_a_batch_that_does_not_fit_is_a_memory_error_and_a_small_one_goes_on(name: str) -> None:
     found = subprocess.run(
         [sys.executable, "-c", STORY, name], capture_output=True, text=True, check=False, timeout=300
