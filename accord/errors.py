@@ -60,3 +60,17 @@ class Aborted(AccordError):  # noqa: N818 - the state of a round, which is not a
         self.reason = reason
         self.detail = detail
         self.device = device
+
+
+class CannotTrain(AccordError):  # noqa: N818 - what this device can't do, which need not be an error of anybody
+    """A device can't do a round's work, for a named reason, and sits that round out; the round goes on without it.
+
+    Args:
+        reason: `OutOfMemory`, `NotFinite` or `WrongLabel`.
+        detail: what happened, and what to do on the device; no row's values but a wrong label.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -14,6 +14,9 @@ LARGEST_COHORT = 255
 """Shares are indexed by one byte (Shamir over GF(2^8))."""
 MICRO = 1_000_000
 """Rates travel as integers in millionths: signed messages hold no floats."""
+PICO = 10**12
+"""Adam's epsilon is too small for millionths."""
+OPTIMISERS = ("sgd", "nesterov", "adam", "adamw")
 DEFAULT_GATE = 5_000
 """Millionths: half a point that an exported int8 model may lose."""
 PURPOSES = ("train", "evaluate", "powers", "moments")
@@ -22,13 +25,34 @@ PROFILES = ("standard", "off")
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Record):
-    """How a device trains: local passes over its rows, rates in millionths."""
+    """How a device trains: local passes over its rows, rates in millionths, `epsilon` in 10^-12.
+
+    `learning_rate` is that of this round: the aggregator has followed the job's schedule. `momentum` belongs to `sgd`
+    and `nesterov`, `beta1`, `beta2` and `epsilon` to `adam` and `adamw`.
+
+    Raises:
+        CodecError: a field is out of its range, `nesterov` has no momentum, or `adam` or `adamw` has one.
+    """
 
     epochs: int = field(Int(0, 10_000))
     batch_size: int = field(Int(1, 65_536))
     learning_rate: int = field(Int(0, 1_000 * MICRO))
     momentum: int = field(Int(0, MICRO - 1))
     proximal: int = field(Int(0, 1_000 * MICRO))
+    optimiser: str = field(OneOf(OPTIMISERS), "sgd")
+    beta1: int = field(Int(0, MICRO - 1), 900_000)
+    beta2: int = field(Int(0, MICRO - 1), 999_000)
+    epsilon: int = field(Int(1, PICO), 10_000)
+    weight_decay: int = field(Int(0, 1_000 * MICRO), 0)
+    clip_norm: int = field(Int(0, 1_000_000 * MICRO), 0)
+    warmup_steps: int = field(Int(0, 1_000_000), 0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.optimiser == "nesterov" and not self.momentum:
+            raise CodecError("optimiser nesterov without momentum is sgd: give a momentum, such as 0.9")
+        if self.optimiser in ("adam", "adamw") and self.momentum:
+            raise CodecError(f"momentum is for sgd and nesterov: leave it at 0 with {self.optimiser}, which has beta1")
 
 
 @dataclass(frozen=True, kw_only=True)

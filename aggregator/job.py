@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from accord.errors import CodecError, LocalProtocolError, UsageError
+from accord.optimisers import STEADY, Schedule
 from accord.plan import Fixed, Task, Training, modulus_bits
 from accord.prg import digest
 from accord.secagg.graph import COMPLETE_UP_TO
@@ -48,6 +49,7 @@ class JobSettings:
     task: Task
     profile: str
     value_bits: int = 16
+    schedule: Schedule = STEADY
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.devices_per_round > self.devices or self.devices_per_round < self.floor:
@@ -144,12 +146,19 @@ class Job:
             devices=devices,
             cohorts=cohorts,
             floor=settings.floor,
-            training=settings.training,
+            training=self._training() if training else settings.training,
             fixed=fixed,
             task=self.task,
             length={"train": self._layout.size, "evaluate": 0}.get(purpose, self._statistics),
             profile=settings.profile,
         )
+
+    def _training(self) -> Training:
+        """Return how devices train in this round: a round that gave no sum counts, too."""
+        training, rounds = self.settings.training, self.settings.rounds
+        number = self._done - self._purposes.index("train")
+        rate = self.settings.schedule.rate(training.learning_rate, number, rounds)
+        return dataclasses.replace(training, learning_rate=rate)
 
     def skip(self) -> None:
         """Go on after a training round that gave no sum: the model stays as it is."""

@@ -1,5 +1,6 @@
 """What a person asks of a job, in the tables of a TOML file and as the JSON object that the store keeps."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from accord.bundle.manifest import REGRESSIONS
 from accord.errors import UsageError
 from accord.ids import checked_name
-from accord.plan import DEFAULT_GATE, LARGEST_COHORT, MICRO, SMALLEST_COHORT, Task, Training
+from accord.optimisers import STEADY, Schedule
+from accord.plan import DEFAULT_GATE, LARGEST_COHORT, MICRO, PICO, SMALLEST_COHORT, Task, Training
 from aggregator.job import JobSettings
 from aggregator.round_values import Windows
 
@@ -41,6 +43,16 @@ SHAPE: Shape = {
         "learning_rate": (float, 0.05),
         "momentum": (float, 0.0),
         "proximal_mu": (float, 0.0),
+        "optimiser": (str, "sgd"),
+        "beta1": (float, 0.9),
+        "beta2": (float, 0.999),
+        "epsilon": (float, 1e-8),
+        "weight_decay": (float, 0.0),
+        "clip_norm": (float, 0.0),
+        "warmup_steps": (int, 0),
+        "schedule": (str, "constant"),
+        "decay_every": (int, 10),
+        "decay_factor": (float, 0.1),
     },
     "windows": {name: (float, getattr(Windows(), name)) for name in WINDOWS},
 }
@@ -69,6 +81,7 @@ class JobConfig:
     export_gate: float
     training: Training
     windows: Windows
+    schedule: Schedule = STEADY
 
     def __post_init__(self) -> None:
         checked_name(self.name, "job")
@@ -100,6 +113,7 @@ class JobConfig:
                 gate=gate,
             ),
             profile="standard" if self.secure_aggregation else "off",
+            schedule=self.schedule,
         )
 
     def check_bundle(self, loss: str, batch: int) -> None:
@@ -130,6 +144,16 @@ class JobConfig:
             "learning_rate": self.training.learning_rate / MICRO,
             "momentum": self.training.momentum / MICRO,
             "proximal_mu": self.training.proximal / MICRO,
+            "optimiser": self.training.optimiser,
+            "beta1": self.training.beta1 / MICRO,
+            "beta2": self.training.beta2 / MICRO,
+            "epsilon": self.training.epsilon / PICO,
+            "weight_decay": self.training.weight_decay / MICRO,
+            "clip_norm": self.training.clip_norm / MICRO,
+            "warmup_steps": self.training.warmup_steps,
+            "schedule": self.schedule.kind,
+            "decay_every": self.schedule.decay_every,
+            "decay_factor": self.schedule.decay_factor,
         }
         return {"job": job, "training": rates, "windows": {name: getattr(self.windows, name) for name in WINDOWS}}
 
@@ -151,12 +175,26 @@ def from_tables(found: Mapping[str, Any], where: str) -> JobConfig:
         training=Training(
             epochs=rates["epochs"],
             batch_size=rates["batch_size"],
-            learning_rate=round(rates["learning_rate"] * MICRO),
-            momentum=round(rates["momentum"] * MICRO),
-            proximal=round(rates["proximal_mu"] * MICRO),
+            learning_rate=_integer(rates["learning_rate"], MICRO),
+            momentum=_integer(rates["momentum"], MICRO),
+            proximal=_integer(rates["proximal_mu"], MICRO),
+            optimiser=rates["optimiser"],
+            beta1=_integer(rates["beta1"], MICRO),
+            beta2=_integer(rates["beta2"], MICRO),
+            epsilon=_integer(rates["epsilon"], PICO),
+            weight_decay=_integer(rates["weight_decay"], MICRO),
+            clip_norm=_integer(rates["clip_norm"], MICRO),
+            warmup_steps=rates["warmup_steps"],
         ),
+        schedule=Schedule(kind=rates["schedule"], decay_every=rates["decay_every"], decay_factor=rates["decay_factor"]),
         windows=Windows(**values["windows"]),
     )
+
+
+def _integer(rate: float, unit: int) -> int:
+    if not math.isfinite(rate):
+        raise UsageError(f"[training] {rate} is no rate: use a number")
+    return round(rate * unit)
 
 
 def tables(found: Mapping[str, Any], shape: Shape, where: str) -> dict[str, dict[str, Any]]:

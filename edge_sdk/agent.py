@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from accord import prg
-from accord.errors import AccordError, CodecError, Refusal, SignatureError
+from accord.errors import AccordError, CannotTrain, CodecError, Refusal, SignatureError
 from accord.link import Delivery, Link
 from accord.plan import Plan
 from accord.records import Record
@@ -262,7 +262,7 @@ class Agent:
         try:
             found = self._worker.work(plan, params)
         except AccordError as error:
-            self._carry_out(GaveUp(reason=str(error)))
+            self._carry_out(GaveUp(reason=str(error), whole_round=isinstance(error, CannotTrain)))
             return
         self._carry_out(Worked(found=found))
 

@@ -170,8 +170,8 @@ class Session:
                 return self._checking_in.fetched(event)
             case Worked(found=found):
                 return self._summing.worked(found)
-            case GaveUp(reason=reason):
-                return self._summing.gave_up(reason)
+            case GaveUp(reason=reason, whole_round=whole_round):
+                return self._summing.gave_up(reason, whole_round=whole_round)
             case Heard(data=data):
                 self._state.in_force.take(data)
                 return ()

@@ -125,9 +125,10 @@ class Worked:
 
 @dataclass(frozen=True, kw_only=True)
 class GaveUp:
-    """Training failed on this device; the round goes on without it."""
+    """Training failed on this device; the attempt goes on without it, or the whole round if trying again is no use."""
 
     reason: str
+    whole_round: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

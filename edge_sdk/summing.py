@@ -105,9 +105,12 @@ class Summing:
         masked_once = MaskedOnce(shares=attempt.shares_letter, letter=data)
         return (Keep(name="masked", data=masked_once.encode()), self._state.sent(data, len(message.vector)))
 
-    def gave_up(self, reason: str) -> tuple[Effect, ...]:
-        """Leave the attempt, as the work failed."""
+    def gave_up(self, reason: str, *, whole_round: bool = False) -> tuple[Effect, ...]:
+        """Leave the attempt, as the work failed, and the attempts of its round that follow if `whole_round`."""
+        opening = self._state.current().opening
         self._state.move("gave up")
+        if whole_round:
+            self._state.sat_out = opening.round
         return (self._state.ends(), Refused(reason="TrainingFailed", detail=reason))
 
     def survivors(self, letter: Envelope) -> tuple[Effect, ...]:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.entropy import Entropy
-from accord.errors import LocalProtocolError, UsageError
-from accord.optimisers import Sgd
-from accord.plan import MICRO, Plan
+from accord.errors import CannotTrain, UsageError
+from accord.optimisers import finite, optimiser_of
+from accord.plan import Plan
 from accord.runtimes import Runtime
 from accord.tensors import Vector
 from accord.update import tail
@@ -20,6 +20,7 @@ from accord.update.pipeline import POWERS, ROW_POWERS, Contribution, power_bins
 from accord.update.snapshot import Snapshot, columns_of, decode
 from edge_sdk.figures import figures_of
 from edge_sdk.inputs import Inputs, prepared_rows
+from edge_sdk.labels import check_labels
 from edge_sdk.pace import Pace, Paused, Progress
 from edge_sdk.rows import Array, Rows
 from edge_sdk.transforms import transformed
@@ -79,7 +80,7 @@ class Trainer:
         Raises:
             UsageError: the rows do not fit the task.
             CodecError: the snapshot is not one.
-            LocalProtocolError: training gave NaN or infinity.
+            CannotTrain: `OutOfMemory`, `NotFinite` or `WrongLabel`; the next work begins anew.
             Paused: it may not go on now; nothing is lost.
         """
         current = self._under_way
@@ -94,6 +95,14 @@ class Trainer:
             self._under_way = None
             found: Contribution = end.value
             return found
+        except MemoryError as error:
+            self._under_way = self._inputs = None  # what is held of the rows goes with it
+            raise CannotTrain(
+                "OutOfMemory",
+                f"the work of round {plan.round}, with {plan.training.batch_size} rows in a step, does not fit into "
+                "memory: close other programs, keep fewer rows on this device, or ask for a job with a smaller "
+                f"batch_size or model ({str(error)[:200] or 'no room'})",
+            ) from error
         except BaseException:
             self._under_way = None
             raise
@@ -102,6 +111,8 @@ class Trainer:
     def _steps(self, plan: Plan, params: bytes) -> Generator[Progress | None, None, Contribution]:
         """Do the work in steps; what comes out at the end is the same wherever it stopped in between."""
         self._rows = self._source()
+        if plan.purpose in ("train", "evaluate"):
+            check_labels(plan.task, self._rows)
         if plan.purpose == "powers":
             return (yield from self._powers(plan))
         if plan.purpose == "moments":
@@ -135,12 +146,7 @@ class Trainer:
     def _trained(self, plan: Plan, params: Vector, inputs: Inputs) -> Generator[Progress, None, Vector]:
         training, y = plan.training, inputs.y
         trained = params.copy()
-        optimiser = Sgd(
-            params,
-            learning_rate=training.learning_rate / MICRO,
-            momentum=training.momentum / MICRO,
-            proximal=training.proximal / MICRO,
-        )
+        optimiser = optimiser_of(training, params)
         entropy = self._entropy.child("order", plan.round, plan.attempt)
         count, size, done = len(y), training.batch_size, 0
         steps = training.epochs * -(-count // size)
@@ -149,8 +155,10 @@ class Trainer:
             for at in range(0, count, size):
                 batch = order[at : at + size]  # taken one by one: a device has no room for a second copy of its rows
                 loss, _ = self._runtime.gradients(trained, inputs.train.rows(batch), y[batch], self._gradient)
-                optimiser.step(trained, self._gradient)
                 done += 1
+                if not (np.isfinite(loss) and finite(self._gradient)):
+                    raise _not_finite(f"the loss or its gradient in step {done} of round {plan.round}")
+                optimiser.step(trained, self._gradient)
                 yield Progress(
                     round=plan.round,
                     attempt=plan.attempt,
@@ -161,8 +169,8 @@ class Trainer:
                     loss=loss,
                     metric=self._runtime.metric,
                 )
-        if not np.isfinite(trained).all():
-            raise LocalProtocolError("training gave NaN or infinity: lower the learning rate or look at the data")
+        if not finite(trained):
+            raise _not_finite(f"the model after round {plan.round}")
         return trained - params
 
     def _evaluated(
@@ -228,3 +236,11 @@ class Trainer:
             rows=len(self._rows.y_train),
             figures={"count": cells, "positive": sums[0], "negative": sums[1], "squared": sums[2]},
         )
+
+
+def _not_finite(what: str) -> CannotTrain:
+    return CannotTrain(
+        "NotFinite",
+        f"{what} is NaN or infinite: lower the learning rate or set clip_norm in the job, or look at this device's "
+        "rows for values far from the others",
+    )

@@ -73,10 +73,18 @@ def session(graph: bytes, *, integers: bool) -> Any:
         raise Refusal("CorruptGraph", f"onnxruntime can't load the graph: {error}") from error
 
 
+_NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
+"""What onnxruntime says where an allocation failed: it has no error of its own for that."""
+
+
 def _run(opened: Any, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
     try:
         return list(opened.run(outputs, feeds))
+    except MemoryError:
+        raise
     except Exception as error:  # onnxruntime's own errors share no base class
+        if any(sign in str(error) for sign in _NO_MEMORY):
+            raise MemoryError(f"onnxruntime has no memory for these rows: {str(error)[:300]}") from error
         raise UsageError(
             f"onnxruntime can't compute these rows: {str(error)[:300]}: where the model takes ids, "
             "they count from 0 and lie within its tables"

@@ -50,6 +50,7 @@ class Runtime(Protocol):
 
         Raises:
             UsageError: a shape is wrong, a label is not a class, or the weights are not such numbers.
+            MemoryError: there is no room for so many rows.
         """
         ...
 

@@ -20,6 +20,10 @@ Opener = Callable[[bytes], Any]
 """The bytes of a model -> an interpreter of one thread."""
 
 
+_NO_ROOM = ("failed to prepare", "llocat")
+"""What an interpreter says of a signature that has run before, where the tensors of more rows do not fit."""
+
+
 class SignatureRuntime(GraphRuntime):
     """A training graph in a TFLite interpreter: the port `Runtime`.
 
@@ -57,6 +61,7 @@ class SignatureRuntime(GraphRuntime):
             raise Refusal("CorruptGraph", "signature predict of train.tflite does not fit the manifest")
         self._run = {name: interpreter.get_signature_runner(name) for name in wanted}
         self._interpreter = interpreter
+        self._ran: set[str] = set()
 
     def exported(self, params: Vector, x: npt.NDArray[Any]) -> Floats | None:  # noqa: ARG002 - the port's
         """Return None: the exported model is ONNX; see the port."""
@@ -82,5 +87,8 @@ class SignatureRuntime(GraphRuntime):
         try:
             found: Mapping[str, npt.NDArray[Any]] = self._run[signature](**feeds)
         except (ValueError, RuntimeError) as error:
+            if signature in self._ran and any(sign in str(error) for sign in _NO_ROOM):
+                raise MemoryError(f"the interpreter has no memory for these rows: {str(error)[:200]}") from error
             raise Refusal("CorruptGraph", f"signature {signature} of train.tflite can't run: {error}") from error
+        self._ran.add(signature)
         return found

@@ -232,6 +232,24 @@ def test_a_device_whose_training_fails_leaves_and_the_round_goes_on() -> None:
     assert scene.session.ledger.participations == 2, "what was charged stays charged"
 
 
+@pytest.mark.parametrize("whole_round", [True, False])
+def test_a_device_takes_no_later_attempt_of_a_round_that_it_sits_out(whole_round: bool) -> None:
+    scene = Scene("standard").at(Stage.WORKING)
+    scene.mail.clear()
+    scene.take(dev.GaveUp(reason="NotFinite: the loss", whole_round=whole_round))
+    for name in list(scene.sessions):
+        if name != "dev-00":
+            scene.aggregator(agg.Presence(device=name, online=False))
+    while not scene.of(agg.Aborted):
+        scene.now = scene.coordinator.next_time() or 0
+        scene.aggregator(agg.Tick())
+    scene.settle()
+    openings = [event for event in scene.mail if isinstance(event, dev.Arrived)]
+    effects = [effect for event in openings for effect in scene.take(event)]
+    assert any(isinstance(effect, dev.Fetch) for effect in effects) is not whole_round
+    assert (scene.session.stage is Stage.IDLE) is whole_round
+
+
 def test_a_restart_never_goes_back() -> None:
     """A session born from the ledger of one that charged the attempt does not answer that attempt's opening again."""
     scene = Scene("standard")

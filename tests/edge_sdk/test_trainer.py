@@ -1,5 +1,6 @@
 """The trainer stops between any two steps and comes to the same bits; each step tells what it did."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 
 from accord.bundle.archive import Bundle, read_bundle
 from accord.entropy import SeededEntropy
-from accord.errors import UsageError
+from accord.errors import CannotTrain
 from accord.plan import MICRO, Fixed, Plan, Task, Training
-from accord.runtimes import open_runtime
+from accord.runtimes import Runtime, open_runtime
 from accord.update.pipeline import Contribution
 from accord.update.snapshot import Snapshot, columns_of, unscaled
 from edge_sdk.pace import Paused, Progress
@@ -97,6 +98,30 @@ def test_work_that_stops_anywhere_comes_to_the_same_bits(bundle: Bundle, make: C
             with pytest.raises(Paused):
                 trainer.work(plan(), params(bundle))
         assert same(trainer.work(plan(), params(bundle)), straight), f"stopped before step {stop}"
+
+
+ASKING: dict[str, dict[str, object]] = {
+    "nesterov": {"optimiser": "nesterov", "momentum": MICRO // 2},
+    "adam": {"optimiser": "adam", "warmup_steps": 6},
+    "adamw": {"optimiser": "adamw", "weight_decay": MICRO // 100, "clip_norm": MICRO // 10},
+    "fedprox": {"proximal": MICRO, "clip_norm": MICRO},
+}
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_every_optimiser_that_stops_between_two_steps_comes_to_the_same_bits(
+    name: str, bundle: Bundle, make: Callable[..., Trainer]
+) -> None:
+    usual = {"epochs": EPOCHS, "batch_size": BATCH, "learning_rate": MICRO // 50, "momentum": 0, "proximal": 0}
+    asked = plan(training=Training(**(usual | ASKING[name])))  # type: ignore[arg-type]
+    straight = make().work(asked, params(bundle))
+    assert not same(straight, make().work(plan(), params(bundle))), "the plan's optimiser is the one that ran"
+    for stop in range(ASKED):
+        answers = iter([True] * stop + [False] + [True] * 99)
+        trainer = make(pace=lambda given=answers: next(given))
+        with pytest.raises(Paused):
+            trainer.work(asked, params(bundle))
+        assert same(trainer.work(asked, params(bundle)), straight), f"stopped before step {stop}"
 
 
 def test_stopping_before_every_step_is_the_same_too(bundle: Bundle, make: Callable[..., Trainer]) -> None:
@@ -192,6 +217,72 @@ def test_work_that_fails_is_not_gone_on_with(bundle: Bundle, make: Callable[...,
     given = iter([bad, bad, good])
     trainer = make(rows=lambda: next(given))
     for _ in range(2):
-        with pytest.raises(UsageError, match="outside the classes"):
+        with pytest.raises(CannotTrain, match="WrongLabel: training row 0 has label"):
             trainer.work(plan(), params(bundle))
     assert same(trainer.work(plan(), params(bundle)), make().work(plan(), params(bundle)))
+
+
+@pytest.mark.parametrize(
+    ("part", "label", "says"),
+    [
+        ("y_train", 3, "training row 5 has label 3, where a class from 0 to 2 is expected"),
+        ("y_test", 3, "test row 5 has label 3"),
+        ("y_test", -1, "test row 5 has label -1"),
+        ("y_train", 0.5, "training row 5 has label 0.5"),
+        ("y_train", np.nan, "training row 5 has label nan"),
+    ],
+)
+def test_one_wrong_label_is_named_with_its_row(
+    part: str, label: float, says: str, bundle: Bundle, make: Callable[..., Trainer]
+) -> None:
+    good = rows()
+    y = getattr(good, part).astype(np.int64 if isinstance(label, int) else np.float64)
+    y[5] = label
+    bad = dataclasses.replace(good, **{part: y})
+    for purpose in ("train", "evaluate"):
+        with pytest.raises(CannotTrain, match=says) as found:
+            make(rows=bad).work(plan(purpose=purpose), params(bundle))
+        assert found.value.reason == "WrongLabel"
+
+
+def test_a_step_that_explodes_is_named_and_not_taken(bundle: Bundle, make: Callable[..., Trainer]) -> None:
+    steps: list[Progress] = []
+    hot = Training(epochs=EPOCHS, batch_size=BATCH, learning_rate=1_000 * MICRO, momentum=MICRO - 1, proximal=0)
+    huge = rows()
+    huge = dataclasses.replace(
+        huge, x_train=huge.x_train * np.float32(1e20), x_test=huge.x_test[:0], y_test=huge.y_test[:0]
+    )
+    trainer = make(rows=huge, progress=steps.append)
+    for _ in range(2):
+        steps.clear()
+        with pytest.raises(CannotTrain, match="lower the learning rate or set clip_norm") as found:
+            trainer.work(plan(training=hot), params(bundle))
+        assert found.value.reason == "NotFinite"
+        assert all(np.isfinite(step.loss) for step in steps)
+        assert len(steps) < STEPS
+
+
+class Cramped:
+    """A runtime on a device whose memory is full in one step, and free afterwards."""
+
+    def __init__(self, runtime: Runtime, full_in: int) -> None:
+        self._runtime, self._left = runtime, full_in
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._runtime, name)
+
+    def gradients(self, *arguments: object) -> object:
+        self._left -= 1
+        if self._left == 0:
+            raise MemoryError
+        return self._runtime.gradients(*arguments)  # type: ignore[arg-type]
+
+
+def test_memory_that_is_full_is_named_and_the_next_work_begins_anew(bundle: Bundle) -> None:
+    runtime = Cramped(open_runtime(bundle, "reference"), full_in=4)
+    trainer = Trainer(runtime, (5,), rows(), SeededEntropy(9))  # type: ignore[arg-type]
+    with pytest.raises(CannotTrain, match="smaller batch_size") as found:
+        trainer.work(plan(), params(bundle))
+    assert found.value.reason == "OutOfMemory"
+    straight = Trainer(open_runtime(bundle, "reference"), (5,), rows(), SeededEntropy(9)).work(plan(), params(bundle))
+    assert same(trainer.work(plan(), params(bundle)), straight)

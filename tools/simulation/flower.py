@@ -144,6 +144,7 @@ def simulate_clients(
             training=settings.training,
             task=PlanTask(kind="classification", outputs=1, target_exponent=0, transform="none"),
             profile="standard" if settings.secure_aggregation else "off",
+            schedule=settings.rates,
         ),
         layout=layout,
         exponents=exponents(layout, start.params),

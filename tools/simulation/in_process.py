@@ -148,6 +148,7 @@ class _Simulation:
                     gate=DEFAULT_GATE if self.model.bundle.infer is not None else 0,
                 ),
                 profile="standard" if settings.secure_aggregation else "off",
+                schedule=settings.rates,
             ),
             layout=runtime.layout,
             exponents=manifest.exponents,

@@ -4,7 +4,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from accord.errors import UsageError
-from accord.plan import MICRO
+from accord.optimisers import SCHEDULES, Schedule
+from accord.plan import MICRO, OPTIMISERS, PICO
 from accord.plan import Training as PlanTraining
 from accord.runtimes.opening import NAMES as RUNTIMES
 from simulation.task import KINDS
@@ -37,6 +38,16 @@ class SimulationSettings:
     lr: float = 0.05
     momentum: float = 0.0
     proximal_mu: float = 0.0
+    optimiser: str = "sgd"
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    warmup_steps: int = 0
+    schedule: str = "constant"
+    decay_every: int = 10
+    decay_factor: float = 0.1
     dropout: float = 0.0
     secure_aggregation: bool = True
     runtimes: str = "auto"
@@ -50,15 +61,14 @@ class SimulationSettings:
             ("--cohorts", self.cohorts, 1, 10_000),
             ("--local-epochs", self.local_epochs, 1, 10_000),
             ("--batch-size", self.batch_size, 1, 65_536),
+            ("--warmup-steps", self.warmup_steps, 0, 1_000_000),
+            ("--decay-every", self.decay_every, 1, 1_000_000),
         )
         for name, value, low, high in whole:
             if not low <= value <= high:
                 raise UsageError(f"{name} {value} is out of range: use {low} to {high}")
         self._check_words()
-        rates = (("--lr", self.lr, 1e-6, 1000.0), ("--momentum", self.momentum, 0.0, 0.999999))
-        for name, rate, lowest, highest in (*rates, ("--proximal-mu", self.proximal_mu, 0.0, 1000.0)):
-            if not lowest <= rate <= highest:
-                raise UsageError(f"{name} {rate} is out of range: use {lowest:g} to {highest:g}")
+        self._check_rates()
         if not 0 <= self.dropout < 1:
             more = ": with 1 no device would ever finish" if self.dropout == 1 else ""
             raise UsageError(f"--dropout {self.dropout} is out of range{more}: use 0 to below 1, such as 0.2")
@@ -68,7 +78,33 @@ class SimulationSettings:
                 f"not {self.devices_per_round}",
             )
 
+    def _check_rates(self) -> None:
+        rates = (
+            ("--lr", self.lr, 1e-6, 1000.0),
+            ("--momentum", self.momentum, 0.0, 0.999999),
+            ("--proximal-mu", self.proximal_mu, 0.0, 1000.0),
+            ("--beta1", self.beta1, 0.0, 0.999999),
+            ("--beta2", self.beta2, 0.0, 0.999999),
+            ("--epsilon", self.epsilon, 1e-12, 1.0),
+            ("--weight-decay", self.weight_decay, 0.0, 1000.0),
+            ("--clip-norm", self.clip_norm, 0.0, 1e6),
+            ("--decay-factor", self.decay_factor, 1e-6, 1.0),
+        )
+        for name, rate, lowest, highest in rates:
+            if not lowest <= rate <= highest:
+                raise UsageError(f"{name} {rate} is out of range: use {lowest:g} to {highest:g}")
+        if self.optimiser == "nesterov" and not self.momentum:
+            raise UsageError("--optimiser nesterov without --momentum is sgd: give one, such as --momentum 0.9")
+        if self.optimiser in ("adam", "adamw") and self.momentum:
+            raise UsageError(f"--momentum is for sgd and nesterov: use --beta1 with --optimiser {self.optimiser}")
+
     def _check_words(self) -> None:
+        for name, word, words in (
+            ("--optimiser", self.optimiser, OPTIMISERS),
+            ("--schedule", self.schedule, SCHEDULES),
+        ):
+            if word not in words:
+                raise UsageError(f"{name} {word} is unknown: use one of {', '.join(words)}")
         if self.task is not None and self.task not in KINDS:
             raise UsageError(f"--task {self.task} is unknown: use one of {', '.join(KINDS)}")
         if self.target_transform not in TRANSFORMS:
@@ -88,7 +124,19 @@ class SimulationSettings:
             learning_rate=round(self.lr * MICRO),
             momentum=round(self.momentum * MICRO),
             proximal=round(self.proximal_mu * MICRO),
+            optimiser=self.optimiser,
+            beta1=round(self.beta1 * MICRO),
+            beta2=round(self.beta2 * MICRO),
+            epsilon=round(self.epsilon * PICO),
+            weight_decay=round(self.weight_decay * MICRO),
+            clip_norm=round(self.clip_norm * MICRO),
+            warmup_steps=self.warmup_steps,
         )
+
+    @property
+    def rates(self) -> Schedule:
+        """How the learning rate changes over the rounds."""
+        return Schedule(kind=self.schedule, decay_every=self.decay_every, decay_factor=self.decay_factor)
 
 
 def checked(**options: object) -> SimulationSettings:

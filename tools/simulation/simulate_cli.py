@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from accord.optimisers import SCHEDULES
+from accord.plan import OPTIMISERS
 from simulation import datasets
 from simulation.columns import NAMES, PERCENT
 from simulation.history import History, RoundRow
@@ -56,12 +58,52 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--local-epochs", type=int, default=default.local_epochs, help="passes per round (default %(default)s)")
     add("--batch-size", type=int, default=default.batch_size, help="rows per step (default %(default)s)")
     add("--lr", type=float, default=default.lr, help="learning rate on the devices (default %(default)s)")
-    add("--momentum", type=float, default=default.momentum, help="default %(default)s")
+    add("--momentum", type=float, default=default.momentum, help="of sgd and nesterov (default %(default)s)")
     add("--proximal-mu", type=float, default=default.proximal_mu, help="FedProx's mu (default %(default)s)")
+    _configure_optimiser(parser, default)
     add("--dropout", type=float, default=default.dropout, help="chance that a device dies in a round, at any stage")
     add("--secure-aggregation", choices=("on", "off"), default="on", help="masks on or off (default %(default)s)")
     add("--seed", type=int, default=default.seed, help="the same seed gives the same model (default %(default)s)")
     add("--report", type=Path, metavar="FILE.html", help="also write a self-contained report with the curves")
+
+
+def _configure_optimiser(parser: argparse.ArgumentParser, default: SimulationSettings) -> None:
+    add = parser.add_argument
+    add("--optimiser", choices=OPTIMISERS, default=default.optimiser, help="of the devices (default %(default)s)")
+    add("--beta1", type=float, default=default.beta1, help="of adam and adamw (default %(default)s)")
+    add("--beta2", type=float, default=default.beta2, help="of adam and adamw (default %(default)s)")
+    add("--epsilon", type=float, default=default.epsilon, help="of adam and adamw (default %(default)s)")
+    add(
+        "--weight-decay",
+        type=float,
+        default=default.weight_decay,
+        help="of an L2 penalty; with adamw decoupled from the moments (default %(default)s)",
+    )
+    add(
+        "--clip-norm",
+        type=float,
+        default=default.clip_norm,
+        help="the largest norm that a gradient keeps; 0 clips none (default %(default)s)",
+    )
+    add(
+        "--warmup-steps",
+        type=int,
+        default=default.warmup_steps,
+        help="steps of each round in which the learning rate grows to the whole (default %(default)s)",
+    )
+    add(
+        "--schedule",
+        choices=SCHEDULES,
+        default=default.schedule,
+        help="of the learning rate over the rounds (default %(default)s)",
+    )
+    add("--decay-every", type=int, default=default.decay_every, help="rounds, of step (default %(default)s)")
+    add(
+        "--decay-factor",
+        type=float,
+        default=default.decay_factor,
+        help="what a step leaves of it (default %(default)s)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
