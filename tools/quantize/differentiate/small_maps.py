@@ -4,7 +4,6 @@ A runtime is slow at a depthwise convolution whose weights change, and slower at
 matrix that takes a channel's input cells to its output cells is small, and three products do everything.
 """
 
-import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from quantize.differentiate.tape import attribute
-from quantize.differentiate.window import Window, window_of
+from quantize.differentiate.window import pairs_of, window_of
 from quantize.network import Network, shapes_of
 
 MOST_PAIRS = 1_296
@@ -44,19 +43,6 @@ def _is_small(network: Network, node: onnx.NodeProto) -> bool:
     return one_each and math.prod(int(dim or 0) for dim in (*x[2:], *y[2:])) <= MOST_PAIRS
 
 
-def _pairs(window: Window, sizes: tuple[int, ...], counts: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Return (taps, input cells, output cells): 1 where a tap leads from a cell to a cell, else 0."""
-    taps = list(itertools.product(*(range(size) for size in window.kernel)))
-    found = np.zeros((len(taps), *sizes, *counts), np.float32)
-    for place, tap in enumerate(taps):
-        for target in itertools.product(*(range(count) for count in counts)):
-            moves = zip(target, window.strides, tap, window.dilations, window.pads[: window.rank], strict=True)
-            source = tuple(p * s + k * d - before for p, s, k, d, before in moves)
-            if all(0 <= cell < size for cell, size in zip(source, sizes, strict=True)):
-                found[(place, *source, *target)] = 1.0
-    return found.reshape(len(taps), math.prod(sizes), math.prod(counts))
-
-
 def _as_matrices(
     network: Network, node: onnx.NodeProto, constants: dict[str, npt.NDArray[np.float32]]
 ) -> list[onnx.NodeProto]:
@@ -65,7 +51,7 @@ def _as_matrices(
     channels, *kernel = (int(dim or 0) for place, dim in enumerate(network.shapes[w]) if place != 1)
     sizes = tuple(int(dim or 0) for dim in network.shapes[x][2:])
     counts = tuple(int(dim or 0) for dim in network.shapes[y][2:])
-    pairs = _pairs(window_of(node, tuple(kernel)), sizes, counts)
+    pairs = pairs_of(window_of(node, tuple(kernel)), sizes, counts)
     taps, inputs, outputs = pairs.shape
     nodes: list[onnx.NodeProto] = []
 
