@@ -8,7 +8,7 @@ import json
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 
 def without_torch() -> None:
@@ -21,7 +21,7 @@ def without_torch() -> None:
             return Anything(name, (), {})
 
     class Empty(types.ModuleType):
-        __path__: list[str] = []
+        __path__: ClassVar[list[str]] = []
 
         def __getattr__(self, name: str) -> Any:
             return getattr(Anything("torch", (), {}), name)
