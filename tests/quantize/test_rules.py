@@ -75,6 +75,17 @@ CASES: dict[str, Case] = {
     "Conv dilations": conv_case((2, 8, 9), (2, 2, 3, 2), dilations=[2, 3], strides=[1, 2], pads=[1, 1, 1, 1]),
     "Conv groups": conv_case((4, 6, 6), (6, 2, 3, 3), group=2, pads=[1, 1, 1, 1]),
     "Conv depthwise": conv_case((3, 7, 7), (3, 1, 3, 3), group=3, strides=[2, 2], pads=[1, 1, 1, 1]),
+    "Conv depthwise on a large map": conv_case((3, 12, 11), (3, 1, 3, 3), group=3, pads=[1, 1, 1, 1]),
+    "Conv depthwise on a large map, strides": conv_case(
+        (20, 13, 12), (20, 1, 3, 2), group=20, strides=[2, 1], dilations=[1, 2], pads=[1, 0, 0, 1]
+    ),
+    "Conv depthwise on a wide map": conv_case((2, 3, 66), (2, 1, 3, 3), group=2, pads=[1, 1, 1, 1]),
+    "Conv depthwise in one dimension": conv_case((3, 60), (3, 1, 5), group=3, strides=[2], pads=[2, 1], dilations=[2]),
+    "Conv depthwise in three dimensions": conv_case((2, 4, 4, 4), (2, 1, 2, 3, 3), group=2, pads=[1, 1, 1, 0, 1, 1]),
+    "Conv depthwise on a small map": conv_case((5, 6, 5), (5, 1, 3, 3), group=5, pads=[1, 1, 1, 1]),
+    "Conv depthwise on a small map, strides": conv_case(
+        (4, 8, 7), (4, 1, 3, 2), group=4, strides=[2, 3], dilations=[1, 2], pads=[2, 0, 1, 1]
+    ),
     "Conv depthwise twice": conv_case(
         (3, 6, 7), (6, 1, 3, 2), group=3, strides=[1, 2], pads=[1, 0, 1, 1], dilations=[2, 1]
     ),

@@ -173,6 +173,9 @@ def clip(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
 
 def _within(tape: Tape, name: str, low: str, high: str, slope: str) -> str:
     """Return `slope` where low < X < high, else 0; an empty bound is none."""
+    if low and high:  # truths are a quarter as long as numbers: one mask of both is quicker than two
+        inside = tape.add("And", tape.add("Greater", name, low), tape.add("Less", name, high))
+        return tape.add("Mul", slope, tape.add("Cast", inside, to=TensorProto.FLOAT))
     for operator, bound in (("Greater", low), ("Less", high)):
         if bound:
             slope = tape.add("Mul", slope, _mask(tape, operator, name, bound))

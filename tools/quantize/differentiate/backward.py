@@ -24,6 +24,7 @@ from quantize.differentiate import (
 )
 from quantize.differentiate.losses import LOSSES
 from quantize.differentiate.registry import rule_of
+from quantize.differentiate.small_maps import with_matrices
 from quantize.differentiate.tape import Tape, initialisers
 from quantize.freezing import deepest_cut
 from quantize.network import IR_VERSION, OPSET, Network
@@ -93,6 +94,7 @@ def _trains(network: Network, loss: str) -> bool:
 
 
 def _differentiated(network: Network, loss: str) -> TrainingGraph:
+    network = with_matrices(network)
     tape = Tape(network)
     y, weights = tape.fresh("y"), tape.fresh("weights")
     found = LOSSES[loss](tape, network.output, y, weights, network.outputs)

@@ -5,12 +5,17 @@ All forms compute dW[m,c,k] = sum over n, p of dY[n,m,p] X[n,c,s·p + d·k - pad
 
 import itertools
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from quantize.differentiate.tape import Tape
-from quantize.differentiate.window import Window
+from quantize.differentiate.window import Window, pairs_of
 
 MANY_CHANNELS = 16
 """From here on one product per tap of the kernel beats one product over gathered patches."""
+WIDEST_ROW = 64
+"""Up to this many cells in a row, products of whole rows beat a sum over cells for each tap."""
 
 
 def weight_slope(
@@ -37,11 +42,13 @@ def weight_slope(
     by_channel = group > 1 and shape[1] == 1
     if group > 1 and not by_channel:
         return _by_conv(tape, x, slope, shape, sizes, window=window, group=group)
+    counts = tuple(window.count(place, size) for place, size in enumerate(sizes[1:]))
+    if by_channel and shape[0] == group and sizes[-1] <= WIDEST_ROW:
+        return _by_row(tape, x, slope, shape, sizes, window=window, counts=counts)
     padded = x
     if any(window.pads):
         before, behind = window.pads[: window.rank], window.pads[window.rank :]
         padded = tape.add("Pad", x, tape.whole(0, 0, *before, 0, 0, *behind))
-    counts = tuple(window.count(place, size) for place, size in enumerate(sizes[1:]))
     if by_channel:
         return _by_channel(tape, padded, slope, shape, window=window, counts=counts, channels=group)
     if shape[1] >= MANY_CHANNELS:
@@ -111,6 +118,48 @@ def _by_channel(
     whole = tape.add("Reshape", total, tape.whole(several, *kernel, channels))
     turned = tape.add("Transpose", whole, perm=[rank + 1, *range(rank + 1)])
     return tape.add("Reshape", turned, tape.whole(filters, 1, *kernel))
+
+
+def _by_row(
+    tape: Tape,
+    x: str,
+    slope: str,
+    shape: tuple[int, ...],
+    sizes: tuple[int, ...],
+    *,
+    window: Window,
+    counts: tuple[int, ...],
+) -> str:
+    """With channels first, the rows that a tap's row meets times the rows of dY; of each product, sums of diagonals.
+
+    The last dimension needs no border: pairs of cells of which one lies in it have no place in the sums.
+    """
+    channels, rank = shape[0], window.rank
+    last = Window(
+        kernel=window.kernel[-1:],
+        strides=window.strides[-1:],
+        dilations=window.dilations[-1:],
+        pads=(window.pads[rank - 1], window.pads[-1]),
+    )
+    pairs = pairs_of(last, sizes[-1:], counts[-1:]).reshape(window.kernel[-1], -1)
+    diagonals = tape.constant(pairs.T, np.float32)
+    first = [1, 0, *range(2, 2 + rank)]
+    images = tape.add("Transpose", x, perm=first)
+    before, behind = window.pads[: rank - 1], window.pads[rank:-1]
+    if any((*before, *behind)):
+        images = tape.add("Pad", images, tape.whole(0, 0, *before, 0, 0, 0, *behind, 0))
+    slopes = tape.add("Reshape", tape.add("Transpose", slope, perm=first), tape.whole(channels, -1, counts[-1]))
+    sums = []
+    others = replace(
+        window, kernel=window.kernel[:-1], strides=window.strides[:-1], dilations=window.dilations[:-1], pads=()
+    )
+    for tap in _taps(tape, images, others, counts[:-1], 2) if rank > 1 else [images]:
+        rows = tape.add("Reshape", tap, tape.whole(channels, -1, sizes[-1]))
+        products = tape.add("MatMul", tape.add("Transpose", rows, perm=[0, 2, 1]), slopes)
+        flat = tape.add("Reshape", products, tape.whole(channels, sizes[-1] * counts[-1]))
+        sums.append(tape.add("MatMul", flat, diagonals))
+    total = tape.add("Concat", *sums, axis=1) if len(sums) > 1 else sums[0]
+    return tape.add("Reshape", total, tape.whole(*shape))
 
 
 def _filters_first(tape: Tape, total: str, filters: int, channels: int, kernel: list[int]) -> str:

@@ -1,7 +1,11 @@
 """How a kernel moves over the spatial dimensions of its input: Conv and the pools share it. Writes no node."""
 
+import itertools
+import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from quantize.differentiate.tape import attribute
@@ -43,3 +47,22 @@ def window_of(node: onnx.NodeProto, kernel: tuple[int, ...]) -> Window:
         dilations=tuple(attribute(node, "dilations", [1] * rank)),
         pads=tuple(attribute(node, "pads", [0] * 2 * rank)),
     )
+
+
+def pairs_of(window: Window, sizes: tuple[int, ...], counts: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return (taps, input cells, output cells): 1 where a tap of the kernel leads from a cell to a cell, else 0.
+
+    Args:
+        window: of as many dimensions as the map.
+        sizes: of the input.
+        counts: of the output.
+    """
+    taps = list(itertools.product(*(range(size) for size in window.kernel)))
+    found = np.zeros((len(taps), *sizes, *counts), np.float32)
+    for place, tap in enumerate(taps):
+        for target in itertools.product(*(range(count) for count in counts)):
+            moves = zip(target, window.strides, tap, window.dilations, window.pads[: window.rank], strict=True)
+            source = tuple(p * s + k * d - before for p, s, k, d, before in moves)
+            if all(0 <= cell < size for cell, size in zip(source, sizes, strict=True)):
+                found[(place, *source, *target)] = 1.0
+    return found.reshape(len(taps), math.prod(sizes), math.prod(counts))
