@@ -35,8 +35,6 @@ OURS = ["accord_step.py", "onnx"]
 RATE = 0.01
 AGREEMENT = 1e-4
 """Between the first losses of two sides that round nothing."""
-SECONDS = 1.0
-"""About how long one process works on its steps."""
 
 
 def written(folder: Path, found: Net, tier: str, peer: str) -> list[str]:
@@ -69,11 +67,13 @@ def call(python: Path, words: list[str], folder: Path, steps: int, frozen: str) 
     return found
 
 
-def compared(pythons: dict[str, Path], peer: str, folder: Path, frozen: str, repeats: int) -> dict[str, Any]:
+def compared(
+    pythons: dict[str, Path], peer: str, folder: Path, frozen: str, *, repeats: int, seconds: float
+) -> dict[str, Any]:
     """Return medians of both sides over processes that take turns."""
     words = {"ours": OURS, "peer": SCRIPTS[peer]}
     trial = {side: call(pythons[side], words[side], folder, 5, frozen) for side in words}
-    steps = {side: max(10, min(2000, round(1000 * SECONDS / found["ms"]))) for side, found in trial.items()}
+    steps = {side: max(10, min(2000, round(1000 * seconds / found["ms"]))) for side, found in trial.items()}
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in words}
     for _ in range(repeats):
         for side, script in words.items():
@@ -102,21 +102,23 @@ def main() -> None:
     parser.add_argument("--tier", choices=("float", "last-2", "head"), default="float")
     parser.add_argument("--peer", choices=tuple(SCRIPTS), default="torch")
     parser.add_argument("--repeats", type=int, default=5, help="fresh processes of each side")
+    parser.add_argument("--seconds", type=float, default=1.0, help="about how long a process works on its steps")
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     ours, theirs = environment("accord-onnx"), environment(arguments.peer)
+    lengths = {"repeats": arguments.repeats, "seconds": arguments.seconds}
     pythons, found = {"ours": ours, "peer": theirs}, net(arguments.model)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         trained = written(folder, found, arguments.tier, arguments.peer)
         if not arguments.json:
             print(f"{arguments.model}, tier {arguments.tier}: {', '.join(trained)} trained", flush=True)
-        result = compared(pythons, arguments.peer, folder, "whole", arguments.repeats)
+        result = compared(pythons, arguments.peer, folder, "whole", **lengths)
         result["frozen_part"] = "none"
         if arguments.tier != "float":
             result["frozen_part"] = "run in every step"
-            cached = compared(pythons, arguments.peer, folder, "cached", arguments.repeats)
+            cached = compared(pythons, arguments.peer, folder, "cached", **lengths)
             result["cached"] = {key: value for key, value in cached.items() if key != "versions"}
     apart = abs(result["first_loss"] - result["peer_first_loss"])
     if arguments.tier == "float" and apart > AGREEMENT:
