@@ -51,7 +51,7 @@ else
 endif
 
 # tflite-runtime needs numpy 1 and Python 3.11 or older, so an environment of its own, which can't make bundles: the
-# environment of every other target makes them, into a folder that goes away (test_signatures.py makes its own).
+# environment of every other target makes them, into a folder that goes away (test_signatures.py and test_memory.py make their own).
 .PHONY: test-tflite
 PYTHON311 := $(firstword $(wildcard $(HOME)/.pyenv/versions/3.11.*/bin/python3.11 /usr/bin/python3.11) $(PYTHON310))
 TFLITE := UV_PROJECT_ENVIRONMENT=.venv-tflite
@@ -62,7 +62,8 @@ else
 	$(TFLITE) $(UV) sync --locked --quiet --no-default-groups --group legacy --extra tflite --python $(PYTHON311)
 	@folder=$$(mktemp -d) && trap 'rm -rf $$folder' EXIT && \
 	  $(RUN) python -m tests.runtimes.bundles $$folder && \
-	  ACCORD_BUNDLES=$$folder .venv-tflite/bin/python -m pytest -q -n 2 tests/runtimes tests/update --ignore=tests/runtimes/test_signatures.py
+	  ACCORD_BUNDLES=$$folder .venv-tflite/bin/python -m pytest -q -n 2 tests/runtimes tests/update --ignore=tests/runtimes/test_signatures.py \
+	    --ignore=tests/runtimes/test_memory.py
 endif
 
 bench: venv  ## every benchmark, one JSON object each
