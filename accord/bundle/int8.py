@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from accord.bundle.protobuf import BYTES, VARINT, read_fields, read_varint, write_field, write_varint
 from accord.bundle.quantization import Quantization, Slot
+from accord.bundle.rounding import bias_steps, weight_scales, weight_steps
 from accord.errors import Refusal
 from accord.tensors import Layout, Vector
 
@@ -16,8 +17,6 @@ _DIMENSION, _TYPE, _FLOATS, _NAME, _RAW = 1, 2, 4, 8, 9
 _KINDS = {1: np.dtype("<f4"), 3: np.dtype("i1"), 6: np.dtype("<i4")}
 _CODES = {dtype: code for code, dtype in _KINDS.items()}
 _WHOLE_TENSOR = 8
-_STEP, _LEAST = np.float32(1 / 127), np.float32(2.0**-40)
-_LARGEST_BIAS = 2**31 - 256
 
 Floats = npt.NDArray[np.float32]
 
@@ -55,9 +54,7 @@ def rounded_tensors(
         rows = found.get(slot.rows, scales.get(slot.rows))
         if rows is None or value.ndim != 1 or weight.size not in (1, value.size):
             raise Refusal("CorruptBundle", f"the scale of bias {slot.values[:40]!r} can't be told from infer.onnx")
-        scale = np.broadcast_to(weight.astype(np.float32) * rows.astype(np.float32), value.shape).astype(np.float32)
-        steps = np.clip(np.rint(value.astype(np.float64) / scale), -_LARGEST_BIAS, _LARGEST_BIAS)
-        found[slot.values], found[slot.scale] = steps.astype(np.int32), scale
+        found[slot.values], found[slot.scale] = bias_steps(value, weight.astype(np.float32), rows.astype(np.float32))
     return found
 
 
@@ -66,10 +63,8 @@ def _weight(slot: Slot, value: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     if slot.axis != _WHOLE_TENSOR and slot.axis >= value.ndim:
         raise Refusal("CorruptBundle", f"weight {slot.values[:40]!r} has no axis {slot.axis}")
     axis = None if slot.axis == _WHOLE_TENSOR else slot.axis
-    others = None if axis is None else tuple(place for place in range(value.ndim) if place != axis)
-    scales = np.maximum(np.abs(value).max(axis=others) * _STEP, _LEAST).astype(np.float32)
-    column = scales if axis is None else scales.reshape([-1 if at == axis else 1 for at in range(value.ndim)])
-    return np.clip(np.rint(value / column), -128, 127).astype(np.int8), scales
+    scales = weight_scales(value, axis)
+    return weight_steps(value, scales, axis), scales
 
 
 def patched(model: bytes, tensors: Mapping[str, npt.NDArray[np.generic]]) -> bytes:

@@ -8,9 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from accord.bundle.rounding import weight_scales, weight_steps
 from accord.runtimes.onnx import session
 from quantize.differentiate.backward import training_graph
-from quantize.int8.grid import Grid, grid_of, rounded, weight_scales
+from quantize.int8.grid import Grid, grid_of
 from quantize.int8.rounding import RANGE, Rounded
 from quantize.network import Network, read_network, shapes_of
 
@@ -106,5 +107,5 @@ def test_a_grid_covers_its_range_and_holds_zero(low: float, high: float, zero: i
 def test_weights_keep_their_largest_value() -> None:
     weight = np.array([[0.5, -2.54], [0.0, 0.0]], np.float32)
     scales = weight_scales(weight, 0)
-    steps = rounded(weight, scales, 0)
+    steps = weight_steps(weight, scales, 0)
     assert steps.tolist() == [[25, -127], [0, 0]]

@@ -3,14 +3,10 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from accord.bundle.rounding import HIGHEST, LEAST_SCALE
 from accord.errors import UsageError
 
-LOW, HIGH = -128, 127
-SMALLEST_SCALE = 2.0**-40
-"""A tensor of zeros gets this scale, so that nothing is divided by zero."""
+LOW, HIGH = -HIGHEST - 1, HIGHEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,24 +35,8 @@ def grid_of(low: float, high: float, *, symmetric: bool = False) -> Grid:
     """
     low, high = min(low, 0.0), max(high, 0.0)
     if low == 0.0:
-        return Grid(scale=max(high / (HIGH - LOW), SMALLEST_SCALE), zero_point=LOW)
+        return Grid(scale=max(high / (HIGH - LOW), LEAST_SCALE), zero_point=LOW)
     if symmetric:
-        return Grid(scale=max(max(-low, high) / HIGH, SMALLEST_SCALE), zero_point=0)
-    scale = max((high - low) / (HIGH - LOW), SMALLEST_SCALE)
+        return Grid(scale=max(max(-low, high) / HIGH, LEAST_SCALE), zero_point=0)
+    scale = max((high - low) / (HIGH - LOW), LEAST_SCALE)
     return Grid(scale=scale, zero_point=min(HIGH, max(LOW, round(LOW - low / scale))))
-
-
-def weight_scales(weight: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.float32]:
-    """Return max|w| / 127 for each channel along `axis`, float32 (C,), or of the whole tensor, float32 ()."""
-    magnitude = np.abs(weight)
-    others = None if axis is None else tuple(place for place in range(weight.ndim) if place != axis)
-    scales = magnitude.max(axis=others).astype(np.float32) * np.float32(1 / HIGH)
-    found: npt.NDArray[np.float32] = np.maximum(scales, np.float32(SMALLEST_SCALE))
-    return found
-
-
-def rounded(weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.int8]:
-    """Return the nearest int8 values (ties to even, as QuantizeLinear rounds) with zero point 0, of weight's shape."""
-    column = scales if axis is None else scales.reshape([-1 if place == axis else 1 for place in range(weight.ndim)])
-    steps: npt.NDArray[np.int8] = np.clip(np.rint(weight / column), LOW, HIGH).astype(np.int8)
-    return steps

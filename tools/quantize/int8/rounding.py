@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from quantize.int8.grid import HIGH, SMALLEST_SCALE, Grid, rounded, weight_scales
+from accord.bundle.rounding import HIGHEST, LEAST_SCALE, bias_steps, weight_scales, weight_steps
+from quantize.int8.grid import Grid
 from quantize.int8.tensors import fixed, rounded_tensors, weight_axis, weighted
 from quantize.network import Network
 
@@ -117,15 +118,15 @@ class Rounded:
         else:
             self.constants.pop(name, None)
             self.constants[f"{name}/scale"] = scales
-            self.constants[f"{name}/q"] = rounded(value, scales, axis)
+            self.constants[f"{name}/q"] = weight_steps(value, scales, axis)
         return self._add("DequantizeLinear", [f"{name}/q", f"{name}/scale", f"{name}/zero"], f"{name}/dq", **attributes)
 
     def _weight_scale(self, name: str, axis: int | None, rank: int) -> None:
         """Append max|w| / 127 per channel: a scale that is never stale, so what is exported is what was trained."""
         others = np.array([place for place in range(rank) if place != axis], np.int64)
         self.constants[f"{name}/others"] = others
-        self.constants["rounding/step"] = np.array(1 / HIGH, np.float32)
-        self.constants["rounding/least"] = np.array(SMALLEST_SCALE, np.float32)
+        self.constants["rounding/step"] = np.array(1 / HIGHEST, np.float32)
+        self.constants["rounding/least"] = np.array(LEAST_SCALE, np.float32)
         self._add("Abs", [name], f"{name}/magnitude")
         self._add("ReduceMax", [f"{name}/magnitude", f"{name}/others"], f"{name}/peak", keepdims=0)
         self._add("Mul", [f"{name}/peak", "rounding/step"], f"{name}/peak/step")
@@ -144,10 +145,8 @@ class Rounded:
         if name in self._trained or f"{weight}/q" not in self.constants:
             return name
         if f"{name}/q" not in self.constants:
-            scales = self.constants[f"{weight}/scale"] * np.float32(self._grids[root].scale)
-            scales = np.broadcast_to(scales, (channels,)).astype(np.float32)
-            limit = float(2**31 - 256)
-            steps = np.clip(np.rint(value.astype(np.float64) / scales), -limit, limit).astype(np.int32)
+            rows = np.array(self._grids[root].scale, np.float32)
+            steps, scales = bias_steps(value, self.constants[f"{weight}/scale"], rows)
             self.constants.pop(name, None)
             self.constants.update({f"{name}/q": steps, f"{name}/scale": scales})
             self.constants[f"{name}/zero"] = np.zeros(channels, np.int32)
