@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from accord.entropy import SystemEntropy
@@ -15,7 +16,7 @@ from accord.files import make_folder, read_private
 from accord.ids import AGGREGATOR
 from accord.wire.enrolment import Invite
 from broker import credentials
-from broker.service import CLIENTS, BrokerConfig, serve
+from broker.service import CLIENTS, GOODBYE, BrokerConfig, serve
 
 LARGEST_PASSWORD = 1_024  # bytes
 STDIN = 0
@@ -125,4 +126,13 @@ async def _run(config: BrokerConfig, *, leashed: bool, as_json: bool) -> None:
         else:
             print(f"listening on {config.host}:{port} for the tenant {config.tenant}", flush=True)
 
-    await serve(config, stopping, listening)
+    serving = asyncio.create_task(serve(config, stopping, listening))
+    ended = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        # A task of a client that does not take its end would keep the process, and with it the clients, for good.
+        last = threading.Timer(2 * GOODBYE, os._exit, (0,))
+        last.daemon = True
+        last.start()
+    ended.cancel()
+    await serving

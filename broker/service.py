@@ -1,6 +1,7 @@
 """amqtt behind our front door, started and stopped: for development and up to about 500 devices."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ class BrokerConfig:
         checked_name(self.tenant, "tenant")
         if not 0 <= self.port < 65_536:
             raise UsageError(f"port {self.port} is not from 0 to 65535")
+
+
+GOODBYE = 3.0
+"""Seconds for the end of all sessions; then they are cut."""
 
 
 async def serve(config: BrokerConfig, stopping: asyncio.Event, listening: Callable[[int], None]) -> None:
@@ -75,4 +80,6 @@ async def serve(config: BrokerConfig, stopping: asyncio.Event, listening: Callab
     finally:
         file.unlink(missing_ok=True)
         server.close()
-        await exchange.shutdown()
+        # Its port is free for the next broker now: clients must not stay with one that only means to end.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(exchange.shutdown(), GOODBYE)

@@ -1,0 +1,32 @@
+"""A broker that was told to end lets go of its clients, also where the end of their sessions never comes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from accord.files import make_folder
+from broker import service
+from broker.exchange import Exchange
+
+
+class Endless(Exchange):
+    """An exchange whose sessions never end."""
+
+    async def shutdown(self) -> None:
+        await asyncio.Event().wait()
+
+
+def test_sessions_that_do_not_end_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "Exchange", Endless)
+    monkeypatch.setattr(service, "GOODBYE", 0.05)
+    config = service.BrokerConfig(state=make_folder(tmp_path / "broker"), tenant="t", host="127.0.0.1", port=0)
+
+    async def story() -> None:
+        stopping = asyncio.Event()
+        serving = asyncio.create_task(service.serve(config, stopping, lambda _port: stopping.set()))
+        done, _ = await asyncio.wait({serving}, timeout=20)
+        serving.cancel()
+        assert serving in done, "the broker still waits"
+
+    asyncio.run(story())
