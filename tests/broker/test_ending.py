@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from accord.entropy import SystemEntropy
 from accord.files import make_folder
-from broker import service
+from broker import credentials, service
 from broker.exchange import Exchange
 
 
@@ -20,13 +21,17 @@ class Endless(Exchange):
 def test_sessions_that_do_not_end_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "Exchange", Endless)
     monkeypatch.setattr(service, "GOODBYE", 0.05)
-    config = service.BrokerConfig(state=make_folder(tmp_path / "broker"), tenant="t", host="127.0.0.1", port=0)
+    state = make_folder(tmp_path / "broker")
+    credentials.add(state / service.CLIENTS, {"aggregator": "p" * 32}, SystemEntropy())
+    config = service.BrokerConfig(state=state, tenant="t", host="127.0.0.1", port=0)
 
     async def story() -> None:
         stopping = asyncio.Event()
         serving = asyncio.create_task(service.serve(config, stopping, lambda _port: stopping.set()))
-        done, _ = await asyncio.wait({serving}, timeout=20)
-        serving.cancel()
+        done, _ = await asyncio.wait({serving}, timeout=10)
+        if not done:
+            serving.cancel()
         assert serving in done, "the broker still waits"
+        serving.result()
 
     asyncio.run(story())
