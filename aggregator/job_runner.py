@@ -11,7 +11,7 @@ from accord.entropy import Entropy
 from accord.errors import AccordError
 from accord.link import Link
 from accord.prg import digest
-from aggregator.attendance import FIGURES, NOTHING, Attendance, Figures, added
+from aggregator.attendance import NOTHING, Attendance
 from aggregator.books import Books
 from aggregator.chronicle import Chronicle, NoChronicle
 from aggregator.coordinator import Coordinator
@@ -29,11 +29,10 @@ from aggregator.coordinator_values import (
     Tick,
 )
 from aggregator.job import Job
+from aggregator.round_record import RoundRecord
 from aggregator.transport import Notice, Transport
 
 Told = Callable[[Mapping[str, Any]], None]
-SETTLED = 2.0
-"""Seconds after a round in which its devices' heartbeats, with their last bytes, are waited for."""
 
 
 class JobRunner:
@@ -88,15 +87,7 @@ class JobRunner:
         self._monotonic, self._offset = monotonic, 0.0
         self._gather = gather
         self._opens: float | None = None
-        self._began = 0.0
-        self._name = coordinator.settings.job
-        self._before: Mapping[str, Figures] = {}
-        self._known, self._whole = NOTHING, True
         self._heard = 0
-        self._aborted: list[dict[str, Any]] = []
-        self._record: dict[str, Any] | None = None
-        self._measured = 0.0
-        self._awaited: dict[str, int] = {}
         self._replaying = False
         self.transport = Transport(
             link=link,
@@ -109,6 +100,7 @@ class JobRunner:
             attendance=attendance,
             held=held,
         )
+        self._record = RoundRecord(coordinator.settings.job, self.transport.attendance)
 
     def now(self) -> float:
         """Return monotonic seconds that go on where the process before stopped: time switched off counts for nobody."""
@@ -118,7 +110,7 @@ class JobRunner:
     def ended(self) -> bool:
         """Whether no round will follow: the last one is over, one failed for good, or the job was told to stop."""
         over = self.stopping or self.superseded or bool(self.failure) or self.job.purpose is None
-        return over and not self.coordinator.busy and self._record is None
+        return over and not self.coordinator.busy and not self._record.closed
 
     def start(self) -> None:
         """Listen to the devices, and come back to where the books end."""
@@ -142,16 +134,15 @@ class JobRunner:
         self.transport.carry_out(*(Send(device=name, data=data) for name, data in self._books.last_results().items()))
         noted, unfinished = tuple(self._books.noted()), self._books.unfinished()
         if unfinished is not None:  # it was closed, and nobody was told
-            self._record, self._whole = dict(unfinished), False
-            self._known = tuple(unfinished["bytes"][name] for name in FIGURES)
+            self._record.take_up(unfinished)
         if noted:
-            self._known, self._whole = self._books.measured(), False
             self._offset = max(0.0, noted[-1][1] - self._monotonic())
-            self._began = next((at for event, at, _ in noted if isinstance(event, Start)), self.now())
+            began = next((at for event, at, _ in noted if isinstance(event, Start)), self.now())
+            self._record.go_on(began, self._books.measured())
             self._replaying = True
             self.transport.replay(noted)
             self._replaying = False
-        self._before = self.transport.attendance.traffic(self._name)
+        self._record.count_from_here()
         self.transport.start()
         self.transport.release()
 
@@ -161,14 +152,13 @@ class JobRunner:
         if self.coordinator.busy:
             if attendance.heard != self._heard:
                 self._heard = attendance.heard
-                self._books.measure(self._carried())
+                self._books.measure(self._record.carried())
             due = self.coordinator.next_time()
             if due is not None and now >= due:
                 self.transport.step(Tick())
-        elif self._record is not None:
-            beats = self.transport.attendance.beats
-            if now >= self._measured or all(beats(name) > count for name, count in self._awaited.items()):
-                self._finish(self._record)
+        elif self._record.closed:
+            if self._record.settled(now):
+                self._finish(self._record.finish())
         elif not self.ended:
             self._await(now)
 
@@ -184,8 +174,7 @@ class JobRunner:
             self.superseded = self._books.superseded(self.coordinator.model.version)
             if self.superseded:
                 return
-            self._began, self._before = now, self.transport.attendance.traffic(self._name)
-            self._known, self._whole = NOTHING, True
+            self._record.begin(now)
             self._books.measure(NOTHING)
             online = tuple(sorted(self.coordinator.online))
             checkpoint = self._chronicle.checkpoint()
@@ -205,7 +194,7 @@ class JobRunner:
                 self._told({"event": "refused", "device": device, "reason": reason, "detail": detail})
             case Aborted(final=final):
                 fact = {"attempt": notice.attempt, "reason": notice.reason, "detail": notice.detail}
-                self._aborted.append(fact)
+                self._record.abort(fact)
                 if not self._replaying:
                     self._told({"event": "aborted", "round": notice.round, **fact})
                 if final:
@@ -274,31 +263,18 @@ class JobRunner:
 
     def _close(self, record: dict[str, Any], closed: Closed | None) -> None:
         coordinator = self.coordinator
-        record |= {"aborted": self._aborted, "seconds": round(self.now() - self._began, 3)}
-        record |= {"devices": len(coordinator.online)}
-        record |= {"bytes": dict(zip(FIGURES, self._carried(), strict=True)), "bytes_at_least": True}
-        self._aborted, self._record = [], record
-        self._measured = self.now() + SETTLED
-        self._awaited = {name: self.transport.attendance.beats(name) for name in record["included"]}
+        whole = self._record.close(record | {"devices": len(coordinator.online)}, self.now())
         state = self.job.state(
             number=coordinator.round, transcript=coordinator.transcript, version=coordinator.model.version
         )
-        self._books.close(state, coordinator.model.params, record, closed)
+        self._books.close(state, coordinator.model.params, whole, closed)
 
     def _finish(self, record: dict[str, Any]) -> None:
-        # A round through which the process was restarted lacks what passed while there was none.
-        record["bytes"] = dict(zip(FIGURES, self._carried(), strict=True))
-        record["bytes_at_least"] = not self._whole
-        self._record = None
         self._books.amend(dict(record))
         figures = record.pop("figures", None)
         self._told({"event": "round", **record})
         if figures is not None:
             self._told({"event": "figures", "round": record["round"], "purpose": record["purpose"], "figures": figures})
-
-    def _carried(self) -> Figures:
-        """Return the bytes of the round under way or of the last one, as far as they are known."""
-        return added(self._known, self._before, self.transport.attendance.traffic(self._name))
 
     def fail(self, error: AccordError) -> None:
         """Stop for good, by name."""
