@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from accord.entropy import SystemEntropy
@@ -16,75 +17,149 @@ from accord.files import make_folder, read_private
 from accord.ids import AGGREGATOR
 from accord.wire.enrolment import Invite
 from broker import credentials
-from broker.service import CLIENTS, GOODBYE, BrokerConfig, serve
+from broker.config import BrokerConfig, Listener, Tls
+from broker.config_file import load
+from broker.credentials import Login
+from broker.service import CLIENTS, GOODBYE, serve
 
 LARGEST_PASSWORD = 1_024  # bytes
 STDIN = 0
+DAY = 86_400  # seconds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add `run` and `add`."""
-    parser.epilog = "example: accord broker run --state broker --port 1883"
+    """Add `run`, `add` and `remove`."""
+    parser.epilog = "example: accord broker run --config broker.toml"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    run_parser = commands.add_parser(
+    _configure_run(commands)
+    _configure_clients(commands)
+
+
+def _configure_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
         "run",
         help="run the embedded broker until stopped",
-        description="Run the embedded broker. DIR/clients holds the client ids and password hashes that may log in; "
-        "the port is printed, and stands in DIR/broker.port while the broker runs.",
-        epilog=parser.epilog,
+        description="Run the embedded broker. DIR/clients holds who may log in; the port is printed, and stands in "
+        "DIR/broker.port while the broker runs. Give a file with --config for several listeners, WebSockets and "
+        "limits, or the one listener here. docs/brokers.md shows a file.",
+        epilog="example: accord broker run --state broker --port 8883 --certificate server.crt --key server.key",
     )
-    run_parser.add_argument("--tenant", default="fleet", help="whose topics it carries (default %(default)s)")
-    run_parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    run_parser.add_argument("--port", type=int, default=1883, help="0 takes any free one (default %(default)s)")
-    run_parser.add_argument(
-        "--leashed", action="store_true", help="end with whoever started it: when standard input ends"
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML with [broker] and [[listener]]")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="instead of a file: the broker's folder")
+    parser.add_argument("--tenant", default="fleet", help="whose topics it carries (default %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, help="0 takes any free one (default 8883 with a certificate, 1883 without)")
+    parser.add_argument("--certificate", type=Path, metavar="FILE", help="the broker's certificate, PEM")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its key, PEM, for nobody else to read")
+    parser.add_argument(
+        "--clients",
+        type=Path,
+        metavar="FILE",
+        help="authorities of clients' certificates: each must show one whose common name is its client id",
     )
-    add_parser = commands.add_parser(
+    parser.add_argument(
+        "--insecure", action="store_true", help="plain MQTT: whoever is between reads passwords and letters"
+    )
+    parser.add_argument("--leashed", action="store_true", help="end with whoever started it: when standard input ends")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def _configure_clients(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    adding = commands.add_parser(
         "add",
         help="let a client log in",
-        description="Let a client log in, or change its password. A running broker takes note at the next login.",
+        description="Let a client log in, or change its password. A running broker takes note within a second. With "
+        "--days the secret is a token, which is over after so long and stands beside a password.",
         epilog="example: accord broker add --state broker --fleet fleet",
     )
-    add_parser.add_argument("--client", metavar="ID", help="a device id, or `aggregator`")
-    add_parser.add_argument(
-        "--password", type=Path, metavar="FILE", help="the file that holds its password, for nobody else"
+    adding.add_argument("--client", metavar="ID", help="a device id, or `aggregator`")
+    adding.add_argument(
+        "--password", type=Path, metavar="FILE", help="the file that holds its password or token, for nobody else"
     )
-    add_parser.add_argument("--invite", type=Path, metavar="FILE", help="instead: the device of an invitation")
-    add_parser.add_argument(
+    adding.add_argument("--days", type=float, metavar="N", help="with --password: it is a token, over after N days")
+    adding.add_argument(
+        "--certificate", action="store_true", help="instead of a password: its certificate is all that it needs"
+    )
+    adding.add_argument("--invite", type=Path, metavar="FILE", help="instead: the device of an invitation")
+    adding.add_argument(
         "--fleet", type=Path, metavar="DIR", help="instead of one client, all those of a fleet's folder"
     )
-    for sub in (run_parser, add_parser):
+    removing = commands.add_parser(
+        "remove",
+        help="let a client log in no more",
+        description="Take a client out of DIR/clients. A running broker ends its connection within a second, and "
+        "forgets its subscriptions and what waits for it.",
+        epilog="example: accord broker remove --state broker --client dev-7",
+    )
+    removing.add_argument("--client", metavar="ID", required=True, help="a device id")
+    for sub in (adding, removing):
         sub.add_argument("--state", type=Path, required=True, metavar="DIR", help="the broker's folder")
         sub.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the broker until SIGTERM or SIGINT, or add a client."""
-    if arguments.action == "add":
+    """Run the broker until SIGTERM or SIGINT, or add or remove a client."""
+    if arguments.action == "run":
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
+        asyncio.run(_run(_config(arguments), leashed=arguments.leashed, as_json=arguments.json))
+    elif arguments.action == "add":
         _add(arguments)
-        return 0
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
-    config = BrokerConfig(state=arguments.state, tenant=arguments.tenant, host=arguments.host, port=arguments.port)
-    asyncio.run(_run(config, leashed=arguments.leashed, as_json=arguments.json))
+    else:
+        _remove(arguments)
     return 0
 
 
+def _config(arguments: argparse.Namespace) -> BrokerConfig:
+    if arguments.config is not None:
+        if arguments.state is not None or arguments.certificate is not None or arguments.insecure:
+            raise UsageError("with --config the file names the folder and the listeners: give nothing else")
+        return load(arguments.config)
+    if arguments.state is None:
+        raise UsageError("give --config FILE, or --state DIR and what the one listener needs")
+    if (arguments.certificate is None) != (arguments.key is None):
+        raise UsageError("--certificate and --key come together")
+    tls = None
+    if arguments.certificate is not None:
+        tls = Tls(certificate=arguments.certificate, key=arguments.key, clients=arguments.clients)
+    elif arguments.clients is not None:
+        raise UsageError("--clients needs --certificate and --key: clients show certificates over TLS")
+    port = arguments.port if arguments.port is not None else 8_883 if tls else 1_883
+    listener = Listener(host=arguments.host, port=port, tls=tls, insecure=arguments.insecure)
+    return BrokerConfig(state=arguments.state, tenant=arguments.tenant, listeners=(listener,))
+
+
+def _remove(arguments: argparse.Namespace) -> None:
+    removed = credentials.remove(arguments.state / CLIENTS, [arguments.client])
+    if not removed:
+        raise UsageError(f"{arguments.client} is not among the clients of {arguments.state}")
+    print(json.dumps({"removed": list(removed)}) if arguments.json else f"{arguments.client} may log in no more")
+
+
 def _add(arguments: argparse.Namespace) -> None:
-    one = arguments.client is not None and arguments.password is not None
+    one = arguments.client is not None and (arguments.password is not None) != arguments.certificate
     if one + (arguments.fleet is not None) + (arguments.invite is not None) != 1:
-        raise UsageError("give --client ID and --password FILE, or --invite FILE, or --fleet DIR for all of a fleet")
+        raise UsageError(
+            "give --client ID with --password FILE or --certificate, or --invite FILE, or --fleet DIR for a whole fleet"
+        )
+    if arguments.days is not None and (arguments.password is None or arguments.days <= 0):
+        raise UsageError("--days N is for a token: more than 0, with --client and --password")
+    now = time.time()
     if arguments.invite is not None:
         invite = Invite.decode(read_private(arguments.invite, Invite.LIMIT))
-        passwords = {invite.device: invite.password}
+        logins = [Login(client=invite.device, secret=invite.password)]
     elif arguments.fleet is not None:
-        passwords = {client: _password(file) for client, file in _files(arguments.fleet).items()}
+        logins = [Login(client=client, secret=_password(file)) for client, file in _files(arguments.fleet).items()]
+    elif arguments.certificate:
+        logins = [Login(client=arguments.client)]
     else:
-        passwords = {arguments.client: _password(arguments.password)}
-    credentials.add(make_folder(arguments.state) / CLIENTS, passwords, SystemEntropy())
+        expires = int(now + arguments.days * DAY) if arguments.days is not None else 0
+        logins = [Login(client=arguments.client, secret=_password(arguments.password), expires=expires)]
+    credentials.add(make_folder(arguments.state) / CLIENTS, logins, SystemEntropy(), now)
+    names = [login.client for login in logins]
     if arguments.json:
-        print(json.dumps({"clients": list(passwords)}))
+        print(json.dumps({"clients": names}))
     else:
-        print(f"{', '.join(passwords) if len(passwords) < 5 else f'{len(passwords)} clients'} may log in")
+        print(f"{', '.join(names) if len(names) < 5 else f'{len(names)} clients'} may log in")
 
 
 def _files(fleet: Path) -> dict[str, Path]:
@@ -119,12 +194,17 @@ async def _run(config: BrokerConfig, *, leashed: bool, as_json: bool) -> None:
     if leashed:
         loop.add_reader(STDIN, _read, loop, stopping)
 
-    def listening(port: int) -> None:
+    def listening(ports: tuple[int, ...]) -> None:
+        opened = [
+            {"scheme": listener.scheme, "host": listener.host, "port": port}
+            for listener, port in zip(config.listeners, ports, strict=True)
+        ]
         if as_json:
-            facts = {"state": str(config.state), "tenant": config.tenant, "host": config.host, "port": port}
+            facts = {"state": str(config.state), "tenant": config.tenant, "listeners": opened, **opened[0]}
             print(json.dumps(facts), flush=True)
         else:
-            print(f"listening on {config.host}:{port} for the tenant {config.tenant}", flush=True)
+            places = ", ".join(f"{one['scheme']}://{one['host']}:{one['port']}" for one in opened)
+            print(f"listening on {places} for the tenant {config.tenant}", flush=True)
 
     serving = asyncio.create_task(serve(config, stopping, listening))
     ended = asyncio.create_task(stopping.wait())

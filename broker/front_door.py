@@ -5,8 +5,11 @@ A refused publication is acknowledged and dropped, as brokers do; a refused subs
 
 import asyncio
 import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable
 
-from amqtt.adapters import ReaderAdapter, StreamWriterAdapter
+from amqtt.adapters import ReaderAdapter
 from amqtt.broker import Broker
 
 from accord.errors import CodecError
@@ -16,6 +19,7 @@ from broker import packets
 from broker.credentials import CredentialsFile
 from broker.exchange import LISTENER
 from broker.packets import Packet
+from broker.wire import Wire
 
 LARGEST_PACKET = LARGEST_PAYLOAD + 1_024  # bytes: the link's largest payload and its topic
 LARGEST_FIRST = 4_096  # bytes of a CONNECT
@@ -25,26 +29,26 @@ MOST_CONNECTIONS = 1_000
 LOG = logging.getLogger("accord.broker")
 
 
-async def read_packet(reader: asyncio.StreamReader, largest: int, *, first: int | None = None) -> Packet:
+async def read_packet(wire: Wire, largest: int, *, first: int | None = None) -> Packet:
     """Read one frame, whose first byte must be `first` if that is given: noise is turned away at once.
 
     Raises:
         CodecError: its length is not well formed or too large.
         asyncio.IncompleteReadError: the connection ended.
     """
-    head = await reader.readexactly(2)
+    head = await wire.readexactly(2)
     if first is not None and head[0] != first:
         raise CodecError("the first packet is not CONNECT")
     size, shift = head[1] & 0x7F, 7
     while head[-1] & 0x80:
         if shift > 21:
             raise CodecError("a length of more than four bytes")
-        head += await reader.readexactly(1)
+        head += await wire.readexactly(1)
         size |= (head[-1] & 0x7F) << shift
         shift += 7
     if size > largest:
         raise CodecError(f"a packet of {size} bytes; at most {largest} are accepted")
-    body = await reader.readexactly(size)
+    body = await wire.readexactly(size)
     return Packet(first=head[0], body=body, data=head + body)
 
 
@@ -56,10 +60,10 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
         tenant: str,
         connect: packets.Connect,
         first: Packet,
-        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        wire: Wire,
     ) -> None:
         self._tenant, self._client = tenant, connect.client
-        self._reader, self._writer = streams
+        self._wire = wire
         keepalive = connect.keepalive or LARGEST_KEEPALIVE
         self._patience = 1.5 * min(keepalive, LARGEST_KEEPALIVE)  # MQTT 3.1.1, section 3.1.2.10
         self._buffer, self._at = first.data, 0
@@ -85,13 +89,13 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
         """Return the next packet that is allowed, or None once the client is gone or misbehaves."""
         while True:
             try:
-                packet = await asyncio.wait_for(read_packet(self._reader, LARGEST_PACKET), self._patience)
+                packet = await asyncio.wait_for(read_packet(self._wire, LARGEST_PACKET), self._patience)
                 passed = self._judged(packet)
                 if passed is not None:
                     return passed
             except CodecError as error:
                 LOG.warning("%s is cut off: %s", self._client, error)
-                self._writer.close()
+                self._wire.abort()
                 return None
             except (TimeoutError, asyncio.IncompleteReadError, OSError):
                 return None
@@ -110,14 +114,14 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
                 return packet if topics.kept(topic) else packet.not_retained()
             LOG.warning("%s may not publish to %.120r", self._client, topic)
             if qos:
-                self._writer.write(packets.puback(number))
+                self._wire.write(packets.puback(number))
             return None
         if packet.kind == packets.SUBSCRIBE:
             number, filters = packets.read_subscribe(packet)
             if all(topics.allowed(self._client, self._tenant, "subscribe", item) for item in filters):
                 return packet
             LOG.warning("%s may not subscribe to %.120r", self._client, filters)
-            self._writer.write(packets.suback_refused(number, len(filters)))
+            self._wire.write(packets.suback_refused(number, len(filters)))
             return None
         return packet
 
@@ -125,8 +129,8 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
 class _Guest:
     """One connection that has logged in, and the task that serves it."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer, self._task = writer, asyncio.current_task()
+    def __init__(self, wire: Wire) -> None:
+        self._wire, self._task = wire, asyncio.current_task()
         self.left = asyncio.Event()
 
     async def sent_away(self) -> None:
@@ -135,7 +139,7 @@ class _Guest:
         Raises:
             TimeoutError: it can't be ended.
         """
-        self._writer.transport.abort()
+        self._wire.abort()
         try:
             await asyncio.wait_for(self.left.wait(), LOGIN)
         except TimeoutError:
@@ -154,54 +158,83 @@ class FrontDoor:
     """
 
     def __init__(self, broker: Broker, tenant: str, credentials: CredentialsFile) -> None:
+        self.login, self.largest_packet = LOGIN, LARGEST_PACKET
         self._broker, self._tenant, self._credentials = broker, tenant, credentials
         self._guests: dict[str, _Guest] = {}
         self._count = 0
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until it ends."""
+    async def connected(self, address: str, secured: Callable[[], Awaitable[Wire]], abort: Callable[[], None]) -> None:
+        """Serve one connection until it ends; see `broker.listeners`."""
         if self._count >= MOST_CONNECTIONS:
-            writer.close()
+            abort()
             return
         self._count += 1
         try:
-            await self._serve(reader, writer)
+            await self._serve(secured)
+        except CodecError as error:
+            LOG.warning("%s is turned away: %s", address, error)
+        except ssl.SSLError as error:
+            LOG.warning("%s is turned away: TLS failed: %s", address, error.reason or error)
         except (TimeoutError, asyncio.IncompleteReadError, OSError):
             pass
-        except CodecError as error:
-            LOG.warning("%s is turned away: %s", writer.get_extra_info("peername"), error)
         finally:
             self._count -= 1
-            writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await asyncio.wait_for(read_packet(reader, LARGEST_FIRST, first=packets.CONNECT << 4), LOGIN)
-        connect = packets.read_connect(first)
-        refusal = self._refusal(connect)
-        if refusal is not None:
-            writer.write(refusal)
-            await writer.drain()
-            return
-        guest, before = _Guest(writer), self._guests.get(connect.client)
+    async def _serve(self, secured: Callable[[], Awaitable[Wire]]) -> None:
+        async with asyncio.timeout(self.login):
+            wire = await secured()
+            try:
+                first = await read_packet(wire, LARGEST_FIRST, first=packets.CONNECT << 4)
+            except BaseException:
+                await wire.close()
+                raise
+        try:
+            connect = packets.read_connect(first)
+            refusal = self._refusal(connect, wire.name)
+            if refusal is None:
+                await self._admit(connect, first, wire)
+            else:
+                wire.write(refusal)
+        finally:
+            await wire.close()
+
+    async def _admit(self, connect: packets.Connect, first: Packet, wire: Wire) -> None:
+        guest, before = _Guest(wire), self._guests.get(connect.client)
         self._guests[connect.client] = guest
         try:
             if before is not None:  # take-over: the old connection ends before the new one touches the session
                 await before.sent_away()
-            checked = CheckedReader(self._tenant, connect, first, (reader, writer))
-            await self._broker.external_connected(checked, StreamWriterAdapter(writer), LISTENER)
+            checked = CheckedReader(self._tenant, connect, first, wire)
+            await self._broker.external_connected(checked, wire, LISTENER)
         finally:
             guest.left.set()
             if self._guests.get(connect.client) is guest:
                 del self._guests[connect.client]
 
-    def _refusal(self, connect: packets.Connect) -> bytes | None:
+    def _refusal(self, connect: packets.Connect, name: str | None) -> bytes | None:
+        """Return the CONNACK that refuses a login, or None.
+
+        Args:
+            connect: what the client says.
+            name: the common name of its certificate, where one is required.
+        """
         if connect.level != 4:
             return packets.CONNACK_5 if connect.level == 5 else packets.connack(packets.REFUSED_VERSION)
-        if not self._credentials.check(connect.username, connect.password):
-            LOG.warning("a login as %.80r with a wrong password", connect.username)
+        who = connect.username if name is None else name
+        if name is not None and connect.username not in (None, name):
+            LOG.warning("the certificate of %.80r is shown by %.80r", name, connect.username)
+            return packets.connack(packets.REFUSED_CLIENT)
+        # Where a certificate is required it is proof enough; who sends a password too must have the right one.
+        known, now = self._credentials.known(), time.time()
+        if name is not None and connect.password is None:
+            entry = known.certified(name, now)
+        else:
+            entry = known.check(who or "", connect.password or b"", now)
+        if entry is None:
+            LOG.warning("a login as %.80r that is not known or has a wrong password", who)
             return packets.connack(packets.REFUSED_PASSWORD)
-        if connect.username != connect.client:
-            LOG.warning("%s poses as %.80r", connect.username, connect.client)
+        if who != connect.client:
+            LOG.warning("%s poses as %.80r", who, connect.client)
             return packets.connack(packets.REFUSED_CLIENT)
         if connect.will_topic and not topics.allowed(connect.client, self._tenant, "publish", connect.will_topic):
             LOG.warning("%s brings a will for %.120r", connect.client, connect.will_topic)

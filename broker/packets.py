@@ -35,8 +35,8 @@ class Connect:
 
     level: int
     client: str
-    username: str
-    password: bytes = field(repr=False)
+    username: str | None
+    password: bytes | None = field(repr=False)
     keepalive: int
     will_topic: str
 
@@ -86,15 +86,16 @@ def read_connect(packet: Packet) -> Connect:
     level, flags = cursor.take(1)[0], cursor.take(1)[0]
     keepalive = int.from_bytes(cursor.take(2), "big")
     if level != 4:
-        return Connect(level=level, client="", username="", password=b"", keepalive=0, will_topic="")
-    if flags & 1 or flags >> 3 & 3 > 1 or flags & 0xC0 != 0xC0:
-        raise CodecError("CONNECT needs a user name and a password, and a will of QoS 0 or 1")
+        return Connect(level=level, client="", username=None, password=None, keepalive=0, will_topic="")
+    if flags & 1 or flags >> 3 & 3 > 1 or flags & 0xC0 == 0x40 or (not flags & 4 and flags & 0x38):
+        raise CodecError("CONNECT has flags that do not go together, or a will of QoS 2")
     client = cursor.text()
     will_topic = ""
     if flags & 4:
         will_topic = cursor.text()
         cursor.binary()
-    username, password = cursor.text(), cursor.binary()
+    username = cursor.text() if flags & 0x80 else None
+    password = cursor.binary() if flags & 0x40 else None
     if not cursor.done:
         raise CodecError("bytes are left over behind CONNECT")
     return Connect(

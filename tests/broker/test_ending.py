@@ -8,6 +8,7 @@ import pytest
 from accord.entropy import SystemEntropy
 from accord.files import make_folder
 from broker import credentials, service
+from broker.config import BrokerConfig, Listener
 from broker.exchange import Exchange
 
 
@@ -22,12 +23,12 @@ def test_sessions_that_do_not_end_are_cut(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(service, "Exchange", Endless)
     monkeypatch.setattr(service, "GOODBYE", 0.05)
     state = make_folder(tmp_path / "broker")
-    credentials.add(state / service.CLIENTS, {"aggregator": "p" * 32}, SystemEntropy())
-    config = service.BrokerConfig(state=state, tenant="t", host="127.0.0.1", port=0)
+    credentials.write(state / service.CLIENTS, {"aggregator": "p" * 32}, SystemEntropy())
+    config = BrokerConfig(state=state, tenant="t", listeners=(Listener(port=0, insecure=True),))
 
     async def story() -> None:
         stopping = asyncio.Event()
-        serving = asyncio.create_task(service.serve(config, stopping, lambda _port: stopping.set()))
+        serving = asyncio.create_task(service.serve(config, stopping, lambda _ports: stopping.set()))
         done, _ = await asyncio.wait({serving}, timeout=10)
         if not done:
             serving.cancel()

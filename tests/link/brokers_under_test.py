@@ -37,7 +37,17 @@ class RealBroker:
             self._mosquitto.start()
             return
         (self.state / "broker.port").unlink(missing_ok=True)
-        words = ["broker", "run", "--state", str(self.state), "--tenant", TENANT, "--port", str(self.port)]
+        words = [
+            "broker",
+            "run",
+            "--state",
+            str(self.state),
+            "--tenant",
+            TENANT,
+            "--port",
+            str(self.port),
+            "--insecure",
+        ]
         self._process = subprocess.Popen([sys.executable, "-m", "accord", *words], stderr=subprocess.DEVNULL)
         until((self.state / "broker.port").exists, "the broker listens", 20)
 

@@ -121,7 +121,7 @@ class Rig:
 
         state = make_folder(self.folder / "broker")
         credentials.write(state / "clients", self.fleet.passwords(), SystemEntropy())
-        words = ["broker", "run", "--state", str(state), "--tenant", TENANT, "--port", "0"]
+        words = ["broker", "run", "--state", str(state), "--tenant", TENANT, "--port", "0", "--insecure"]
         self._broker = self._spawn(words, self.folder / "broker.log")
         port = state / "broker.port"
         until = time.monotonic() + 20

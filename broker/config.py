@@ -1,0 +1,71 @@
+"""What an embedded broker is told: where it listens, how connections are secured, and its limits; reads no file."""
+
+from dataclasses import field
+from pathlib import Path
+
+from accord.errors import UsageError
+from accord.ids import checked_name
+from accord.values import dataclass
+
+PLAIN = (
+    "without TLS whoever is between a device and the broker reads every password and letter, and can log in with them. "
+    "Name a certificate and a key, or say insecure where nobody can be between, as in a test on one machine"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """The files of a listener's TLS, all PEM; they are read again when the certificate's file was replaced.
+
+    Attributes:
+        certificate: the broker's certificate, and those between it and the root.
+        key: its key, for nobody else to read.
+        clients: the authorities of clients' certificates. With it every client must show one whose common name is its
+            client id, and needs no password; without it clients log in with a password or a token.
+    """
+
+    certificate: Path
+    key: Path
+    clients: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """One address that takes connections; port 0 takes any free one.
+
+    Raises:
+        UsageError: the port is none, or the listener is plain and nobody said that it may be.
+    """
+
+    host: str = "127.0.0.1"
+    port: int
+    tls: Tls | None = None
+    websocket: bool = False
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65_536:
+            raise UsageError(f"port {self.port} is not from 0 to 65535")
+        if self.tls is None and not self.insecure:
+            raise UsageError(f"{self.host}:{self.port} is plain: {PLAIN}")
+        if self.tls is not None and self.insecure:
+            raise UsageError(f"{self.host}:{self.port} has a certificate and is said to be insecure: which is it?")
+
+    @property
+    def scheme(self) -> str:
+        """`mqtt`, `mqtts`, `ws` or `wss`."""
+        return ("ws" if self.websocket else "mqtt") + ("s" if self.tls is not None else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerConfig:
+    """Where to listen and whose topics to carry; `state` holds who may log in."""
+
+    state: Path
+    tenant: str
+    listeners: tuple[Listener, ...] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        checked_name(self.tenant, "tenant")
+        if not self.listeners:
+            raise UsageError("a broker without a listener: give it at least one")

@@ -1,0 +1,112 @@
+"""MQTT through a WebSocket (RFC 6455; MQTT 3.1.1, section 6), for networks whose one way out is HTTPS."""
+
+import asyncio
+
+from websockets.exceptions import ProtocolError
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from accord.errors import CodecError
+from broker.wire import READ_AHEAD, Wire
+
+MQTT = Subprotocol("mqtt")
+NOT_MQTT = "This is an MQTT broker: ask for the WebSocket subprotocol mqtt.\n"
+
+
+class WebSocketWire(Wire):
+    """What flows in the binary frames of a WebSocket: one stream, however it is cut into frames.
+
+    Args:
+        below: the connection on which HTTP is spoken.
+        largest: bytes in one frame; more is refused.
+    """
+
+    def __init__(self, below: Wire, largest: int) -> None:
+        super().__init__(below._reader, below._writer, address=below.address, name=below.name)  # noqa: SLF001 - its own kind
+        self._speaker = ServerProtocol(subprotocols=[MQTT], max_size=largest)
+        self._held, self._at = b"", 0
+        self._open = False
+
+    async def opened(self) -> "WebSocketWire":
+        """Shake hands, and return this.
+
+        Raises:
+            CodecError: what comes is no request for a WebSocket, or not one for MQTT.
+            asyncio.IncompleteReadError: the connection ended.
+        """
+        while not self._open:
+            await self._listen()
+        return self
+
+    async def readexactly(self, size: int) -> bytes:
+        """Return the next `size` bytes of the stream; see `Wire`.
+
+        Raises:
+            CodecError: what comes is not a WebSocket's.
+        """
+        while len(self._held) - self._at < size:
+            await self._listen()
+        part = self._held[self._at : self._at + size]
+        self._at += size
+        return part
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as one frame."""
+        if self._open and not self._writer.is_closing():
+            self._speaker.send_binary(data)
+            self._flush()
+
+    def write_all(self, *parts: bytes) -> None:
+        """Send several parts as one frame."""
+        self.write(b"".join(parts))
+
+    async def close(self) -> None:
+        """Say goodbye and end."""
+        if self._open and not self._writer.is_closing():
+            self._open = False
+            self._speaker.send_close(1000)
+            self._flush()
+        await super().close()
+
+    async def _listen(self) -> None:
+        data = await self._reader.read(READ_AHEAD)
+        if data:
+            self._speaker.receive_data(data)
+        else:
+            self._speaker.receive_eof()
+        parts = [self._held[self._at :]]
+        for event in self._speaker.events_received():
+            if isinstance(event, Request):
+                self._answer(event)
+            elif not isinstance(event, Frame):
+                continue  # a server's side is sent no response
+            elif event.opcode in (Opcode.BINARY, Opcode.CONT):
+                parts.append(bytes(event.data))
+            elif event.opcode is Opcode.TEXT:
+                raise CodecError("text in a WebSocket: MQTT is binary")
+        self._held, self._at = b"".join(parts), 0
+        self._flush()
+        if isinstance(self._speaker.parser_exc, ProtocolError):
+            raise CodecError(f"not a WebSocket: {self._speaker.parser_exc}")
+        if not data or self._speaker.close_expected():
+            self._open = False
+            raise asyncio.IncompleteReadError(b"", 1)
+        if self._speaker.handshake_exc is not None:
+            raise CodecError(f"not a request for a WebSocket: {self._speaker.handshake_exc}")
+
+    def _answer(self, request: Request) -> None:
+        response = self._speaker.accept(request)
+        if response.status_code == 101 and self._speaker.subprotocol != MQTT:
+            response = self._speaker.reject(400, NOT_MQTT)
+        self._open = response.status_code == 101
+        self._speaker.send_response(response)
+        if not self._open:
+            self._flush()
+            raise CodecError("a request over HTTP that is none for MQTT in a WebSocket")
+
+    def _flush(self) -> None:
+        for part in self._speaker.data_to_send():
+            if part and not self._writer.is_closing():
+                self._writer.write(part)

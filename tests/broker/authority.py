@@ -1,0 +1,60 @@
+"""An authority that signs certificates for tests, and the client's side of TLS."""
+
+import datetime as dt
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from accord.files import write_atomic
+
+
+class Authority:
+    """A key, its own certificate, and the pairs that it signs, in one folder."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.path = folder / "authority.pem"
+        self.path.write_bytes(self._sign(self._name, self._key, authority=True))
+
+    def pair(self, *names: str) -> tuple[Path, Path]:
+        """Return the files of a certificate with these common names, and of its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
+        stem = self._folder / ("+".join(names) or "nobody")
+        certificate, secret = stem.with_suffix(".crt"), stem.with_suffix(".key")
+        write_atomic(certificate, self._sign(subject, key))
+        write_atomic(secret, _pem(key))
+        return certificate, secret
+
+    def client(self, *names: str) -> ssl.SSLContext:
+        """Return the client's side of TLS, with a certificate if there are names."""
+        made = ssl.create_default_context(cafile=self.path)
+        if names:
+            made.load_cert_chain(*self.pair(*names))
+        return made
+
+    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool = False) -> bytes:
+        now = dt.datetime.now(dt.timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(minutes=5))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        )
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

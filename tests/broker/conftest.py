@@ -1,0 +1,38 @@
+"""Fixtures of the broker's tests."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from authority import Authority
+from served import PLAIN, Served
+
+from broker.config import Listener
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "the authority")
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Start a broker with the listeners that it is called with; the end of the test ends it."""
+    running: list[Served] = []
+
+    def start(*listeners: Listener) -> Served:
+        running.append(Served(tmp_path / "broker", listeners or PLAIN))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    return serve()

@@ -1,0 +1,61 @@
+"""Our broker in a thread of the test, with two devices and the aggregator, so that a test can look inside."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+from accord.entropy import SystemEntropy
+from accord.files import make_folder
+from broker import credentials, service
+from broker.config import BrokerConfig, Listener
+
+TENANT = "t"
+PASSWORDS = {"aggregator": "a" * 20, "dev-1": "b" * 20, "dev-2": "c" * 20}
+PLAIN = (Listener(port=0, insecure=True),)
+
+
+class Served:
+    """One broker; `ports` are those of its listeners."""
+
+    def __init__(self, state: Path, listeners: tuple[Listener, ...] = PLAIN) -> None:
+        self.state = make_folder(state)
+        self.clients = state / service.CLIENTS
+        if not self.clients.exists():
+            credentials.write(self.clients, PASSWORDS, SystemEntropy())
+        self.config = BrokerConfig(state=state, tenant=TENANT, listeners=listeners)
+        self.ports: tuple[int, ...] = ()
+        self.failure: BaseException | None = None
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        assert self._up.wait(20)
+        if self.failure is not None:
+            raise self.failure
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(20)
+        assert not self._thread.is_alive()
+        if self.failure is not None:
+            raise self.failure
+
+    def _run(self) -> None:
+        async def story() -> None:
+            self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+            await service.serve(self.config, self._stopping, self._listening)
+
+        try:
+            asyncio.run(story())
+        except BaseException as failure:  # noqa: BLE001 - the test shows it
+            self.failure = failure
+        finally:
+            self._up.set()
+
+    def _listening(self, ports: tuple[int, ...]) -> None:
+        self.ports = ports
+        self._up.set()
