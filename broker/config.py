@@ -1,10 +1,12 @@
 """What an embedded broker is told: where it listens, how connections are secured, and its limits; reads no file."""
 
+import dataclasses
 from dataclasses import field
 from pathlib import Path
 
 from accord.errors import UsageError
 from accord.ids import checked_name
+from accord.link.port import LARGEST_PAYLOAD
 from accord.values import dataclass
 
 PLAIN = (
@@ -58,12 +60,58 @@ class Listener:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What clients may take up. All are above nothing.
+
+    Attributes:
+        packet: bytes of one packet.
+        waiting: bytes that wait for one connected client; a sender may fill a quarter before it is made to wait.
+        offline: bytes kept for one client that is away.
+        all_waiting: bytes that wait for all clients together.
+        retained: bytes of one retained letter.
+        in_flight: letters that one client has not acknowledged.
+        filters: subscriptions of one client.
+        clients: clients that are logged in.
+        strangers: connections that have not logged in; one more, and the oldest must leave.
+        per_second: connections from one address in a second.
+        at_once: connections that may come at once from one address after a quiet time.
+        login: seconds in which a connection must have logged in.
+        keepalive: seconds; who asks for longer is cut off after one and a half times this in silence.
+    """
+
+    packet: int = LARGEST_PAYLOAD + 1_024
+    waiting: int = 16 << 20
+    offline: int = 4 << 20
+    all_waiting: int = 256 << 20
+    retained: int = 1 << 16
+    in_flight: int = 32
+    filters: int = 100
+    clients: int = 1_000
+    strangers: int = 256
+    per_second: float = 100.0
+    at_once: int = 1_000
+    login: float = 10.0
+    keepalive: int = 300
+
+    def __post_init__(self) -> None:
+        for name in fields(self):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"a limit of {getattr(self, name)} for {name}: it is more than 0")
+
+
+def fields(limits: Limits) -> tuple[str, ...]:
+    """Return the names of the limits."""
+    return tuple(one.name for one in dataclasses.fields(limits))
+
+
+@dataclass(frozen=True, kw_only=True)
 class BrokerConfig:
     """Where to listen and whose topics to carry; `state` holds who may log in."""
 
     state: Path
     tenant: str
-    listeners: tuple[Listener, ...] = field(default_factory=tuple)
+    listeners: tuple[Listener, ...]
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         checked_name(self.tenant, "tenant")

@@ -1,6 +1,7 @@
 """Reads a broker's TOML file, whose unknown keys are refused; what the values mean is in `broker.config`."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import tomllib
 
 from accord.errors import UsageError
 from accord.files import read_limited
-from broker.config import BrokerConfig, Listener, Tls
+from broker.config import BrokerConfig, Limits, Listener, Tls
 
 LARGEST = 65_536  # bytes of a configuration file
 _KINDS = {str: "a string", int: "an integer", bool: "true or false", float: "a number"}
@@ -36,8 +37,8 @@ def load(path: Path) -> BrokerConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     for name in found:
-        if name not in ("broker", "listener"):
-            raise UsageError(f"{path}: {name} is unknown; use [broker] and [[listener]]")
+        if name not in ("broker", "listener", "limits"):
+            raise UsageError(f"{path}: {name} is unknown; use [broker], [[listener]] and [limits]")
     folder = path.resolve().parent
     broker = _values(found.get("broker", {}), _BROKER, f"{path}: [broker]")
     rows = found.get("listener", [])
@@ -47,7 +48,10 @@ def load(path: Path) -> BrokerConfig:
         _listener(_values(row, _LISTENER, f"{path}: [[listener]] {number}"), folder, f"{path}: [[listener]] {number}")
         for number, row in enumerate(rows, 1)
     )
-    return BrokerConfig(state=folder / broker["state"], tenant=broker["tenant"], listeners=listeners)
+    usual = asdict(Limits())
+    shape = {name: (type(value), value) for name, value in usual.items()}
+    limits = Limits(**_values(found.get("limits", {}), shape, f"{path}: [limits]"))
+    return BrokerConfig(state=folder / broker["state"], tenant=broker["tenant"], listeners=listeners, limits=limits)
 
 
 def _listener(values: Mapping[str, Any], folder: Path, where: str) -> Listener:

@@ -83,6 +83,10 @@ class Credentials:
         """Return an entry of a client that proved who it is by a certificate, or None if it may not log in."""
         return next((entry for entry in self._entries.get(client, ()) if entry.valid(now)), None)
 
+    def lists(self, client: str) -> bool:
+        """Return whether the client has an entry, over or not."""
+        return client in self._entries
+
     def __contains__(self, entry: Entry) -> bool:
         return entry in self._entries.get(entry.client, ())
 

@@ -1,123 +1,194 @@
-"""amqtt's broker with our delivery: letters find their readers by index, are never formatted, and wait within bounds.
+"""amqtt's sessions with our delivery: letters find their readers by index, are never formatted, and wait within bounds.
 
-amqtt formats every payload for its log, also where nobody logs, and keeps whatever a slow reader does not take.
+amqtt keeps the sessions and speaks with their clients; of letters it knows nothing: those go from the gate to outboxes.
 """
 
 import asyncio
-import logging
-from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amqtt.broker import Broker
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
-from amqtt.session import OutgoingApplicationMessage, Session
+from amqtt.session import Session
 
-from broker.subscriptions import Subscriptions
+from accord.wire import topics
+from broker.attempts import Attempts
+from broker.config import Limits
+from broker.outbox import Letter, Outbox, Traffic
+from broker.subscriptions import Subscriptions, stem, wild
+from broker.wire import Wire
+
+if TYPE_CHECKING:
+    from broker.gate import Gate
 
 LISTENER = "default"
-MOST_WAITING = 16 << 20  # bytes on their way to one client; more are dropped, and asked for again by the protocol
-MOST_OFFLINE = 100  # letters kept for a client that is away
-MOST_FILTERS = 100  # of one client
 REFUSED = 0x80  # return code of a subscription (MQTT 3.1.1, section 3.9.3)
-_AT_ONCE = 64  # letters handed over before others have their turn
-LOG = logging.getLogger("accord.broker")
 
 
 class Exchange(Broker):  # type: ignore[misc]
-    """The part of the broker behind the front door: sessions, subscriptions, retained letters and delivery."""
+    """The part of the broker behind the front door: sessions, subscriptions, retained letters and delivery.
 
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "listeners": {LISTENER: {"type": "external"}},
-                "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-            }
-        )
+    Args:
+        limits: what clients may take up.
+        attempts: where refusals are noted.
+    """
+
+    def __init__(self, limits: Limits, attempts: Attempts) -> None:
+        super().__init__({"listeners": {LISTENER: {"type": "external"}}, "plugins": {}})
+        self._limits, self._attempts = limits, attempts
         self._subscriptions: Subscriptions = Subscriptions()
-        self._waiting: dict[str, int] = {}
-        self._on_their_way: set[asyncio.Task[OutgoingApplicationMessage]] = set()
-        self.dropped = 0
+        self._retained: dict[str, tuple[Letter, int]] = {}
+        self.outboxes: dict[str, Outbox] = {}
+        self.traffic = Traffic()
 
-    async def shutdown(self) -> None:
-        """End every session and what is on its way."""
-        await super().shutdown()
-        for task in tuple(self._on_their_way):
-            task.cancel()
-        await asyncio.gather(*self._on_their_way, return_exceptions=True)
+    async def serve(self, gate: "Gate", wire: Wire) -> None:
+        """Serve one client, whom the front door has let in, until its connection ends."""
+        client = gate.connect.client
+        try:
+            await self.external_connected(gate, wire, LISTENER)
+        finally:
+            box = self.outboxes.get(client)
+            if box is not None and box.wire is wire:
+                box.detach()
+            if gate.connect.clean:
+                await self._delete_session(client)
+
+    def publish(self, sender: str, topic: str, payload: bytes | memoryview, qos: int, *, retain: bool) -> list[Outbox]:
+        """Give a letter to all who subscribed to its topic, and return where the sender fills its share of the room.
+
+        Args:
+            sender: the client that published it.
+            topic: which the sender may publish to.
+            payload: of any size that the front door lets through.
+            qos: of the publication; a subscription may lower it, and never raises it.
+            retain: whether it is kept for those who subscribe later; an empty one clears what is kept.
+        """
+        self.traffic.letters_in += 1
+        self.traffic.bytes_in += len(topic) + len(payload)
+        letter, crowded = Letter(sender, topic, payload), []
+        for client, granted in self._subscriptions.holders(topic).items():
+            box = self.outboxes[client]
+            box.offer(letter, min(granted, qos))
+            if box.crowded(sender):
+                crowded.append(box)
+        if retain:
+            self._retain(sender, topic, payload, qos)
+        return crowded
+
+    async def forget(self, client: str) -> None:
+        """Forget a client that may log in no more: its session, its subscriptions and what waits for it."""
+        await self._delete_session(client)
+
+    @property
+    def retained(self) -> tuple[int, int]:
+        """How many letters are retained, and their bytes."""
+        return len(self._retained), sum(letter.size for letter, _ in self._retained.values())
 
     async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
-        """Subscribe, and return the granted QoS or the code of a refusal."""
-        client, topic_filter = session.client_id, subscription[0]
-        if self._subscriptions.count(client) >= MOST_FILTERS and not self._subscriptions.holds(client, topic_filter):
-            LOG.warning("%s has %d subscriptions and gets no more", client, MOST_FILTERS)
+        """Subscribe, and return the granted QoS or the code of a refusal; the gate has judged the filter."""
+        client, topic_filter, qos = session.client_id, subscription[0], min(subscription[1], 1)
+        known = self._subscriptions.holds(client, topic_filter)
+        if self._subscriptions.count(client) >= self._limits.filters and not known:
+            self._attempts.note("subscribe", "%s has %d subscriptions and gets no more", client, self._limits.filters)
             return REFUSED
-        code: int = await super().add_subscription(subscription, session)
-        if code != REFUSED:
-            self._subscriptions.note(client, topic_filter)
-        return code
+        self._subscriptions.add(client, topic_filter, qos)
+        return qos
+
+    async def retain_message(
+        self,
+        source_session: Session | None,
+        topic_name: str | None,
+        data: bytes | bytearray | None,
+        qos: int | None = None,
+    ) -> None:
+        """Keep the payload of a will for those who subscribe later."""
+        if source_session is not None and topic_name is not None:
+            self._retain(source_session.client_id, topic_name, bytes(data or b""), qos or 0)
+
+    def _retain(self, sender: str, topic: str, payload: bytes | memoryview, qos: int) -> None:
+        if not payload:
+            self._retained.pop(topic, None)
+        elif len(payload) > self._limits.retained:
+            self._attempts.note("publish", "%s would retain %d bytes, which is too much", sender, len(payload))
+        else:
+            self._retained[topic] = (Letter(sender, topic, bytes(payload), retained=True), qos)
+
+    async def _broadcast_message(
+        self,
+        session: Session | None,
+        topic: str | None,
+        data: bytes | bytearray | None,
+        force_qos: int | None = None,
+    ) -> None:
+        """Publish a will."""
+        if session is not None and topic is not None:
+            self.publish(session.client_id, topic, bytes(data or b""), force_qos or 0, retain=False)
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        """Give a client that subscribed what is retained there."""
+        topic_filter, box = subscription[0], self.outboxes[session.client_id]
+        if wild(topic_filter):
+            start = stem(topic_filter)
+            found = [
+                held
+                for topic, held in self._retained.items()
+                if topic.startswith(start) and topics.matches(topic_filter, topic)
+            ]
+        else:
+            found = [self._retained[topic_filter]] if topic_filter in self._retained else []
+        for letter, qos in found:
+            box.offer(letter, min(qos, subscription[1], 1))
+
+    async def _initialize_client_session(
+        self, reader: "Gate", writer: Wire, remote_address: str, remote_port: int
+    ) -> tuple[BrokerProtocolHandler, Session]:
+        """Find or make the session of a client, and give it an outbox."""
+        client, clean = reader.connect.client, reader.connect.clean
+        before = self._sessions.get(client)
+        if before is not None and before[0].clean_session and not clean:
+            await self._delete_session(client)  # a clean session is over: a persistent one does not go on with it
+        handler, session = await super()._initialize_client_session(reader, writer, remote_address, remote_port)
+        session.clean_session, session.will_retain = clean, reader.connect.will_retain
+        session.password = None
+        # The gate looks after silence. amqtt would give up a packet that takes longer in the middle of it.
+        session.keep_alive = 0
+        self.outboxes.setdefault(client, Outbox(client, self._limits, self.traffic, self._attempts, self._loop.time))
+        return handler, session
+
+    async def _publish_session_retained_messages(self, session: Session) -> None:
+        """Begin to send, now that the client was told that it is connected."""
+        handler = self._get_handler(session)
+        if handler is not None and isinstance(handler.writer, Wire):
+            self.outboxes[session.client_id].attach(handler.writer, keeps=not session.clean_session)
+
+    async def _handle_subscription(
+        self, client_session: Session, handler: BrokerProtocolHandler, subscribe_waiter: asyncio.Future[Any]
+    ) -> None:
+        await super()._handle_subscription(client_session, handler, subscribe_waiter)
+        handler.reader.answered()
+
+    async def _handle_unsubscription(
+        self, client_session: Session, handler: BrokerProtocolHandler, unsubscribe_waiter: asyncio.Future[Any]
+    ) -> None:
+        await super()._handle_unsubscription(client_session, handler, unsubscribe_waiter)
+        handler.reader.answered()
+
+    async def _authenticate(self, session: Session, _: Any) -> bool:  # noqa: ARG002 - amqtt's signature
+        return True  # the front door did
+
+    async def _session_monitor(self) -> None:
+        """Do nothing: sessions end with their connection, or when their client is forgotten."""
+
+    async def _delete_session(self, client_id: str) -> None:
+        await super()._delete_session(client_id)
+        self._subscriptions.remove_all(client_id)
+        box = self.outboxes.pop(client_id, None)
+        if box is not None:
+            box.discard()
 
     def _del_subscription(self, a_filter: str, session: Session) -> int:
         return self._subscriptions.remove(session.client_id, a_filter)
 
     async def _del_all_subscriptions(self, session: Session) -> None:
         self._subscriptions.remove_all(session.client_id)
-
-    async def _publish_retained_messages_for_subscription(
-        self, subscription: tuple[str, int], session: Session
-    ) -> None:
-        # amqtt walks over everybody's filters when a client connects: those of others are none of its business.
-        if self._subscriptions.holds(session.client_id, subscription[0]):
-            await super()._publish_retained_messages_for_subscription(subscription, session)
-
-    async def _handle_message_delivery(
-        self,
-        client_session: Session,
-        handler: BrokerProtocolHandler,  # noqa: ARG002 - amqtt's signature
-        wait_deliver: asyncio.Future[Any],
-    ) -> bool:
-        """Take one letter from a client; the front door has judged its topic."""
-        letter = wait_deliver.result()
-        if letter is not None:
-            await self._broadcast_message(client_session, letter.topic, letter.data, letter.qos)
-            if letter.publish_packet is not None and letter.publish_packet.retain_flag:
-                await self.retain_message(client_session, letter.topic, letter.data, letter.qos)
-        return True
-
-    async def _run_broadcast(self, running_tasks: deque[asyncio.Task[OutgoingApplicationMessage]]) -> None:  # noqa: ARG002
-        """Hand the next letters over to all who subscribed."""
-        letters = [await self._broadcast_queue.get()]
-        while len(letters) < _AT_ONCE and not self._broadcast_queue.empty():
-            letters.append(self._broadcast_queue.get_nowait())
-        for letter in letters:
-            for session, granted in self._subscriptions.holders(letter["topic"]):
-                await self._hand_over(session, letter, min(granted, letter.get("qos", granted)))
-
-    async def _hand_over(self, session: Session, letter: dict[str, Any], qos: int) -> None:
-        client: str = session.client_id
-        if session.transitions.state != "connected":
-            if qos and not session.clean_session and session.retained_messages.qsize() < MOST_OFFLINE:
-                await self._retain_broadcast_message(letter, qos, session)
-            return
-        handler = self._get_handler(session)
-        size = len(letter["topic"]) + len(letter["data"])
-        waiting = self._waiting.get(client, 0)
-        if handler is None:
-            return
-        if waiting and waiting + size > MOST_WAITING:
-            self.dropped += 1
-            LOG.warning("%s reads too slowly: a letter of %d bytes is dropped", client, size)
-            return
-        self._waiting[client] = waiting + size
-        task = asyncio.ensure_future(handler.mqtt_publish(letter["topic"], letter["data"], qos, retain=False))
-        self._on_their_way.add(task)
-        task.add_done_callback(lambda done: self._handed_over(done, client, size))
-
-    def _handed_over(self, task: asyncio.Task[OutgoingApplicationMessage], client: str, size: int) -> None:
-        self._on_their_way.discard(task)
-        left = self._waiting.get(client, 0) - size
-        if left > 0:
-            self._waiting[client] = left
-        else:
-            self._waiting.pop(client, None)
-        if not task.cancelled() and task.exception() is not None:
-            LOG.debug("a letter did not reach %s: %s", client, type(task.exception()).__name__)

@@ -1,16 +1,18 @@
 """Where a broker takes connections: plain, over TLS and in WebSockets; who may come in is the front door's business."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
 from accord.errors import UsageError
-from accord.files import read_private
+from accord.files import FileError, read_private
 from broker.config import Listener, Tls
 from broker.websocket import WebSocketWire
 from broker.wire import READ_AHEAD, Wire
 
+LOG = logging.getLogger("accord.broker")
 LARGEST_KEY = 65_536  # bytes of a key's file
 GOODBYE = 5.0  # seconds in which a connection that was ended may still take what it was sent
 BACKLOG = 1_024  # connections that wait: a fleet may come back all at once
@@ -96,6 +98,7 @@ class Listeners:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._open: list[tuple[Listener, asyncio.Server, ssl.SSLContext | None]] = []
+        self._stamps: dict[Tls, tuple[int, ...]] = {}
 
     async def open(self, listeners: tuple[Listener, ...]) -> None:
         """Take the ports; nobody is served before `start`.
@@ -123,6 +126,8 @@ class Listeners:
                         "is another broker there?"
                     ) from error
                 self._open.append((listener, server, made))
+                if listener.tls is not None:
+                    self._stamps[listener.tls] = _stamp(listener.tls)
         except BaseException:
             self.close()
             raise
@@ -136,6 +141,20 @@ class Listeners:
     def ports(self) -> tuple[int, ...]:
         """The port of each listener, in their order."""
         return tuple(server.sockets[0].getsockname()[1] for _, server, _ in self._open)
+
+    def renew(self) -> None:
+        """Read certificates and keys again whose file was replaced; the old ones stay if the new ones are no pair."""
+        for listener, _, made in self._open:
+            if listener.tls is None or made is None:
+                continue
+            stamp = _stamp(listener.tls)
+            if stamp != self._stamps.get(listener.tls):
+                self._stamps[listener.tls] = stamp
+                try:
+                    context(listener.tls)  # a pair that is none must not spoil the context in use
+                    load_pair(made, listener.tls)
+                except (UsageError, FileError) as error:
+                    LOG.warning("the certificate stays as it was: %s", error)
 
     def close(self) -> None:
         """Give the ports back; connections stay."""
@@ -195,6 +214,14 @@ class Listeners:
         except BaseException:
             await wire.close()
             raise
+
+
+def _stamp(tls: Tls) -> tuple[int, ...]:
+    try:
+        found = tls.certificate.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _reason(error: Exception) -> str:

@@ -4,29 +4,33 @@ from dataclasses import dataclass, field
 
 from accord.errors import CodecError
 
-CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
-ACCEPTED_TYPES = frozenset({PUBLISH, PUBACK, SUBSCRIBE, 10, 12, 14})
-"""What a client may send after CONNECT: also UNSUBSCRIBE, PINGREQ and DISCONNECT. QoS 2 is not spoken here."""
-REFUSED_VERSION, REFUSED_ID, REFUSED_PASSWORD, REFUSED_CLIENT = 1, 2, 4, 5
+CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, UNSUBSCRIBE = 1, 2, 3, 4, 8, 9, 10
+PINGREQ, PINGRESP, DISCONNECT = b"\xc0\x00", b"\xd0\x00", b"\xe0\x00"
+REFUSED_VERSION, REFUSED_FULL, REFUSED_PASSWORD, REFUSED_CLIENT = 1, 3, 4, 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Packet:
-    """One frame: its first byte, its body, and all of its bytes."""
+    """One frame: its first byte, all before its body, and its body."""
 
     first: int
+    head: bytes
     body: bytes = field(repr=False)
-    data: bytes = field(repr=False)
+
+    @property
+    def data(self) -> bytes:
+        """All of its bytes."""
+        return self.head + self.body
 
     @property
     def kind(self) -> int:
         """The control packet type (MQTT 3.1.1, section 2.2.1)."""
         return self.first >> 4
 
-    def not_retained(self) -> "Packet":
-        """Return a PUBLISH without its RETAIN flag (section 3.3.1.3)."""
-        first = self.first & 0xFE
-        return self if first == self.first else Packet(first=first, body=self.body, data=bytes([first]) + self.data[1:])
+    @property
+    def retained(self) -> bool:
+        """Whether a PUBLISH is to be kept (section 3.3.1.3)."""
+        return bool(self.first & 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,9 @@ class Connect:
     username: str | None
     password: bytes | None = field(repr=False)
     keepalive: int
+    clean: bool
     will_topic: str
+    will_retain: bool
 
 
 class _Cursor:
@@ -86,7 +92,16 @@ def read_connect(packet: Packet) -> Connect:
     level, flags = cursor.take(1)[0], cursor.take(1)[0]
     keepalive = int.from_bytes(cursor.take(2), "big")
     if level != 4:
-        return Connect(level=level, client="", username=None, password=None, keepalive=0, will_topic="")
+        return Connect(
+            level=level,
+            client="",
+            username=None,
+            password=None,
+            keepalive=0,
+            clean=True,
+            will_topic="",
+            will_retain=False,
+        )
     if flags & 1 or flags >> 3 & 3 > 1 or flags & 0xC0 == 0x40 or (not flags & 4 and flags & 0x38):
         raise CodecError("CONNECT has flags that do not go together, or a will of QoS 2")
     client = cursor.text()
@@ -99,22 +114,66 @@ def read_connect(packet: Packet) -> Connect:
     if not cursor.done:
         raise CodecError("bytes are left over behind CONNECT")
     return Connect(
-        level=level, client=client, username=username, password=password, keepalive=keepalive, will_topic=will_topic
+        level=level,
+        client=client,
+        username=username,
+        password=password,
+        keepalive=keepalive,
+        clean=bool(flags & 2),
+        will_topic=will_topic,
+        will_retain=bool(flags & 0x20),
     )
 
 
-def read_publish(packet: Packet) -> tuple[str, int, bytes]:
-    """Return the topic, the QoS and the packet id (2 bytes, none at QoS 0) of a PUBLISH.
+def read_publish(packet: Packet) -> tuple[str, int, bytes, memoryview]:
+    """Return the topic, the QoS, the packet id (2 bytes, none at QoS 0) and the payload of a PUBLISH.
 
     Raises:
         CodecError: not well formed, or QoS 2.
     """
-    qos = packet.first >> 1 & 3
+    qos, body = packet.first >> 1 & 3, packet.body
     if qos > 1:
         raise CodecError("QoS 2 is not spoken here")
-    cursor = _Cursor(packet.body)
-    topic = cursor.text()
-    return topic, qos, cursor.take(2) if qos else b""
+    at = 2 + int.from_bytes(body[:2], "big")
+    end = at + 2 * qos
+    number = body[at:end]
+    if len(body) < end or number == b"\0\0" or (not qos and packet.first & 8):
+        raise CodecError("a PUBLISH that is not well formed")
+    try:
+        return body[2:at].decode(), qos, number, memoryview(body)[end:]
+    except UnicodeDecodeError as error:
+        raise CodecError("a topic is not UTF-8") from error
+
+
+def publish_head(topic: bytes, size: int, qos: int, number: int, *, again: bool, retained: bool) -> bytes:
+    """Return what stands before the `size` bytes of the payload in a PUBLISH (section 3.3).
+
+    Args:
+        topic: in UTF-8.
+        size: of the payload, in bytes.
+        qos: 0 or 1.
+        number: the packet id, used at QoS 1.
+        again: whether it was sent before.
+        retained: whether it was kept from before the subscription.
+    """
+    rest = len(topic).to_bytes(2, "big") + topic + (number.to_bytes(2, "big") if qos else b"")
+    left, length = len(rest) + size, bytearray()
+    while True:
+        left, low = divmod(left, 128)
+        length.append(low | 0x80 if left else low)
+        if not left:
+            return bytes([PUBLISH << 4 | again << 3 | qos << 1 | retained]) + length + rest
+
+
+def read_puback(packet: Packet) -> int:
+    """Return the packet id of a PUBACK.
+
+    Raises:
+        CodecError: not well formed.
+    """
+    if packet.first != PUBACK << 4 or len(packet.body) != 2:
+        raise CodecError("a PUBACK that is not well formed")
+    return int.from_bytes(packet.body, "big")
 
 
 def read_subscribe(packet: Packet) -> tuple[bytes, list[str]]:
@@ -123,8 +182,7 @@ def read_subscribe(packet: Packet) -> tuple[bytes, list[str]]:
     Raises:
         CodecError: not well formed, or without a filter.
     """
-    cursor = _Cursor(packet.body)
-    number, filters = cursor.take(2), []
+    number, cursor, filters = _numbered(packet, SUBSCRIBE << 4 | 2), _Cursor(packet.body[2:]), []
     while not cursor.done:
         filters.append(cursor.text())
         if cursor.take(1)[0] > 2:
@@ -132,6 +190,33 @@ def read_subscribe(packet: Packet) -> tuple[bytes, list[str]]:
     if not filters:
         raise CodecError("SUBSCRIBE without a filter")
     return number, filters
+
+
+def read_unsubscribe(packet: Packet) -> list[str]:
+    """Return the filters of an UNSUBSCRIBE.
+
+    Raises:
+        CodecError: not well formed, or without a filter.
+    """
+    _numbered(packet, UNSUBSCRIBE << 4 | 2)
+    cursor, filters = _Cursor(packet.body[2:]), []
+    while not cursor.done:
+        filters.append(cursor.text())
+    if not filters:
+        raise CodecError("UNSUBSCRIBE without a filter")
+    return filters
+
+
+def _numbered(packet: Packet, first: int) -> bytes:
+    """Return the packet id with which a body begins.
+
+    Raises:
+        CodecError: there is none, or the first byte is not `first`.
+    """
+    number = packet.body[:2]
+    if packet.first != first or len(number) < 2 or number == b"\0\0":
+        raise CodecError("flags or a packet id that may not be")
+    return number
 
 
 def connack(code: int) -> bytes:

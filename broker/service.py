@@ -6,16 +6,19 @@ import logging
 from collections.abc import Callable
 
 from accord.errors import UsageError
-from accord.files import make_folder, write_atomic
+from accord.files import FolderLock, make_folder, write_atomic
+from broker.attempts import Attempts
 from broker.config import BrokerConfig
 from broker.credentials import CredentialsFile
 from broker.exchange import Exchange
 from broker.front_door import FrontDoor
 from broker.listeners import Listeners
+from broker.status import StatusSocket, described
 
+LOG = logging.getLogger("accord.broker")
 PUBLIC = 0o644
-CLIENTS = "clients"  # the file of client ids and password hashes in the state folder
-
+CLIENTS, PORT = "clients", "broker.port"  # files in the state folder: who may log in, and the first port
+REVIEW = 0.5  # seconds between looks at the files
 
 GOODBYE = 3.0
 """Seconds for the end of all sessions; then they are cut."""
@@ -40,22 +43,45 @@ async def serve(config: BrokerConfig, stopping: asyncio.Event, listening: Callab
             "aggregator and for each device"
         )
     known = CredentialsFile(config.state / CLIENTS)
-    logging.getLogger("amqtt").setLevel(logging.ERROR)
-    logging.getLogger("transitions").setLevel(logging.ERROR)
-    exchange = Exchange()
-    door = FrontDoor(exchange, config.tenant, known)
-    listeners = Listeners(door)
-    await listeners.open(config.listeners)
-    await exchange.start()
-    await listeners.start()
-    file = config.state / "broker.port"
-    write_atomic(file, str(listeners.ports[0]).encode(), PUBLIC)
-    listening(listeners.ports)
+    for name in ("amqtt", "transitions", "websockets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    lock = FolderLock(config.state)
     try:
-        await stopping.wait()
+        loop = asyncio.get_running_loop()
+        attempts = Attempts(loop.time)
+        exchange = Exchange(config.limits, attempts)
+        door = FrontDoor(exchange, config.tenant, known, config.limits, attempts)
+        listeners = Listeners(door)
+        await listeners.open(config.listeners)
+        await exchange.start()
+        await listeners.start()
+        file = config.state / PORT
+        write_atomic(file, str(listeners.ports[0]).encode(), PUBLIC)
+        status = await StatusSocket.open(
+            config.state, lambda: described(config, listeners.ports, door, exchange, attempts)
+        )
+        watching = asyncio.ensure_future(_watch(door, listeners))
+        listening(listeners.ports)
+        try:
+            await stopping.wait()
+        finally:
+            watching.cancel()
+            status.close()
+            file.unlink(missing_ok=True)
+            listeners.close()
+            # Its port is free for the next broker now: clients must not stay with one that only means to end.
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(exchange.shutdown(), GOODBYE)
     finally:
-        file.unlink(missing_ok=True)
-        listeners.close()
-        # Its port is free for the next broker now: clients must not stay with one that only means to end.
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(exchange.shutdown(), GOODBYE)
+        lock.close()
+
+
+async def _watch(door: FrontDoor, listeners: Listeners) -> None:
+    """Look at the clients' file and the certificates again, for as long as the broker runs."""
+    while True:
+        await asyncio.sleep(REVIEW)
+        try:
+            await door.review()
+            listeners.renew()
+        except Exception:  # whatever it was: whoever is revoked next must still be cut off
+            LOG.exception("the clients' file and the certificates could not be looked at")

@@ -58,7 +58,7 @@ class WebSocketWire(Wire):
             self._speaker.send_binary(data)
             self._flush()
 
-    def write_all(self, *parts: bytes) -> None:
+    def write_all(self, *parts: bytes | memoryview) -> None:
         """Send several parts as one frame."""
         self.write(b"".join(parts))
 

@@ -46,7 +46,7 @@ class Wire(WriterAdapter):  # type: ignore[misc]
         if not self._writer.is_closing():
             self._writer.write(data)
 
-    def write_all(self, *parts: bytes) -> None:
+    def write_all(self, *parts: bytes | memoryview) -> None:
         """Send several parts in one go."""
         if not self._writer.is_closing():
             self._writer.writelines(parts)

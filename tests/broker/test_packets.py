@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accord.errors import CodecError
 from broker import packets
-from broker.front_door import read_packet
+from broker.gate import read_packet
 from broker.packets import Packet
 
 
@@ -19,7 +19,7 @@ def field(data: bytes) -> bytes:
 
 def connect(level: int = 4, flags: int = 0xC2, will: bytes = b"") -> Packet:
     body = field(b"MQTT") + bytes([level, flags]) + b"\0\x1e" + field(b"dev-1") + will + field(b"dev-1") + field(b"pw")
-    return Packet(first=0x10, body=body, data=b"")
+    return Packet(first=0x10, head=b"", body=body)
 
 
 def test_connect_is_read() -> None:
@@ -30,7 +30,7 @@ def test_connect_is_read() -> None:
     assert packets.read_connect(connect(level=5)).level == 5
 
 
-@pytest.mark.parametrize("packet", [connect(flags=0x02), connect(flags=0xC3), connect(flags=0xDA), connect(will=b"x")])
+@pytest.mark.parametrize("packet", [connect(flags=0x42), connect(flags=0xC3), connect(flags=0xDA), connect(will=b"x")])
 def test_connects_that_are_refused(packet: Packet) -> None:
     with pytest.raises(CodecError):
         packets.read_connect(packet)
@@ -38,8 +38,14 @@ def test_connects_that_are_refused(packet: Packet) -> None:
 
 @given(st.integers(0, 255), st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(first: int, body: bytes) -> None:
-    packet = Packet(first=first, body=body, data=b"")
-    for read in (packets.read_connect, packets.read_publish, packets.read_subscribe):
+    packet = Packet(first=first, head=b"", body=body)
+    for read in (
+        packets.read_connect,
+        packets.read_publish,
+        packets.read_subscribe,
+        packets.read_unsubscribe,
+        packets.read_puback,
+    ):
         with contextlib.suppress(CodecError):
             read(packet)
 
