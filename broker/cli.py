@@ -21,6 +21,7 @@ from broker.config import BrokerConfig, Listener, Tls
 from broker.config_file import load
 from broker.credentials import Login
 from broker.service import CLIENTS, GOODBYE, serve
+from broker.status import ask
 
 LARGEST_PASSWORD = 1_024  # bytes
 STDIN = 0
@@ -28,7 +29,7 @@ DAY = 86_400  # seconds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add `run`, `add` and `remove`."""
+    """Add `run`, `add`, `remove` and `status`."""
     parser.epilog = "example: accord broker run --config broker.toml"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _configure_run(commands)
@@ -92,7 +93,13 @@ def _configure_clients(commands: "argparse._SubParsersAction[argparse.ArgumentPa
         epilog="example: accord broker remove --state broker --client dev-7",
     )
     removing.add_argument("--client", metavar="ID", required=True, help="a device id")
-    for sub in (adding, removing):
+    asking = commands.add_parser(
+        "status",
+        help="show what a running broker does",
+        description="Show the listeners, clients, letters, what waits and what was refused by a running broker.",
+        epilog="example: accord broker status --state broker",
+    )
+    for sub in (adding, removing, asking):
         sub.add_argument("--state", type=Path, required=True, metavar="DIR", help="the broker's folder")
         sub.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
@@ -102,11 +109,27 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "run":
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
         asyncio.run(_run(_config(arguments), leashed=arguments.leashed, as_json=arguments.json))
-    elif arguments.action == "add":
-        _add(arguments)
     else:
-        _remove(arguments)
+        {"add": _add, "remove": _remove, "status": _status}[arguments.action](arguments)
     return 0
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    found = ask(arguments.state)
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    places = ", ".join(f"{one['scheme']}://{one['host']}:{one['port']}" for one in found["listeners"])
+    print(f"listening on {places} for the tenant {found['tenant']}")
+    print(f"{found['clients']} clients, {found['strangers']} not logged in yet, {found['sessions']} sessions")
+    for way in ("in", "out"):
+        print(f"{found[f'letters_{way}']} letters of {found[f'bytes_{way}'] / 1e6:.1f} MB {way}")
+    print(f"{found['retained']} letters of {found['retained_bytes'] / 1e3:.1f} kB retained")
+    print(f"{found['waiting_bytes'] / 1e6:.1f} MB wait, {found['dropped']} letters dropped")
+    for client, size in found["waiting"].items():
+        print(f"  {client}: {size / 1e6:.1f} MB")
+    for reason, count in found["refused"].items():
+        print(f"refused, {reason}: {count}")
 
 
 def _config(arguments: argparse.Namespace) -> BrokerConfig:

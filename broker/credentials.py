@@ -141,7 +141,7 @@ def add(path: Path, logins: Iterable[Login], entropy: Entropy, now: float) -> No
         if login.secret is not None and not login.expires:
             own = [entry for entry in own if entry.expires or not entry.digest]
         tokens = sorted((entry for entry in own if entry.expires), key=lambda entry: entry.expires)
-        dropped = tokens[: len(tokens) + 1 - MOST_TOKENS] if login.expires else []
+        dropped = tokens[: max(0, len(tokens) + 1 - MOST_TOKENS)] if login.expires else []
         own = [entry for entry in own if entry not in dropped]
         kept = [entry for entry in kept if entry.client != login.client] + own + [login.entry(entropy)]
     _write(path, kept)

@@ -15,7 +15,7 @@ from broker.config import Limits
 from broker.packets import publish_head
 from broker.wire import HIGH, Wire
 
-SHARE = 4  # of a client's room, one device may fill one part in so many; from half of that on it is made to wait
+SHARE = 4  # of a client's room, one device may fill one part in so many; from a quarter of that on it has to wait
 PATIENCE = 1.0  # seconds in which a reader must take something for a sender to wait for it
 
 
@@ -128,12 +128,13 @@ class Outbox:
         self.detach()
 
     def crowded(self, sender: str) -> bool:
-        """Return whether a device fills half of its share of the room, and would better wait.
+        """Return whether a device fills a good part of its share of the room, and would better wait.
 
         The aggregator never waits: one slow device would hold up all the others.
         """
-        share = self._limits.waiting // SHARE
-        return self.wire is not None and sender != AGGREGATOR and self._of.get(sender, 0) > share // 2
+        if self.wire is None or sender == AGGREGATOR:
+            return False
+        return self._of.get(sender, 0) > self._limits.waiting // SHARE // 4
 
     async def room(self, sender: str) -> None:
         """Wait until a sender may go on; not for a client that takes nothing any more."""

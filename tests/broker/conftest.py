@@ -9,9 +9,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from authority import Authority
+from raw_client import RawClient
 from served import PLAIN, Served
 
-from broker.config import Listener
+from broker.config import Limits, Listener
 
 
 @pytest.fixture(scope="session")
@@ -19,13 +20,20 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"), "the authority")
 
 
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while RawClient.open:
+        RawClient.open.pop().vanish()
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Start a broker with the listeners that it is called with; the end of the test ends it."""
     running: list[Served] = []
 
-    def start(*listeners: Listener) -> Served:
-        running.append(Served(tmp_path / "broker", listeners or PLAIN))
+    def start(*listeners: Listener, limits: Limits | None = None) -> Served:
+        running.append(Served(tmp_path / "broker", listeners or PLAIN, limits))
         return running[-1]
 
     yield start

@@ -5,6 +5,7 @@ import socket
 import ssl
 import time
 from types import TracebackType
+from typing import ClassVar
 
 from typing_extensions import Self
 
@@ -75,7 +76,9 @@ class Letter:
 
 
 class RawClient:
-    """One connection."""
+    """One connection; the end of the test ends those that it left open."""
+
+    open: ClassVar[list["RawClient"]] = []
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None, *, receive_buffer: int = 0) -> None:
         self._socket = socket.socket()
@@ -84,6 +87,7 @@ class RawClient:
         self._socket.settimeout(10)
         self._socket.connect(("127.0.0.1", port))
         self._held = b""
+        self.open.append(self)
         if tls is not None:
             self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
 

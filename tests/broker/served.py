@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from accord.entropy import SystemEntropy
 from accord.files import make_folder
 from broker import credentials, service
-from broker.config import BrokerConfig, Listener
+from broker.config import BrokerConfig, Limits, Listener
 
 TENANT = "t"
 PASSWORDS = {"aggregator": "a" * 20, "dev-1": "b" * 20, "dev-2": "c" * 20}
@@ -17,12 +19,12 @@ PLAIN = (Listener(port=0, insecure=True),)
 class Served:
     """One broker; `ports` are those of its listeners."""
 
-    def __init__(self, state: Path, listeners: tuple[Listener, ...] = PLAIN) -> None:
+    def __init__(self, state: Path, listeners: tuple[Listener, ...] = PLAIN, limits: Limits | None = None) -> None:
         self.state = make_folder(state)
         self.clients = state / service.CLIENTS
         if not self.clients.exists():
             credentials.write(self.clients, PASSWORDS, SystemEntropy())
-        self.config = BrokerConfig(state=state, tenant=TENANT, listeners=listeners)
+        self.config = BrokerConfig(state=state, tenant=TENANT, listeners=listeners, limits=limits or Limits())
         self.ports: tuple[int, ...] = ()
         self.failure: BaseException | None = None
         self._up = threading.Event()
@@ -59,3 +61,11 @@ class Served:
     def _listening(self, ports: tuple[int, ...]) -> None:
         self.ports = ports
         self._up.set()
+
+
+def until(done: Callable[[], bool], what: str, seconds: float = 10) -> None:
+    """Wait for a condition, and fail with its name."""
+    end, pause = time.monotonic() + seconds, threading.Event()
+    while not done():
+        assert time.monotonic() < end, f"in {seconds} s it did not come true that {what}"
+        pause.wait(0.01)

@@ -21,7 +21,7 @@ from accord.errors import UsageError
 from accord.files import FileError
 from accord.link.mqtt import Address, MqttLink
 from broker import credentials
-from broker.config import Listener, Tls
+from broker.config import Limits, Listener, Tls
 from broker.credentials import Login
 
 Serve = Callable[..., Served]
@@ -118,7 +118,7 @@ def test_mqtt_flows_in_a_websocket_however_it_is_cut(serve: Serve, authority: Au
 
 
 def test_http_that_is_no_websocket_for_mqtt_is_refused(serve: Serve) -> None:
-    broker = serve(Listener(port=0, websocket=True, insecure=True))
+    broker = serve(Listener(port=0, websocket=True, insecure=True), limits=Limits(login=1))
     with pytest.raises(InvalidStatus):
         open_websocket(f"ws://localhost:{broker.port}", open_timeout=10, proxy=None)
     for said in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x10\x00", b"GET " + b"a" * 100_000):
@@ -169,7 +169,7 @@ def test_a_key_with_a_passphrase_does_not_wait_at_a_prompt(serve: Serve, authori
 
 
 def test_silence_and_noise_in_place_of_tls_end(serve: Serve, authority: Authority) -> None:
-    broker = serve(secured(authority, clients=True))
+    broker = serve(secured(authority, clients=True), limits=Limits(login=1))
     for said in (b"\x16\x03\x01\x00\x05hello", os.urandom(500), b"\x10\x00"):
         with RawClient(broker.port) as client:
             client.send(said)

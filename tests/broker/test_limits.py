@@ -1,0 +1,402 @@
+"""What a client may take up, and what the log and the status say when it would take more."""
+
+import asyncio
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from raw_client import PING, PONG, RawClient, connect, packet, publish, subscribe
+from served import PASSWORDS, TENANT, Served, until
+
+from accord.cli import main
+from accord.entropy import SystemEntropy
+from accord.errors import UsageError
+from accord.files import FileError
+from accord.wire import topics
+from broker import credentials
+from broker.attempts import AT_ONCE, Attempts
+from broker.config import Limits
+from broker.credentials import Login
+from broker.exchange import Exchange
+from broker.gate import Gate
+from broker.outbox import Letter, Outbox, Traffic
+from broker.packets import Packet, read_connect
+from broker.status import ask
+from broker.strangers import MOST_ADDRESSES, Strangers
+
+COMMAND = topics.down(TENANT, "dev-1", "cmd")
+OTHER = topics.down(TENANT, "dev-2", "cmd")
+REQUEST = topics.up(TENANT, "dev-1", "req")
+ROUND = topics.job(TENANT, "j", "round")
+Serve = Callable[..., Served]
+
+
+def come(broker: Served, client: str, *, clean: bool = True, receive_buffer: int = 0, **more: object) -> RawClient:
+    found = RawClient(broker.port, receive_buffer=receive_buffer)
+    assert found.login(client, PASSWORDS[client], clean=clean, **more) == 0
+    return found
+
+
+def reads(client: RawClient) -> None:
+    """Wait until the broker has read all that a client said."""
+    client.send(PING)
+    while (found := client.next()) != PONG:
+        assert found is not None
+
+
+def test_a_stuck_reader_takes_its_bound_and_no_more_and_nobody_else_waits(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    bound = 1 << 20
+    broker = serve(limits=Limits(waiting=bound))
+    aggregator, other = come(broker, "aggregator"), come(broker, "dev-2")
+    stuck = come(broker, "dev-1", receive_buffer=4_096)
+    for device in (stuck, other):
+        device.subscribe("fl/v1/t/bcast/#")
+    for number in range(1, 301):
+        aggregator.send(publish(ROUND, number.to_bytes(2, "big") * 16_384, number=number))
+        assert other.letters(1)[0].payload[:2] == number.to_bytes(2, "big")
+    found = ask(broker.state)
+    assert 0 < found["waiting"]["dev-1"] <= bound
+    assert found["dropped"] > 100
+    assert found["refused"]["slow"] == found["dropped"]
+    assert "slow: dev-1 reads too slowly: a letter of" in caplog.text
+    kept = stuck.letters(5)
+    assert [one.payload[:2] for one in kept] == [number.to_bytes(2, "big") for number in range(1, 6)]
+
+
+def test_letters_of_qos_0_leave_room_for_the_others(serve: Serve) -> None:
+    broker = serve(limits=Limits(waiting=1 << 20, in_flight=1))
+    aggregator, device = come(broker, "aggregator"), come(broker, "dev-1")
+    device.subscribe(ROUND)
+    aggregator.send(publish(ROUND, b"first", number=1))
+    assert device.letters(1, acknowledge=False)[0].payload == b"first"
+    aggregator.send(publish(ROUND, b"second", number=3))  # this and the next ones wait for its acknowledgement
+    for _ in range(40):
+        aggregator.send(publish(ROUND, bytes(32_768), qos=0))
+    aggregator.send(publish(ROUND, b"last", number=2))
+    reads(aggregator)
+    device.send(packet(0x40, b"\0\1"))
+    found = device.letters(40, 1)
+    assert (found[0].payload, found[-1].payload) == (b"second", b"last")
+    assert 10 < len(found) < 20
+
+
+def test_what_is_kept_for_one_that_is_away_is_bounded_in_bytes(serve: Serve) -> None:
+    broker = serve(limits=Limits(offline=100_000))
+    aggregator, device = come(broker, "aggregator"), come(broker, "dev-1", clean=False)
+    device.subscribe(COMMAND)
+    device.vanish()
+    until(lambda: ask(broker.state)["clients"] == 1, "the broker knows that the device is away")
+    for number in range(1, 21):
+        aggregator.send(publish(COMMAND, bytes([number]) * 10_000, number=number))
+    reads(aggregator)
+    assert ask(broker.state)["waiting_bytes"] <= 100_000
+    again = come(broker, "dev-1", clean=False)
+    assert [one.payload[0] for one in again.letters(20, 1)] == list(range(1, 10))
+    assert again.subscribe(ROUND)
+    until(lambda: ask(broker.state)["waiting_bytes"] == 0, "nothing waits")
+
+
+def test_one_device_cannot_fill_the_room_of_all_at_the_aggregator(serve: Serve) -> None:
+    broker = serve(limits=Limits(waiting=1 << 20))
+    aggregator = come(broker, "aggregator", receive_buffer=4_096)
+    aggregator.subscribe(topics.everything_up(TENANT)[0])
+    flood, other = come(broker, "dev-1"), come(broker, "dev-2")
+    flood._socket.settimeout(0.2)
+    with pytest.raises(TimeoutError):  # it is made to wait: nobody reads
+        flood.send(publish(REQUEST, bytes(20_000), qos=0) * 2_000)
+    other.send(publish(topics.up(TENANT, "dev-2", "req"), b"one of mine"))
+    assert other.next() == (0x40, b"\0\1")
+    payloads: list[bytes] = []
+    while b"one of mine" not in payloads:
+        payloads += [one.payload for one in aggregator.letters(1)]
+    assert ask(broker.state)["clients"] == 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        packet(0x32, bytes(70_000))[:60_000],
+        publish(REQUEST, b"", qos=2),
+        publish(REQUEST, b"", number=0),
+        b"\x3a\x05\x00\x01a\x00\x00",
+        b"\x30\x02\x00\x09",
+        b"\x30\x04\x00\x02\xff\xfe",
+        connect("dev-1", PASSWORDS["dev-1"]),
+        b"\x20\x02\x00\x00",
+        b"\xf0\x00",
+        b"\xc0\x01a",
+        b"\x80\x02\x00\x01",
+        b"\x82\x02\x00\x01",
+        b"\x82\x06\x00\x00\x00\x01a\x00",
+        b"\xa2\x02\x00\x01",
+        b"\x40\x01\x00",
+        b"\x30\xff\xff\xff\xff\x7f",
+    ],
+)
+def test_a_packet_that_may_not_be_ends_the_connection_and_is_named(
+    serve: Serve, caplog: pytest.LogCaptureFixture, said: bytes
+) -> None:
+    broker = serve(limits=Limits(packet=50_000))
+    device = come(broker, "dev-1")
+    device.send(said)
+    assert device.ended()
+    assert "malformed: dev-1 at 127.0.0.1 is cut off" in caplog.text
+    assert ask(broker.state)["refused"] == {"malformed": 1}
+    assert come(broker, "dev-1")
+
+
+def test_who_does_not_read_its_answers_is_not_heard() -> None:
+    class Full:
+        """A connection whose client reads nothing and says more and more."""
+
+        address, buffered, asked = "127.0.0.1", 0, 0
+
+        async def readexactly(self, size: int) -> bytes:
+            self.asked += 1
+            assert size == 2
+            return PING
+
+        def write(self, data: bytes) -> None:
+            self.buffered += 100_000 * len(data)
+
+        async def drain(self) -> None:
+            self.stopped.set()
+            await asyncio.Event().wait()
+
+    async def story() -> None:
+        wire, limits = Full(), Limits(packet=50_000)
+        wire.stopped = asyncio.Event()  # type: ignore[attr-defined]
+        first = Packet(first=0x10, head=b"", body=connect("dev-1", "password")[2:])
+        gate = Gate(
+            TENANT,
+            read_connect(first),
+            first,
+            wire,  # type: ignore[arg-type]
+            exchange=Exchange(limits, Attempts(time.monotonic)),
+            limits=limits,
+            attempts=Attempts(time.monotonic),
+        )
+        assert await gate.read(len(first.body)) == first.body
+        reading = asyncio.ensure_future(gate.read(1))
+        await asyncio.wait_for(wire.stopped.wait(), 10)  # type: ignore[attr-defined]
+        assert wire.asked < 10
+        reading.cancel()
+        gate.close()
+
+    asyncio.run(story())
+
+
+def test_an_address_may_not_come_too_often(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    broker = serve(limits=Limits(at_once=5, per_second=0.001))
+    for _ in range(5):
+        with RawClient(broker.port) as client:
+            assert client.login("dev-1", PASSWORDS["dev-1"]) == 0
+    with RawClient(broker.port) as client:
+        assert client.ended()
+    assert "rate: 127.0.0.1 comes too often" in caplog.text
+
+
+def test_who_does_not_log_in_must_leave(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    broker = serve(limits=Limits(login=0.5))
+    for said in (b"", b"\x10", b"\x10\x30\x00\x04MQTT"):
+        with RawClient(broker.port) as client:
+            client.send(said)
+            assert client.ended()
+    assert "late: 127.0.0.1 did not log in within" in caplog.text
+
+
+def test_strangers_make_room_for_who_comes_later(serve: Serve) -> None:
+    broker = serve(limits=Limits(strangers=5))
+    idle = [RawClient(broker.port) for _ in range(20)]
+    assert all(one.ended() for one in idle[:15])
+    assert come(broker, "dev-1")
+    assert ask(broker.state)["refused"]["crowd"] >= 15
+
+
+def test_no_more_clients_than_said(serve: Serve) -> None:
+    broker = serve(limits=Limits(clients=1))
+    assert come(broker, "dev-1")
+    with RawClient(broker.port) as other:
+        assert other.login("dev-2", PASSWORDS["dev-2"]) == 3
+    assert come(broker, "dev-1")  # its own older connection makes room
+
+
+def test_no_more_subscriptions_than_said(serve: Serve) -> None:
+    broker = serve(limits=Limits(filters=3))
+    device = come(broker, "dev-1")
+    jobs = [topics.job(TENANT, f"j{number}", "round") for number in range(5)]
+    assert device.subscribe(*jobs) == b"\1\1\1\x80\x80"
+    assert device.subscribe(jobs[0], qos=2) == b"\1"
+
+
+def test_a_retained_letter_has_a_bound(serve: Serve) -> None:
+    broker = serve(limits=Limits(retained=1_000))
+    aggregator, device = come(broker, "aggregator"), come(broker, "dev-1")
+    for number, size in ((1, 900), (2, 1_001)):
+        aggregator.send(publish(topics.job(TENANT, f"j{number}", "round"), bytes(size), retain=True))
+    reads(aggregator)
+    device.send(subscribe("fl/v1/t/bcast/#"))
+    assert [len(one.payload) for one in device.letters(2, 0.5)] == [900]
+
+
+def test_who_is_revoked_is_cut_off_and_forgotten(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    broker = serve()
+    aggregator, device, other = come(broker, "aggregator"), come(broker, "dev-1", clean=False), come(broker, "dev-2")
+    device.subscribe(COMMAND)
+    aggregator.send(publish(COMMAND, b"unacknowledged"))
+    assert device.letters(1, acknowledge=False)
+    assert main(["broker", "remove", "--state", str(broker.state), "--client", "dev-1"]) == 0
+    assert device.ended()
+    assert "revoked: dev-1 may be logged in no more" in caplog.text
+    with RawClient(broker.port) as again:
+        assert again.login("dev-1", PASSWORDS["dev-1"]) == 4
+    until(lambda: ask(broker.state)["sessions"] == 2, "its session is forgotten")
+    assert ask(broker.state)["waiting_bytes"] == 0
+    reads(other)
+    credentials.add(broker.clients, [Login(client="dev-1", secret="new" * 8)], SystemEntropy(), now=0)
+    with RawClient(broker.port) as back:
+        back.send(connect("dev-1", "new" * 8, clean=False))
+        assert back.next() == (0x20, b"\0\0")
+        assert back.letter(0.3) is None
+
+
+def test_a_changed_password_cuts_and_the_same_one_again_does_not(serve: Serve) -> None:
+    broker = serve()
+    one, two = come(broker, "dev-1"), come(broker, "dev-2")
+    logins = [Login(client="dev-1", secret=PASSWORDS["dev-1"]), Login(client="dev-2", secret="another" * 3)]
+    credentials.add(broker.clients, logins, SystemEntropy(), now=0)
+    assert two.ended()
+    reads(one)
+
+
+def test_a_token_stands_beside_a_password_until_it_is_over(serve: Serve, tmp_path: Path) -> None:
+    broker = serve()
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("t" * 43)
+    words = ["broker", "add", "--state", str(broker.state), "--client", "dev-1", "--password", str(token)]
+    assert main([*words, "--days", "1e-5"]) == 0  # 0.86 s
+    with RawClient(broker.port) as client:
+        assert client.login("dev-1", "t" * 43) in (0, 4)  # on a slow machine it is over by now
+        assert client.ended()
+    with RawClient(broker.port) as client:
+        assert client.login("dev-1", "t" * 43) == 4
+    assert come(broker, "dev-1")
+
+
+def test_tokens_do_not_pile_up(tmp_path: Path) -> None:
+    path, entropy = tmp_path / "clients", SystemEntropy()
+    credentials.add(path, [Login(client="dev-1", secret="password"), Login(client="dev-1")], entropy, now=0)
+    for number in range(6):
+        credentials.add(path, [Login(client="dev-1", secret=f"token {number}", expires=100 + number)], entropy, now=0)
+    known = credentials.read(path)
+    assert [bool(known.check("dev-1", f"token {n}".encode(), 0)) for n in range(6)] == [False] * 2 + [True] * 4
+    assert known.check("dev-1", b"token 4", 104) is None
+    assert known.check("dev-1", b"password", 1e9) is not None
+    assert known.certified("dev-1", 1e9) is not None
+    credentials.add(path, [Login(client="dev-1", secret="changed")], entropy, now=1e9)
+    assert len(path.read_text().splitlines()) == 2
+    assert "changed" not in repr(Login(client="dev-1", secret="changed"))
+    assert not any(part in repr(known) + repr(vars(known)) for part in path.read_text().split() if len(part) > 30)
+
+
+def test_the_file_of_clients_may_be_damaged_while_the_broker_runs(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = serve()
+    device = come(broker, "dev-1")
+    broker.clients.write_text("what is this\n")
+    until(lambda: "the clients stay as they were" in caplog.text, "the log says so")
+    reads(device)
+    assert come(broker, "dev-2")
+
+
+def test_the_status_is_for_its_owner_and_says_what_is_there(
+    serve: Serve, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    broker = serve()
+    aggregator, device = come(broker, "aggregator"), come(broker, "dev-1")
+    device.subscribe(ROUND)
+    aggregator.send(publish(ROUND, b"open", retain=True))
+    assert device.letters(1)
+    assert (broker.state / "broker.sock").stat().st_mode & 0o777 == 0o600
+    assert main(["broker", "status", "--state", str(broker.state), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["listeners"] == [{"scheme": "mqtt", "host": "127.0.0.1", "port": broker.port}]
+    assert (found["clients"], found["letters_in"], found["letters_out"], found["retained"]) == (2, 1, 1, 1)
+    assert found["bytes_in"] == len(ROUND) + 4
+    assert main(["broker", "status", "--state", str(broker.state)]) == 0
+    assert "2 clients" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="no broker runs on"):
+        ask(tmp_path)
+
+
+def test_two_brokers_do_not_share_a_folder(serve: Serve) -> None:
+    serve()
+    with pytest.raises(FileError, match="in use by another process"):
+        serve()
+
+
+def test_a_flood_of_refusals_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    time_now = [0.0]
+    attempts = Attempts(lambda: time_now[0])
+    with caplog.at_level(logging.WARNING):
+        for number in range(10_000):
+            attempts.note("secret", "%s tries", number)
+        assert len(caplog.records) == AT_ONCE
+        attempts.note("publish", "another reason has lines of its own")
+        assert len(caplog.records) == AT_ONCE + 1
+        time_now[0] = 1.0
+        attempts.note("secret", "%s tries", "the last")
+    assert caplog.records[-1].getMessage() == "secret: the last tries (9980 more like it since the last line)"
+    assert attempts.counts["secret"] == 10_001
+
+
+def test_addresses_are_remembered_within_bounds_and_ipv6_by_network() -> None:
+    strangers = Strangers(per_second=1, at_once=2, most=10)
+    assert [strangers.welcome("10.0.0.1", 0) for _ in range(3)] == [True, True, False]
+    assert strangers.welcome("10.0.0.1", 1.5)
+    assert [strangers.welcome(f"2001:db8::{n}", 0) for n in range(1, 4)] == [True, True, False]
+    assert strangers.welcome("2001:db8:0:1::1", 0)
+    assert not strangers.welcome("::ffff:10.0.0.1", 1.5)
+    for number in range(2 * MOST_ADDRESSES):
+        strangers.welcome(str(number), 2)
+    assert len(strangers._left) == MOST_ADDRESSES
+
+
+def test_packet_ids_of_letters_on_their_way_are_not_given_again() -> None:
+    class Wire:
+        buffered = 0
+
+        def write_all(self, *_parts: bytes) -> None:
+            pass
+
+    async def story() -> None:
+        limits = Limits(in_flight=3)
+        box = Outbox("dev-1", limits, Traffic(), Attempts(time.monotonic), time.monotonic)
+        box.attach(Wire(), keeps=True)  # type: ignore[arg-type]
+        for _ in range(3):
+            box.offer(Letter("aggregator", "t", b""), 1)
+        box.acknowledged(2)
+        for _ in range(70_000):
+            box.offer(Letter("aggregator", "t", b""), 1)
+            box.acknowledged(next(reversed(box._sent)))
+        assert {1, 3} <= set(box._sent)
+        for number in tuple(box._sent):
+            box.acknowledged(number)
+        box.acknowledged(9)
+        assert (len(box), box.waiting, box._numbers) == (0, 0, set())
+
+    asyncio.run(story())
+
+
+def test_a_half_open_connection_costs_nothing_after_its_time(serve: Serve) -> None:
+    broker = serve(limits=Limits(login=0.3))
+    with socket.create_connection(("127.0.0.1", broker.port)):
+        until(lambda: ask(broker.state)["strangers"] == 0, "it is sent away")
