@@ -156,12 +156,11 @@ class FrontDoor:
             note("identity", "%s with %s of %.80r poses as %.80r", address, proof, who, client)
             if name is not None:
                 raise _RefusedError(packets.connack(packets.REFUSED_CLIENT))
-        known, now = self._credentials.known(), time.time()
         # Where a certificate is required it is proof enough; who sends a password too must have the right one.
         if name is not None and connect.password is None:
-            entry = known.certified(name, now)
+            entry = self._credentials.known().certified(name, time.time())
         else:
-            entry = await asyncio.to_thread(known.check, who or "", connect.password or b"", now)
+            entry = await self._proven(who or "", connect.password or b"")
         if entry is None:
             note("secret", "%s as %.80r is not known, or its password or token is wrong or over", address, who)
             raise _RefusedError(packets.connack(packets.REFUSED_PASSWORD))
@@ -173,6 +172,16 @@ class FrontDoor:
         if len(self._guests) >= self._limits.clients and client not in self._guests:
             note("full", "%d clients are connected, %s is one too many", len(self._guests), client)
             raise _RefusedError(packets.connack(packets.REFUSED_FULL))
+        return entry
+
+    async def _proven(self, client: str, secret: bytes) -> Entry | None:
+        """Return the entry that a secret opens; others are served while it is hashed."""
+        known, now = self._credentials.known(), time.time()
+        entry = self._credentials.recalled(client, secret, now)
+        if entry is None:
+            entry = await asyncio.to_thread(known.check, client, secret, now)
+            if entry is not None:
+                self._credentials.recall(entry, secret)
         return entry
 
     async def _admit(self, connect: packets.Connect, first: Packet, wire: Wire, entry: Entry) -> None:

@@ -107,6 +107,11 @@ class Mosquitto:
             raise UsageError("mosquitto is not installed: apt-get install mosquitto")
         self._binary = binary
 
+    @property
+    def pid(self) -> int:
+        """The id of its process; 0 while there is none."""
+        return self._process.pid if self._process is not None else 0
+
     def start(self, timeout: float = 10.0) -> None:
         """Start it and wait until it listens."""
         config = self._state / "mosquitto.conf"

@@ -1,18 +1,14 @@
 """Fixtures of the broker's tests."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from authority import Authority
-from raw_client import RawClient
-from served import PLAIN, Served
-
 from broker.config import Limits, Listener
+from tests.broker.authority import Authority
+from tests.broker.raw_client import RawClient
+from tests.broker.served import PLAIN, Served
 
 
 @pytest.fixture(scope="session")

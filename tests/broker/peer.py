@@ -8,9 +8,9 @@ from amqtt.broker import Broker
 from amqtt.contexts import Action
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
-from served import PASSWORDS, TENANT
 
 from accord.wire import topics
+from tests.broker.served import PASSWORDS, TENANT
 
 
 class Login(BaseAuthPlugin):

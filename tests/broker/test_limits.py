@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from raw_client import PING, PONG, RawClient, connect, packet, publish, subscribe
-from served import PASSWORDS, TENANT, Served, until
 
 from accord.cli import main
 from accord.entropy import SystemEntropy
@@ -27,6 +25,8 @@ from broker.outbox import Letter, Outbox, Traffic
 from broker.packets import Packet, read_connect
 from broker.status import ask
 from broker.strangers import MOST_ADDRESSES, Strangers
+from tests.broker.raw_client import PING, PONG, RawClient, connect, packet, publish, subscribe
+from tests.broker.served import PASSWORDS, TENANT, Served, until
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 OTHER = topics.down(TENANT, "dev-2", "cmd")

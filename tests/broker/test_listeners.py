@@ -8,9 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from authority import Authority
-from raw_client import PING, PONG, RawClient, connect, subscribe
-from served import PASSWORDS, Served
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as open_websocket
@@ -23,6 +20,9 @@ from accord.link.mqtt import Address, MqttLink
 from broker import credentials
 from broker.config import Limits, Listener, Tls
 from broker.credentials import Login
+from tests.broker.authority import Authority
+from tests.broker.raw_client import PING, PONG, RawClient, connect, subscribe
+from tests.broker.served import PASSWORDS, Served
 
 Serve = Callable[..., Served]
 

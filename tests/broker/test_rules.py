@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from peer import Peer
-from raw_client import GOODBYE, RawClient, connect, puback, publish, subscribe
-from served import PASSWORDS, TENANT, Served
 
 from accord.wire import topics
+from tests.broker.peer import Peer
+from tests.broker.raw_client import GOODBYE, RawClient, connect, puback, publish, subscribe
+from tests.broker.served import PASSWORDS, TENANT, Served
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 REQUEST = topics.up(TENANT, "dev-1", "req")
