@@ -19,13 +19,13 @@ demo: debian venv  ## a broker, an aggregator and 12 devices train on Fashion-MN
 
 venv: .venv/.synced  ## the environment of every other target
 
-# What the demo and the tests use of Debian: a broker, a data set, a database server.
+# What the demo and the tests use of Debian: two brokers, a data set, a database server.
 # Without root or apt the demo says what it lacks.
 .PHONY: debian
 debian:
-	@if ! { test -x /usr/sbin/mosquitto && test -d /usr/share/datasets/fashion-mnist && test -n "$(wildcard /usr/lib/postgresql/*/bin/initdb)"; } && command -v apt-get >/dev/null; then \
+	@if ! { test -x /usr/sbin/mosquitto && test -x /usr/sbin/nats-server && test -d /usr/share/datasets/fashion-mnist && test -n "$(wildcard /usr/lib/postgresql/*/bin/initdb)"; } && command -v apt-get >/dev/null; then \
 	  $(SUDO) apt-get update -qq && \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto dataset-fashion-mnist postgresql >/dev/null; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto nats-server dataset-fashion-mnist postgresql >/dev/null; \
 	fi
 
 test: debian venv  ## format, lint, types, layers, tests

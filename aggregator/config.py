@@ -9,6 +9,8 @@ import tomllib
 
 from accord.errors import UsageError
 from accord.files import read_limited
+from accord.link.places import Place, places
+from accord.link.session import Session, checked_session
 from aggregator.job_config import SHAPE, JobConfig, Shape, from_tables, tables
 
 LARGEST = 65_536  # bytes of a configuration file
@@ -26,13 +28,15 @@ class AggregatorConfig:
     state: Path
     host: str
     port: int
+    session: Session = "plain"
+    others: tuple[Place, ...] = ()
     database: str = ""
     job: JobConfig | None = None
 
 
 _SHAPE: Shape = {
     "aggregator": {"fleet": (str, None), "state": (str, None), "database": (str, "")},
-    "broker": {"host": (str, "127.0.0.1"), "port": (int, 1883)},
+    "broker": {"host": (str, "127.0.0.1"), "port": (int, 1883), "session": (str, "plain"), "others": (list, [])},
 }
 
 
@@ -55,6 +59,8 @@ def load(path: Path) -> AggregatorConfig:
         database=values["aggregator"]["database"],
         host=values["broker"]["host"],
         port=values["broker"]["port"],
+        session=checked_session(values["broker"]["session"]),
+        others=places(values["broker"]["others"]),
         job=load_job(path) if any(table in found for table in SHAPE) else None,
     )
 

@@ -22,7 +22,13 @@ LOSSES: Mapping[str, tuple[str, ...]] = {
 """The losses that a bundle for each task may be made with."""
 Shape = Mapping[str, Mapping[str, tuple[type, Any]]]
 
-_KINDS: Mapping[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_KINDS: Mapping[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+}
 SHAPE: Shape = {
     "job": {
         "name": (str, "job"),

@@ -14,7 +14,8 @@ from accord.errors import AccordError, Refusal, SignatureError
 from accord.files import FolderLock, make_folder
 from accord.ids import AGGREGATOR
 from accord.link import Link
-from accord.link.mqtt import Address, MqttLink
+from accord.link.address import Address
+from accord.link.mqtt import MqttLink
 from accord.link.port import Will
 from accord.wire import topics
 from accord.wire.check_in import Ask
@@ -105,7 +106,14 @@ class AggregatorService:
         topic = topics.aggregator_state(self._tenant)
         password = folder.password()
         self._link: Link = MqttLink(
-            Address(host=config.host, port=config.port, client_id=AGGREGATOR, password=password),
+            Address(
+                host=config.host,
+                port=config.port,
+                client_id=AGGREGATOR,
+                password=password,
+                session=config.session,
+                others=config.others,
+            ),
             entropy=SystemEntropy(),
             will=Will(topic=topic, payload=State(online=False, birth=self._birth, job="").encode()),
         )

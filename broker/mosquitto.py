@@ -6,23 +6,18 @@ Every client's name is its client id (`use_username_as_clientid`), so nobody tak
 import base64
 import getpass
 import hashlib
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from accord.entropy import Entropy
-from accord.errors import UsageError
 from accord.files import make_folder, write_atomic
 from accord.ids import AGGREGATOR, checked_name
 from accord.link.port import LARGEST_PAYLOAD
 from accord.wire import topics
+from broker.process import Process, installed
 
 LARGEST_PACKET = LARGEST_PAYLOAD + 1_024  # bytes: the link's largest payload and its topic
 ITERATIONS = 101  # of PBKDF2, mosquitto_passwd's default; passwords here are 24 random bytes
-BINARY = "/usr/sbin/mosquitto"
 
 
 def hashed(password: str, salt: bytes) -> str:
@@ -80,14 +75,6 @@ def write(state: Path, tenant: str, passwords: Mapping[str, str], entropy: Entro
     write_atomic(state / "mosquitto.acl", access_list(checked_name(tenant, "tenant")).encode())
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Mosquitto:
     """Debian's mosquitto as a subprocess on loopback.
 
@@ -100,12 +87,10 @@ class Mosquitto:
     """
 
     def __init__(self, state: Path, port: int) -> None:
-        self.host, self.port, self._state = "127.0.0.1", port, state
-        self._process: subprocess.Popen[bytes] | None = None
-        binary = BINARY if Path(BINARY).exists() else shutil.which("mosquitto")
-        if binary is None:
-            raise UsageError("mosquitto is not installed: apt-get install mosquitto")
-        self._binary = binary
+        self.host, self.port = "127.0.0.1", port
+        config = state / "mosquitto.conf"
+        write_atomic(config, configuration(state, self.host, port).encode())
+        self._process = Process([installed("mosquitto"), "-c", str(config)], self.host, port, state / "mosquitto.log")
 
     @property
     def pid(self) -> int:
@@ -114,27 +99,9 @@ class Mosquitto:
 
     def start(self, timeout: float = 10.0) -> None:
         """Start it and wait until it listens."""
-        config = self._state / "mosquitto.conf"
-        write_atomic(config, configuration(self._state, self.host, self.port).encode())
-        self._process = subprocess.Popen(  # noqa: S603 - a fixed binary and our own file
-            [self._binary, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        until = time.monotonic() + timeout
-        while time.monotonic() < until and self._process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex((self.host, self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        self.stop()
-        raise UsageError(f"mosquitto did not start: look at {self._state / 'mosquitto.log'}")
+        self._process.launch()
+        self._process.ready(timeout)
 
     def stop(self) -> None:
         """Stop it and wait until it is gone."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+        self._process.stop()

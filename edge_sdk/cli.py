@@ -70,6 +70,12 @@ def _configure_enrol(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     found.add_argument("--bundle", type=Path, metavar="FILE", help="what it trains (default: bundle in DIR)")
     found.add_argument("--data", type=Path, metavar="FILE", help="its rows; without it, its example store")
     found.add_argument("--smallest-cohort", type=int, metavar="N", help="refuse fewer members in a sum (default 20)")
+    found.add_argument(
+        "--session",
+        choices=("plain", "derived"),
+        default="plain",
+        help="the MQTT client id: plain, the device's own; derived, one that nobody guesses, for NATS (default plain)",
+    )
     found.add_argument("--timeout", type=float, default=600.0, help="seconds to wait (default %(default)s)")
     found.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
@@ -93,7 +99,12 @@ def _enrol(arguments: argparse.Namespace) -> int:
 
     if arguments.smallest_cohort is not None:
         Limits(smallest_cohort=arguments.smallest_cohort)  # refuses what the configuration would be refused for
-    work = Work(bundle=arguments.bundle, data=arguments.data, smallest_cohort=arguments.smallest_cohort)
+    work = Work(
+        bundle=arguments.bundle,
+        data=arguments.data,
+        smallest_cohort=arguments.smallest_cohort,
+        session=arguments.session,
+    )
     done = enrol(arguments.invite, arguments.state, work, told=_progress, timeout=arguments.timeout)
     if done is None:
         raise AccordError("nobody has approved this device yet: run the same command again, it goes on waiting")

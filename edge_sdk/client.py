@@ -9,7 +9,7 @@ from accord.entropy import SystemEntropy
 from accord.errors import CodecError, ProtocolError, Refusal, SignatureError
 from accord.files import DISK, FileError, FolderLock, make_folder, read_limited, read_private, read_secret
 from accord.link import Delivery, Link
-from accord.link.mqtt import Address, MqttLink
+from accord.link.mqtt import MqttLink
 from accord.link.port import Will
 from accord.runtimes import check_golden, open_runtime
 from accord.signing import SigningKey
@@ -114,7 +114,7 @@ class EdgeClient:
         root = read_root(config.root)
         password = read_private(config.password, 1_024).decode().strip()
         given, kept, now = read_limited(config.roles, LARGEST_DOCUMENT), records.roles(), self._time.moment().now
-        connect = lambda: MqttLink(self._address(password), entropy=entropy)  # noqa: E731 - only if it is needed
+        connect = lambda: MqttLink(config.address(password), entropy=entropy)  # noqa: E731 - only if it is needed
         roles = newest(given, kept, root, config.tenant, now=now, connect=connect)
         if roles not in (given, kept):
             records.believe(roles)
@@ -163,7 +163,7 @@ class EdgeClient:
         )
         state = topics.up(config.tenant, config.device, "state")
         self._link: Link = MqttLink(
-            self._address(password),
+            config.address(password),
             entropy=entropy,
             will=Will(topic=state, payload=State(online=False, birth=self._birth, job=config.job).encode()),
         )
@@ -183,10 +183,6 @@ class EdgeClient:
         self._down = topics.down(config.tenant, config.device, "")
         self._request = topics.up(config.tenant, config.device, "req")
         self._finished_count = 0
-
-    def _address(self, password: str) -> Address:
-        config = self._config
-        return Address(host=config.host, port=config.port, client_id=config.device, password=password)
 
     def __enter__(self) -> "EdgeClient":  # noqa: PYI034 - typing.Self needs Python 3.11; devices have 3.10
         return self

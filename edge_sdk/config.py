@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 from accord.errors import UsageError
 from accord.files import read_limited
 from accord.ids import checked_device, checked_name
+from accord.link.address import Address
+from accord.link.places import Place, places
+from accord.link.session import Session, checked_session
 from accord.values import dataclass
 from edge_sdk.bounds import Bounds
 from edge_sdk.constraints import Constraints
@@ -43,6 +46,8 @@ class DeviceConfig:
     host: str
     port: int
     password: Path  # of the broker, mode 0600
+    session: Session
+    others: tuple[Place, ...]  # further nodes of the same broker
     bundle: Path
     limits: Limits
     data: Path | None = None  # .npz with x_train, y_train, x_test, y_test; without it the example store is used
@@ -59,6 +64,17 @@ class DeviceConfig:
             raise UsageError(f"[broker] port {self.port} is not from 1 to 65535")
         if not (self.heartbeat > 0 and self.poll >= 0):
             raise UsageError("[device] heartbeat and poll are seconds: more than 0, and 0 or more")
+
+    def address(self, password: str) -> Address:
+        """Return where the broker is, and our login there."""
+        return Address(
+            host=self.host,
+            port=self.port,
+            client_id=self.device,
+            password=password,
+            session=self.session,
+            others=self.others,
+        )
 
     @property
     def keys(self) -> Path:
@@ -79,7 +95,7 @@ class DeviceConfig:
 _SHAPE: Mapping[str, tuple[str, ...]] = {
     "device": ("id", "tenant", "job", "state", "heartbeat", "poll"),
     "trust": ("identity", "certificate", "roles", "root"),
-    "broker": ("host", "port", "password"),
+    "broker": ("host", "port", "password", "session", "others"),
     "work": ("bundle", "data"),
     "limits": tuple(f.name for f in fields(Limits)),
     "constraints": tuple(f.name for f in fields(Constraints)),
@@ -128,6 +144,8 @@ def load(path: Path) -> DeviceConfig:
         host=value("broker", "host", str),
         port=value("broker", "port", int),
         password=file("broker", "password", PASSWORD),
+        session=checked_session(str(found["broker"].get("session", "plain"))),
+        others=places(found["broker"].get("others", [])),
         bundle=file("work", "bundle"),
         data=file("work", "data") if "data" in found.get("work", {}) else None,
         limits=_built(path, "limits", Limits, found),

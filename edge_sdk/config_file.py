@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from accord.files import DISK, Disk
+from accord.link.session import Session
 from accord.values import dataclass
 from accord.wire.enrolment import Invite
 
@@ -12,11 +13,12 @@ CONFIG = "device.toml"
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a device trains, and the floor below which it refuses; None leaves what is usual."""
+    """What a device trains, the floor below which it refuses, and its session; None leaves what is usual."""
 
     bundle: Path | None = None
     data: Path | None = None
     smallest_cohort: int | None = None
+    session: Session = "plain"
 
 
 def write(path: Path, invite: Invite, work: Work, disk: Disk = DISK) -> None:
@@ -35,6 +37,7 @@ def write(path: Path, invite: Invite, work: Work, disk: Disk = DISK) -> None:
         "[broker]",
         f"host = {_text(invite.host)}",
         f"port = {invite.port}",
+        *([] if work.session == "plain" else [f"session = {_text(work.session)}"]),
         "[work]",
         f"bundle = {_text(bundle)}",
     ]

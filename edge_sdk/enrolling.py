@@ -12,7 +12,8 @@ from accord.entropy import Entropy, SystemEntropy
 from accord.errors import CodecError, Refusal, SignatureError, UsageError
 from accord.files import DISK, FolderLock, make_folder, read_private
 from accord.link import Link
-from accord.link.mqtt import Address, MqttLink
+from accord.link.address import Address
+from accord.link.mqtt import MqttLink
 from accord.values import dataclass
 from accord.wire import topics
 from accord.wire.enrolment import Invite
@@ -98,7 +99,7 @@ def enrol(
     Args:
         file: the invitation.
         state: the device's state folder, made if missing.
-        work: what the configuration shall say of bundle, rows and limits.
+        work: what the configuration shall say of bundle, rows, limits and the broker's sessions.
         told: called with the name and a sentence for what goes on.
         timeout: seconds to wait for the answer.
         entropy: of the key; the system's if None.
@@ -133,7 +134,7 @@ def _enrolled(
     found: Credentials | None = keystore.load() if before else None
     if found is None:
         trust = _trust(state, invite.tenant, invite.device, invite.job, invite.root)
-        link = _link(invite.host, invite.port, invite.device, invite.password, entropy)
+        link = MqttLink(_address(invite, work), entropy=entropy)
         try:
             found = ask(link, letter, invite.password, trust, told=told, timeout=timeout)
         finally:
@@ -176,7 +177,7 @@ def _renewed(config: DeviceConfig, path: Path, *, told: Told, timeout: float) ->
     keystore = Keystore(config.keys)
     had = keystore.load()
     trust = _trust(config.state, config.tenant, config.device, config.job, had.root)
-    link = _link(config.host, config.port, config.device, had.password, SystemEntropy())
+    link = MqttLink(config.address(had.password), entropy=SystemEntropy())
     try:
         found = ask(link, asked.letter, had.password, trust, told=told, timeout=timeout)
     finally:
@@ -197,5 +198,7 @@ def _trust(state: Path, tenant: str, device: str, job: str, root: bytes) -> Trus
     return Trust(tenant=tenant, device=device, root=root, now=now, ledger=ledger)
 
 
-def _link(host: str, port: int, device: str, password: str, entropy: Entropy) -> Link:
-    return MqttLink(Address(host=host, port=port, client_id=device, password=password), entropy=entropy)
+def _address(invite: Invite, work: Work) -> Address:
+    return Address(
+        host=invite.host, port=invite.port, client_id=invite.device, password=invite.password, session=work.session
+    )

@@ -5,19 +5,18 @@ in a callback would end that thread while paho still says connected: here it cos
 """
 
 import logging
-import ssl
 import threading
 import time
 from collections import deque
-from dataclasses import field
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from accord.entropy import Entropy
-from accord.errors import UsageError
+from accord.link.address import Address
 from accord.link.inbox import MOST_BYTES, Inbox
+from accord.link.places import Places
 from accord.link.port import (
     LARGEST_PAYLOAD,
     ClosedError,
@@ -29,7 +28,6 @@ from accord.link.port import (
     Will,
     checked_qos,
 )
-from accord.values import dataclass
 from accord.wire import topics
 
 IN_FLIGHT = 16
@@ -50,21 +48,6 @@ _REFUSED = {
     "Unsupported protocol version": "the broker does not speak MQTT 3.1.1",
     "Client identifier not valid": "the broker refused the client id",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Where a broker listens and who we are there; the password never shows."""
-
-    host: str
-    port: int
-    client_id: str
-    password: str = field(repr=False)
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.port < 65_536:
-            raise UsageError(f"port {self.port} is not from 1 to 65535")
 
 
 class MqttLink:
@@ -99,13 +82,14 @@ class MqttLink:
         self.refusal = ""
         """Why the broker refused the last login; empty while it lets us in."""
         self._address, self._entropy, self._keepalive = address, entropy, keepalive
+        self._places = Places(address.nodes, entropy)
         self._inbox = Inbox(most_bytes=inbox_bytes)
         self._filters: dict[str, int] = {}
         self._unacknowledged: deque[paho.MQTTMessageInfo] = deque()
         self._change = threading.Condition()
         self._up = self._answered = False
         self._closed = threading.Event()
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=address.client_id, protocol=paho.MQTTv311)
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=address.session_id, protocol=paho.MQTTv311)
         client.username_pw_set(address.client_id, address.password)
         client.max_inflight_messages_set(IN_FLIGHT)
         client.max_queued_messages_set(QUEUED)
@@ -215,13 +199,15 @@ class MqttLink:
         self._drop()
 
     def _connect(self, timeout: float) -> None:
-        address = self._address
-        try:
-            self._client.connect(address.host, address.port, self._keepalive)
-        except OSError as error:
-            raise UnreachableError(
-                f"no broker at {address.host}:{address.port} ({error}): is it running, and is the port right?",
-            ) from error
+        for left in reversed(range(self._places.count)):
+            host, port = self._places.next()
+            try:
+                self._client.connect(host, port, self._keepalive)
+                break
+            except OSError as error:
+                if not left:
+                    where = f"no broker at {host}:{port} ({error})"
+                    raise UnreachableError(f"{where}: is it running, and is the port right?") from error
         self._thread.start()
         with self._change:
             answered = self._change.wait_for(lambda: self._answered, timeout)
@@ -230,7 +216,7 @@ class MqttLink:
         self._leave()
         if answered:
             raise RefusedError(self.refusal)
-        raise UnreachableError(f"{address.host}:{address.port} did not answer the login: is it a broker?")
+        raise UnreachableError(f"{host}:{port} did not answer the login: is it a broker?")
 
     def _run(self) -> None:
         """Drive paho until closed, and reconnect with full jitter."""
@@ -242,6 +228,7 @@ class MqttLink:
             self._up = False
             while not self._closed.wait(delay * int.from_bytes(self._entropy(4), "little") / 2**32):
                 delay = min(LARGEST_DELAY, delay * 2)
+                self._client.connect_async(*self._places.next(), self._keepalive)
                 try:
                     self._client.reconnect()
                 except OSError:

@@ -17,7 +17,7 @@ from process_fleet import rows, until
 from accord.entropy import SeededEntropy
 from accord.files import make_folder
 from accord.signing import SigningKey
-from broker.mosquitto import free_port
+from broker.process import free_port
 from quantize import make_bundle
 
 JOBS = {"left": ("dev-000", "dev-001", "dev-002"), "right": ("dev-003", "dev-004", "dev-005")}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from accord.entropy import SystemEntropy
 from accord.files import make_folder
-from accord.link.mqtt import Address, MqttLink
+from accord.link.address import Address
+from accord.link.mqtt import MqttLink
 from accord.link.port import Will
 from broker import credentials, mosquitto
 

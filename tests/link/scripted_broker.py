@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable
 
 from accord.entropy import SystemEntropy
-from accord.link.mqtt import Address, MqttLink
+from accord.link.address import Address
+from accord.link.mqtt import MqttLink
 
 ACCEPTED = b"\x20\x02\x00\x00"
 

@@ -9,7 +9,8 @@ from brokers_under_test import PASSWORDS, RealBroker, until
 
 from accord.entropy import SystemEntropy
 from accord.link import Delivery, LinkError
-from accord.link.mqtt import Address, MqttLink
+from accord.link.address import Address
+from accord.link.mqtt import MqttLink
 from accord.link.port import Will
 from accord.wire import topics
 
@@ -112,7 +113,8 @@ def test_a_take_over_leaves_the_new_connection_hearing(real: RealBroker) -> None
 DEVICE = """
 import sys
 from accord.entropy import SystemEntropy
-from accord.link.mqtt import Address, MqttLink
+from accord.link.address import Address
+from accord.link.mqtt import MqttLink
 from accord.link.port import Will
 port, password, topic = int(sys.argv[1]), sys.stdin.readline().strip(), sys.argv[2]
 link = MqttLink(

@@ -19,6 +19,7 @@ from accord.errors import AccordError, UsageError
 from accord.files import make_folder, write_atomic
 from aggregator.fleet_folder import FleetFolder, NewFleet, create
 from broker import mosquitto
+from broker.process import free_port
 from simulation.partition import DeviceData
 
 BROKERS = ("embedded", "mosquitto")
@@ -108,7 +109,7 @@ class Rig:
         if self.settings.broker == "mosquitto":
             state = self.folder / "broker"
             mosquitto.write(state, TENANT, self.fleet.passwords(), SystemEntropy())
-            self.port = mosquitto.free_port()
+            self.port = free_port()
             self._mosquitto = mosquitto.Mosquitto(state, self.port)
             self._mosquitto.start()
         elif self.settings.broker == "embedded":
