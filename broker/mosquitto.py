@@ -58,7 +58,9 @@ max_packet_size {LARGEST_PACKET}
 max_inflight_messages 16
 max_queued_messages 1000
 set_tcp_nodelay true
-persistence false
+persistence true
+persistence_location {state}/
+autosave_interval 60
 log_dest file {state / "mosquitto.log"}
 log_type error
 log_type warning

@@ -21,7 +21,7 @@ from broker.endpoint import Endpoint, Tls
 LARGEST_PACKET = LARGEST_PAYLOAD + 4_096  # bytes: the link's largest payload, its topic, and what NATS adds
 COST = 4  # bcrypt's, 2**4 rounds: passwords are 24 random bytes, and a thousand devices may come back at once
 ACK_WAIT = 5  # seconds until what nobody acknowledged is sent again
-IN_FLIGHT = 256  # unacknowledged letters of one subscription
+IN_FLIGHT = 64  # unacknowledged letters of one subscription
 MOST_WAITING = 64 << 20  # bytes on their way to one client; then it is cut
 FORGOTTEN = "1h"  # what waits for a client that is away
 USERS = "nats-users.conf"

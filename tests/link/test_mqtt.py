@@ -4,13 +4,13 @@ import socket
 import threading
 
 import pytest
-from brokers_under_test import until
-from scripted_broker import ACCEPTED, ScriptedBroker, exactly, frame
+from scripted_broker import ACCEPTED, ScriptedBroker, exactly, frame, until
 
+from accord.entropy import SystemEntropy
 from accord.errors import LocalProtocolError, UsageError
 from accord.link import ClosedError, Delivery, FullError, LinkError, RefusedError, UnreachableError
 from accord.link import mqtt as mqtt_link
-from accord.link.mqtt import Address
+from accord.link.address import Address
 
 LETTER = b"\x30\x05\x00\x01ahi"
 
@@ -208,3 +208,13 @@ def test_an_address_shows_no_password() -> None:
     assert "secret" not in repr(address)
     with pytest.raises(UsageError):
         Address(host="h", port=0, client_id="c", password="p")
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(LinkError, match="is it running"):
+        mqtt_link.MqttLink(
+            Address(host="127.0.0.1", port=port, client_id="dev-1", password="p"), entropy=SystemEntropy()
+        )

@@ -1,0 +1,62 @@
+"""Who somebody is at a broker: settled before a session is touched."""
+
+from brokers_under_test import BrokerUnderTest, until
+from raw_client import publish
+
+from accord.wire import topics
+
+REQUEST = topics.up("t", "dev-1", "req")
+COMMAND = topics.down("t", "dev-1", "cmd")
+
+
+def test_a_neighbour_with_its_own_login_touches_no_session(broker: BrokerUnderTest) -> None:
+    aggregator = broker.raw("aggregator")
+    away = broker.raw("dev-1", clean=False)
+    away.subscribe(COMMAND)
+    away.vanish()
+    aggregator.send(publish(COMMAND, b"waits", number=1))
+    assert aggregator.next() is not None
+    guesses = ("dev-1", f"dev-1-{'0' * 32}")
+    for shown in guesses:
+        for clean in (False, True):
+            intruder = broker.raw("dev-2", as_session_of=shown, clean=clean)
+            heard = [] if intruder.code else intruder.letters(1, 0.5)
+            assert heard == []
+            intruder.vanish()
+    back = broker.raw("dev-1", clean=False)
+    assert back.present
+    assert [letter.payload for letter in back.letters(1, 15)] == [b"waits"]
+    for shown in guesses:  # and now while the victim is connected
+        intruder = broker.raw("dev-2", as_session_of=shown)
+        aggregator.send(publish(COMMAND, shown.encode(), number=2))
+        assert [letter.payload for letter in back.letters(1)] == [shown.encode()]
+        assert intruder.code or intruder.letters(1, 0.5) == []
+        intruder.vanish()
+    assert not back.ended(0.5)
+
+
+def test_a_wrong_password_touches_no_session(broker: BrokerUnderTest) -> None:
+    aggregator = broker.raw("aggregator")
+    away = broker.raw("dev-1", clean=False)
+    away.subscribe(COMMAND)
+    away.vanish()
+    aggregator.send(publish(COMMAND, b"waits", number=1))
+    assert aggregator.next() is not None
+    name = broker.client_id("dev-1")  # even one who knows it
+    for clean in (False, True):
+        stranger = broker.raw("dev-1", as_session_of=name, password="wrong" * 4, clean=clean)
+        assert stranger.code != 0
+        assert stranger.ended()
+    back = broker.raw("dev-1", clean=False)
+    assert back.present
+    assert [letter.payload for letter in back.letters(1, 15)] == [b"waits"]
+
+
+def test_a_client_that_is_taken_out_is_cut(broker: BrokerUnderTest) -> None:
+    stays, goes = broker.raw("dev-2"), broker.raw("dev-1", clean=False)
+    assert (stays.code, goes.code) == (0, 0)
+    broker.revoke("dev-1")
+    assert goes.ended(10)
+    until(lambda: broker.raw("dev-1", clean=False).code != 0, "it can't log in again")
+    assert not stays.ended(0.5)
+    assert broker.raw("aggregator").code == 0
