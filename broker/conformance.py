@@ -79,16 +79,10 @@ class Lack:
 _NOTHING_ON_DISK = (
     "The embedded broker keeps nothing on disk: announcements are made again, and devices ask for what they miss."
 )
-_DOOR = "door"
 
 LACKS: tuple[Lack, ...] = (
     Lack(broker="embedded", story="a_kept_session_outlives_the_broker", reason=_NOTHING_ON_DISK),
     Lack(broker="embedded", story="announcements_outlive_the_broker", reason=_NOTHING_ON_DISK),
-    Lack(broker="embedded", story="an_unacknowledged_letter_comes_again", reason=_DOOR),
-    Lack(broker="embedded", story="a_late_acknowledgement_counts", reason=_DOOR),
-    Lack(broker="embedded", story="a_client_that_is_taken_out_is_cut", reason=_DOOR),
-    Lack(broker="embedded", story="letters_that_waited_are_not_marked_as_retained", reason=_DOOR),
-    Lack(broker="embedded", story="a_silent_peer_is_found_out_by_its_keepalive", reason=_DOOR),
     Lack(
         broker="mosquitto",
         story="a_refused_subscription_is_told",

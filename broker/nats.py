@@ -7,7 +7,7 @@ log in with `session = "derived"` (`accord.link.session`), and user names alone 
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import bcrypt
 
@@ -16,7 +16,7 @@ from accord.errors import UsageError
 from accord.ids import checked_name
 from accord.link.port import LARGEST_PAYLOAD
 from accord.wire import topics
-from broker.endpoint import Endpoint, Tls
+from broker.config import Listener, Tls
 
 LARGEST_PACKET = LARGEST_PAYLOAD + 4_096  # bytes: the link's largest payload, its topic, and what NATS adds
 COST = 4  # bcrypt's, 2**4 rounds: passwords are 24 random bytes, and a thousand devices may come back at once
@@ -24,7 +24,8 @@ ACK_WAIT = 5  # seconds until what nobody acknowledged is sent again
 IN_FLIGHT = 64  # unacknowledged letters of one subscription
 MOST_WAITING = 64 << 20  # bytes on their way to one client; then it is cut
 FORGOTTEN = "1h"  # what waits for a client that is away
-USERS = "nats-users.conf"
+USERS, ROUTES = "nats-users.conf", "nats-routes.conf"
+"""The files beside nats.conf that hold secrets."""
 _INNER = "$MQTT.sub.>"
 """Where JetStream hands QoS 1 letters to the server for a client. No client can subscribe there over MQTT."""
 
@@ -39,18 +40,20 @@ _BCRYPT = bytes.maketrans(
 class Node:
     """One server: its name, where clients and other nodes reach it, and what it keeps where.
 
-    `routes` are the addresses of the other nodes; empty for a server of its own. NATS can't do without a port for its
-    own protocol: it is on loopback, and nobody may log in there.
+    `cluster_listen` is where other nodes reach it; empty for a server of its own, and `nodes` is then 1. NATS can't do
+    without a port for its own protocol: it is on loopback, and nobody may log in there. So is the port by which it is
+    watched (`/healthz`, `/jsz`, `/connz`).
     """
 
     name: str
-    endpoint: Endpoint
+    listener: Listener
     own_port: int
+    watch_port: int
     store: str
     log: str = ""
     cluster_listen: str = ""
-    routes: Sequence[str] = ()
-    route_password: str = field(default="", repr=False)
+    cluster_tls: Tls | None = None
+    nodes: int = 1
 
     def __post_init__(self) -> None:
         checked_name(self.name, "server name")
@@ -114,12 +117,12 @@ def users(tenant: str, passwords: Mapping[str, str], entropy: Entropy) -> str:
 
 def configuration(node: Node, tenant: str) -> str:
     """Return nats.conf of one server; the users lie beside it, in `nats-users.conf`."""
-    cluster = bool(node.routes)
     lines = [
         '# Made by Accord from its topic rules. Clients need `session = "derived"` under [broker].',
         f"server_name: {_text(node.name)}",
         "# NATS's own protocol: nobody may log in there, as every user is for MQTT alone.",
         f"listen: {_text(f'127.0.0.1:{node.own_port}')}",
+        f"http: {_text(f'127.0.0.1:{node.watch_port}')}",
         f"max_payload: {LARGEST_PACKET}",
         f"max_pending: {MOST_WAITING}",
         'write_deadline: "10s"',
@@ -131,24 +134,21 @@ def configuration(node: Node, tenant: str) -> str:
         "  max_file_store: 4GB",
         "}",
         "mqtt {",
-        f"  listen: {_text(node.endpoint.shown)}",
+        f"  listen: {_text(_at(node.listener.host, node.listener.port))}",
         f'  ack_wait: "{ACK_WAIT}s"',
         f"  max_ack_pending: {IN_FLIGHT}",
         f"  consumer_inactive_threshold: {_text(FORGOTTEN)}",
-        *([f"  stream_replicas: {len(node.routes) + 1}"] if cluster else []),
-        *_tls(node.endpoint.tls, "  "),
+        *([f"  stream_replicas: {node.nodes}"] if node.cluster_listen else []),
+        *_tls(node.listener.tls, "  "),
         "}",
     ]
-    if cluster:
+    if node.cluster_listen:
         lines += [
             "cluster {",
             f"  name: {_text(checked(tenant, 'tenant'))}",
             f"  listen: {_text(node.cluster_listen)}",
-            f"  authorization {{ user: node, password: {_text(node.route_password)}, timeout: 5 }}",
-            "  routes: [",
-            *[f"    {_text(f'nats://node:{node.route_password}@{route}')}" for route in node.routes],
-            "  ]",
-            *_tls(node.endpoint.tls, "  "),
+            f"  include ./{ROUTES}",
+            *_tls(node.cluster_tls, "  "),
             "}",
         ]
     lines += [
@@ -161,6 +161,22 @@ def configuration(node: Node, tenant: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def routes(others: Sequence[str], password: str) -> str:
+    """Return the file of how a node reaches the others: their addresses, and the password that all of them share."""
+    lines = [
+        "# Made by Accord. Every node has the same password here.",
+        f"authorization {{ user: node, password: {_text(password)}, timeout: 5 }}",
+        "routes: [",
+        *[f"  {_text(f'nats://node:{password}@{other}')}" for other in others],
+        "]",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _at(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _tls(tls: Tls | None, margin: str) -> list[str]:

@@ -35,7 +35,7 @@ def words(folder: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "accord", "demo", "--keep", keep, "--report", report, "--rows", "1500", *more]
 
 
-@pytest.mark.parametrize("broker", ["embedded", "mosquitto"])
+@pytest.mark.parametrize("broker", ["embedded", "mosquitto", "nats"])
 def test_a_small_fleet_trains_while_devices_die(broker: str, tmp_path: Path) -> None:
     options = ["--devices", "6", "--rounds", "3", "--broker", broker, "--json"]
     done = subprocess.run(words(tmp_path, *options), capture_output=True, text=True, timeout=240, check=False)
@@ -51,6 +51,8 @@ def test_a_small_fleet_trains_while_devices_die(broker: str, tmp_path: Path) -> 
     assert sum(device["participations"] for device in devices) == sum(row["participants"] for row in found["rounds"])
     assert sum(device["dropouts"] for device in devices) == sum(row["dropouts"] for row in found["rounds"])
     assert "<svg" in (tmp_path / "demo.html").read_text()
+    if broker == "nats":
+        assert "one of the broker's three nodes" in done.stderr
     assert processes(str(tmp_path)) == []
     for secret in (tmp_path / "demo").rglob("*"):
         if secret.is_file() and secret.name in ("identity", "password", "aggregator", "root", "ledger", "masked"):
@@ -102,6 +104,10 @@ def test_the_schedule_never_kills_more_than_the_profile_carries_but_once() -> No
         assert devices[-1] not in {b.device for b in blows}
     assert {b.step for blows in planned.blows.values() for b in blows} == set(chaos.STEPS)
     assert chaos.schedule(devices[:3], 3, 10, needed=3).blows == {}
+    lost = chaos.with_node(planned, devices, 3, 10).node
+    assert lost is not None
+    assert lost[0] == 5
+    assert lost[1].device not in {blow.device for blow in planned.blows[5]}
 
 
 def test_an_aggregator_that_ends_with_an_error_is_quoted() -> None:

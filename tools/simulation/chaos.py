@@ -5,7 +5,7 @@ A step is seen in the device's own journal: what is about to leave is written th
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from accord.errors import AccordError
@@ -33,12 +33,13 @@ class Schedule:
     """The blows of each round, by the protocol's round number, and the round that must abort.
 
     `server` is the round in which the aggregator and a device that has just sent its masked vector are killed together;
-    both come back into it.
+    both come back into it. `node` is the round in which one node of a cluster is killed while that device trains.
     """
 
     blows: Mapping[int, tuple[Blow, ...]] = field(default_factory=dict)
     abort: int | None = None
     server: tuple[int, Blow] | None = None
+    node: tuple[int, Blow] | None = None
 
 
 def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> Schedule:
@@ -73,6 +74,21 @@ def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> 
     return Schedule(blows=blows, abort=abort, server=server)
 
 
+def with_node(planned: Schedule, devices: tuple[str, ...], first: int, rounds: int) -> Schedule:
+    """Return the schedule with one node of the broker killed, too, in the third training round or the last.
+
+    Args:
+        planned: who else is killed.
+        devices: ids; one that is not killed in this round shows when it is in its middle.
+        first: the protocol's number of the first training round.
+        rounds: training rounds.
+    """
+    number = first + min(2, rounds - 1)
+    struck = {blow.device for blow in planned.blows.get(number, ())}
+    witness = next(device for device in devices if device not in struck)
+    return replace(planned, node=(number, Blow(device=witness, step="training")))
+
+
 _FILES = {"share": "shared", "training": "shared", "masked": "masked", "unmask": "answered"}
 """The file that a device writes at each step, before the letter leaves."""
 
@@ -86,6 +102,7 @@ class Watcher:
         kill: ends a device's process at once.
         revive: starts it again.
         kill_server: ends the aggregator's process at once.
+        kill_node: ends one node of the broker at once.
     """
 
     def __init__(
@@ -94,11 +111,13 @@ class Watcher:
         journals: Mapping[str, Path],
         kill: Callable[[str], None],
         revive: Callable[[str], None],
+        *,
         kill_server: Callable[[], None],
+        kill_node: Callable[[], None],
     ) -> None:
         self._planned, self._journals, self._kill = planned, journals, kill
         self._revive, self._kill_server = revive, kill_server
-        self._server = planned.server
+        self._server, self._node, self._kill_node = planned.server, planned.node, kill_node
         self._stop = threading.Event()
         self._done: set[tuple[int, str]] = set()
         self._thread = threading.Thread(target=self._run, name="chaos", daemon=True)
@@ -123,6 +142,9 @@ class Watcher:
                     if (number, blow.device) not in self._done and self._reached(number, blow):
                         self._done.add((number, blow.device))
                         self._kill(blow.device)
+            if self._node is not None and self._reached(*self._node):
+                self._node = None
+                self._kill_node()
             if self._server is not None and self._reached(*self._server):
                 _, blow = self._server
                 self._server = None

@@ -142,7 +142,16 @@ class Demo:
         if settings.chaos:
             needed = max(FLOOR, self._threshold)
             planned = chaos.schedule(rig.names, self._statistics + 1, settings.rounds, needed)
-        watcher = chaos.Watcher(planned, rig.journals, rig.kill_device, rig.start_device, rig.kill_aggregator)
+            if settings.broker == "nats":
+                planned = chaos.with_node(planned, rig.names, self._statistics + 1, settings.rounds)
+        watcher = chaos.Watcher(
+            planned,
+            rig.journals,
+            rig.kill_device,
+            rig.start_device,
+            kill_server=rig.kill_aggregator,
+            kill_node=rig.kill_node,
+        )
         for name in rig.names:
             if name != late:
                 rig.start_device(name)

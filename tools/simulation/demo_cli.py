@@ -17,7 +17,7 @@ from simulation.demo_settings import DemoSettings
 from simulation.history import History
 from simulation.live import LiveTable
 from simulation.report import check_place, render, write
-from simulation.rig import BROKERS
+from simulation.rig_broker import BROKERS
 from simulation.scenarios.scenario import DEFAULTS, NAMES
 
 

@@ -109,6 +109,10 @@ class DemoRounds:
         self.exact += 1
 
     def _came_back(self, number: int, included: list[str]) -> None:
+        if self._planned.node is not None and self._planned.node[0] == number:
+            self._audience.say(
+                "killed: one of the broker's three nodes in the middle of the round; its clients went on"
+            )
         server = self._planned.server
         if server is None or server[0] != number:
             return

@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 
 from accord.entropy import SystemEntropy
-from accord.errors import AccordError, UsageError
+from accord.errors import AccordError
 from accord.files import make_folder, write_atomic
 from aggregator.fleet_folder import FleetFolder, NewFleet, create
-from broker import mosquitto
-from broker.process import free_port
 from simulation.partition import DeviceData
+from simulation.rig_broker import RigBroker
 
-BROKERS = ("embedded", "mosquitto")
 TENANT = "demo"
 JOB = "job"
 _LIFE = 90 * 86_400  # seconds, as of a fleet that people make
@@ -70,9 +68,7 @@ class Rig:
             NewFleet(tenant=TENANT, devices=names, expires=int(time.time()) + _LIFE),
             SystemEntropy(),
         )
-        self.host, self.port = "127.0.0.1", 0
-        self._mosquitto: mosquitto.Mosquitto | None = None
-        self._broker: subprocess.Popen[bytes] | None = None
+        self.broker = RigBroker(settings.broker, self.folder / "broker", TENANT, self.fleet.passwords())
         self._aggregator: subprocess.Popen[bytes] | None = None
         self._devices: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
@@ -80,6 +76,11 @@ class Rig:
         self._restarts = 0
         threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
         self._environment = os.environ | threads | {"PYTHONUNBUFFERED": "1"}
+
+    @property
+    def port(self) -> int:
+        """Where the broker listens."""
+        return self.broker.port
 
     @property
     def state(self) -> Path:
@@ -104,33 +105,15 @@ class Rig:
         """Start the broker and wait until it listens.
 
         Raises:
-            UsageError: the broker is unknown, not installed, or did not start.
+            UsageError: it is not installed, or did not start.
         """
-        if self.settings.broker == "mosquitto":
-            state = self.folder / "broker"
-            mosquitto.write(state, TENANT, self.fleet.passwords(), SystemEntropy())
-            self.port = free_port()
-            self._mosquitto = mosquitto.Mosquitto(state, self.port)
-            self._mosquitto.start()
-        elif self.settings.broker == "embedded":
-            self._start_embedded()
-        else:
-            raise UsageError(f"--broker {self.settings.broker} is unknown: use {' or '.join(BROKERS)}")
+        self.broker.start()
 
-    def _start_embedded(self) -> None:
-        from broker import credentials  # noqa: PLC0415 - amqtt is needed for this broker only
-
-        state = make_folder(self.folder / "broker")
-        credentials.write(state / "clients", self.fleet.passwords(), SystemEntropy())
-        words = ["broker", "run", "--state", str(state), "--tenant", TENANT, "--port", "0", "--insecure"]
-        self._broker = self._spawn(words, self.folder / "broker.log")
-        port = state / "broker.port"
-        until = time.monotonic() + 20
-        while not port.exists():
-            if time.monotonic() > until or self._broker.poll() is not None:
-                raise UsageError(f"the broker did not start: look at {self.folder / 'broker.log'}")
-            time.sleep(0.05)
-        self.port = int(port.read_text())
+    def kill_node(self) -> None:
+        """Kill one node of the broker, if it has several."""
+        with self._lock:
+            if not self._closed:
+                self.broker.kill_node()
 
     def start_aggregator(self) -> subprocess.Popen[bytes]:
         """Start the aggregator; its standard output is a pipe of JSON lines."""
@@ -139,9 +122,7 @@ class Rig:
 fleet = "fleet"
 state = "aggregator"
 [broker]
-host = "{self.host}"
-port = {self.port}
-[job]
+{self.broker.table}[job]
 name = "{JOB}"
 bundle = "bundle"
 task = "{settings.task}"
@@ -213,9 +194,7 @@ certificate = "{fleet / "certificate"}"
 roles = "{self.fleet.path / "roles"}"
 root = "{self.fleet.path / "root.pub"}"
 [broker]
-host = "{self.host}"
-port = {self.port}
-password = "{fleet / "password"}"
+{self.broker.table}password = "{fleet / "password"}"
 [work]
 bundle = "{self.folder / "bundle"}"
 data = "rows.npz"
@@ -246,8 +225,6 @@ smallest_cohort = {self.settings.floor}
         with self._lock:
             self._closed = True
             running = [p for p in (*self._devices.values(), self._aggregator) if p is not None]
-        if self._broker is not None:
-            running.append(self._broker)
         for process in running:
             if process.poll() is None:
                 process.terminate()
@@ -258,8 +235,7 @@ smallest_cohort = {self.settings.floor}
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self._mosquitto is not None:
-            self._mosquitto.stop()
+        self.broker.stop()
 
     def _spawn(self, words: list[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as file:
