@@ -3,7 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,7 @@ from accord.bundle.archive import Bundle
 from accord.bundle.forward import ends, forward_graph
 from accord.bundle.int8 import patched, rounded_tensors, scalars
 from accord.errors import Refusal, UsageError
+from accord.runtimes.binding import BoundGraph
 from accord.runtimes.losses import flat_rows
 from accord.runtimes.training_graph import Feeds, Floats, GraphRuntime
 from accord.tensors import Vector
@@ -77,18 +79,25 @@ _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 """What onnxruntime says where an allocation failed: it has no error of its own for that."""
 
 
-def _run(opened: Any, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+@contextmanager
+def _named() -> Iterator[None]:
+    """Give onnxruntime's errors, which share no base class, the names of ours."""
     try:
-        return list(opened.run(outputs, feeds))
-    except MemoryError:
+        yield
+    except (MemoryError, UsageError):
         raise
-    except Exception as error:  # onnxruntime's own errors share no base class
+    except Exception as error:
         if any(sign in str(error) for sign in _NO_MEMORY):
             raise MemoryError(f"onnxruntime has no memory for these rows: {str(error)[:300]}") from error
         raise UsageError(
             f"onnxruntime can't compute these rows: {str(error)[:300]}: where the model takes ids, "
             "they count from 0 and lie within its tables"
         ) from error
+
+
+def _run(opened: Any, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    with _named():
+        return list(opened.run(outputs, feeds))
 
 
 class Exported:
@@ -145,7 +154,7 @@ class OnnxRuntime(GraphRuntime):
         outputs = {item.name for item in self._session.get_outputs()}
         if inputs != set(manifest.input_names) or not outputs >= set(manifest.output_names):
             raise Refusal("CorruptGraph", "the inputs and outputs of train.onnx are not those of the manifest")
-        self._gradients = [manifest.output_names[0], *manifest.output_names[2:]]  # all but the outputs
+        self._bound = BoundGraph(self._session, manifest, load_onnxruntime().OrtValue.ortvalue_from_numpy)
         self._outputs = [manifest.output_names[1]]
 
     def exported(self, params: Vector, x: npt.NDArray[Any]) -> Floats | None:
@@ -159,9 +168,9 @@ class OnnxRuntime(GraphRuntime):
             self._running = (params.copy(), model)
         return self._running[1].predict(np.ascontiguousarray(flat_rows(x, self._manifest.input_shape)).reshape(x.shape))
 
-    def _differentiated(self, feeds: Feeds) -> Sequence[npt.NDArray[Any]]:
-        found: Sequence[npt.NDArray[Any]] = _run(self._session, self._gradients, feeds)
-        return found
+    def _differentiated(self, given: Sequence[npt.NDArray[Any]], params: Vector, out: Vector) -> tuple[float, float]:
+        with _named():
+            return self._bound.run(given, self._views(params), params, out)
 
     def _predicted(self, feeds: Feeds) -> npt.NDArray[Any]:
         if self._forward is None:

@@ -67,10 +67,13 @@ class SignatureRuntime(GraphRuntime):
         """Return None: the exported model is ONNX; see the port."""
         return None
 
-    def _differentiated(self, feeds: Feeds) -> Sequence[npt.NDArray[Any]]:
-        loss, _, *others = self._manifest.output_names
-        found = self._called("train", feeds)
-        return [found[name] for name in (loss, *others)]
+    def _differentiated(self, given: Sequence[npt.NDArray[Any]], params: Vector, out: Vector) -> tuple[float, float]:
+        names = self._manifest.input_names
+        loss, _, metric, *gradients = self._manifest.output_names
+        found = self._called("train", dict(zip(names, given, strict=False)) | self._views(params))
+        for place, name in zip(self.layout.places, gradients, strict=True):
+            out[place.offset : place.offset + place.size] = found[name].reshape(-1)
+        return float(found[loss]), float(found[metric])
 
     def _predicted(self, feeds: Feeds) -> npt.NDArray[Any]:
         return self._called("predict", feeds)[self._manifest.output_names[1]]

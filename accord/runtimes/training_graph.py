@@ -33,11 +33,16 @@ class GraphRuntime(ABC):
         quantization = bundle.quantization
         self._quantization = quantization if quantization is not None and quantization.cut else None
         self._params: tuple[Vector, Feeds] | None = None
+        self._ones = np.ones(0, np.float32)
         self.metric = math.nan
 
     @abstractmethod
-    def _differentiated(self, feeds: Feeds) -> Sequence[npt.NDArray[Any]]:
-        """Run the graph; return the loss, the metric and the gradients in layout order."""
+    def _differentiated(self, given: Sequence[npt.NDArray[Any]], params: Vector, out: Vector) -> tuple[float, float]:
+        """Run the graph on x, y and the rows' weights; return the loss and the metric, and write the gradient to `out`.
+
+        Raises:
+            UsageError: `params` is no contiguous float32 vector, or `out` can't take a gradient.
+        """
 
     @abstractmethod
     def _predicted(self, feeds: Feeds) -> npt.NDArray[Any]:
@@ -71,25 +76,25 @@ class GraphRuntime(ABC):
         count = x.shape[0]
         if not 1 <= count <= self._manifest.batch:
             raise UsageError(f"{count} rows where a batch of 1 to {self._manifest.batch} is expected")
-        feeds = self._feeds(params, x)
-        feeds[self._manifest.input_names[1]] = self._targets(y, count)
-        feeds[self._manifest.input_names[2]] = (
-            np.ones(count, np.float32) if weights is None else checked_weights(weights, count)
-        )
-        loss, metric, *found = self._differentiated(feeds)
+        if weights is None:
+            if len(self._ones) != count:
+                self._ones = np.ones(count, np.float32)
+            weights = self._ones
+        else:
+            weights = checked_weights(weights, count)
         if out is None:
             out = np.empty(self.layout.size, np.float32)
-        for place, value in zip(self.layout.places, found, strict=True):
-            out[place.offset : place.offset + place.size] = value.reshape(-1)
-        self.metric = float(metric)
-        return float(loss), out
+        given = self._rows(x), self._targets(y, count), weights
+        loss, self.metric = self._differentiated(given, params, out)
+        return loss, out
 
     def predict(self, params: Vector, x: npt.NDArray[Any]) -> Floats:
         """Return the outputs; see the port."""
         manifest = self._manifest
         outputs = np.empty((x.shape[0], manifest.outputs), np.float32)
         for start in range(0, x.shape[0], manifest.batch):
-            feeds = self._feeds(params, x[start : start + manifest.batch])
+            rows = self._rows(x[start : start + manifest.batch])
+            feeds = {manifest.input_names[0]: rows, **self._views(params)}
             outputs[start : start + manifest.batch] = self._predicted(feeds)
         return outputs
 
@@ -108,15 +113,14 @@ class GraphRuntime(ABC):
             raise UsageError(f"a label lies outside the classes 0 to {manifest.outputs - 1}")
         return np.ascontiguousarray(y, self.LABELS)
 
-    def _feeds(self, params: Vector, x: npt.NDArray[Any]) -> Feeds:
-        manifest = self._manifest
-        rows = self._rows(x)
+    def _views(self, params: Vector) -> Feeds:
+        """Return the parameters as views by their names in the graph; worked out once for each vector."""
         if self._params is None or self._params[0] is not params:
             if params.dtype != np.float32 or not params.flags.c_contiguous:
                 raise UsageError("parameters are a contiguous float32 vector")
             views = self.layout.views(params).values()
-            self._params = (params, dict(zip(manifest.tensor_names, views, strict=True)))
-        return {manifest.input_names[0]: rows, **self._params[1]}
+            self._params = (params, dict(zip(self._manifest.tensor_names, views, strict=True)))
+        return self._params[1]
 
     def _rows(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return prepared rows as the training graph takes them."""
