@@ -19,21 +19,24 @@ def _mask(tape: Tape, operator: str, name: str, bound: str) -> str:
     return tape.add("Cast", tape.add(operator, name, bound), to=TensorProto.FLOAT)
 
 
-def _where_positive(tape: Tape, name: str, slope: str) -> str:
+def where_positive(tape: Tape, name: str, slope: str) -> str:
+    """Return `slope` where the tensor `name` is above 0, else 0."""
     return tape.add("Mul", slope, _mask(tape, "Greater", name, tape.number(0.0)))
 
 
 @rule("Relu")
 def relu(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
-    """Y = max(X, 0): dX = dY where Y > 0, else 0."""
-    return {0: _where_positive(tape, node.output[0], slope)}
+    """Y = max(X, 0): dX = dY where Y > 0, else 0. The slope of a pool behind it may be so already."""
+    if node.output[0] in tape.cut_off:
+        return {0: slope}
+    return {0: where_positive(tape, node.output[0], slope)}
 
 
 @rule("LeakyRelu")
 def leaky_relu(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
     """Y = X where X > 0, else a·X: dX = a·dY + (1 - a)·(dY where X > 0)."""
     a = float(attribute(node, "alpha", 0.01))
-    positive = tape.add("Mul", _where_positive(tape, node.input[0], slope), tape.number(1.0 - a))
+    positive = tape.add("Mul", where_positive(tape, node.input[0], slope), tape.number(1.0 - a))
     return {0: tape.add("Add", positive, tape.add("Mul", slope, tape.number(a)))}
 
 

@@ -30,9 +30,9 @@ def _shares(tape: Tape, weights: str) -> str:
     return tape.add("Div", column, tape.add("ReduceSum", weights, keepdims=0))
 
 
-def _mean(tape: Tape, cells: str, shares: str) -> str:
-    """Weighted mean over the rows, and mean over the columns, of `cells` (N, any): a scalar."""
-    rows = tape.add("ReduceMean", cells, tape.whole(1), keepdims=1)
+def _mean(tape: Tape, cells: str, shares: str, count: int) -> str:
+    """Weighted mean over the rows, and mean over the columns, of `cells` (N, count): a scalar."""
+    rows = cells if count == 1 else tape.add("ReduceMean", cells, tape.whole(1), keepdims=1)
     return tape.add("ReduceSum", tape.add("Mul", rows, shares), keepdims=0)
 
 
@@ -45,11 +45,11 @@ def softmax(tape: Tape, outputs: str, y: str, weights: str, count: int) -> LossN
     logs = tape.add("LogSoftmax", outputs, axis=-1)
     places = tape.add("Unsqueeze", y, tape.whole(1))
     chosen = tape.add("GatherElements", logs, places, axis=1)
-    loss = tape.add("Neg", _mean(tape, chosen, shares))
+    loss = tape.add("Neg", _mean(tape, chosen, shares, 1))
     hot = tape.add("OneHot", y, tape.constant(count, "int64"), tape.constant([0.0, 1.0], "float32"), axis=-1)
     gap = tape.add("Sub", tape.add("Exp", logs), hot)
     right = tape.add("Equal", tape.add("ArgMax", outputs, axis=1, keepdims=1), places)
-    metric = _mean(tape, tape.add("Cast", right, to=TensorProto.FLOAT), shares)
+    metric = _mean(tape, tape.add("Cast", right, to=TensorProto.FLOAT), shares, 1)
     return LossNodes(loss=loss, metric=metric, slope=tape.add("Mul", gap, shares))
 
 
@@ -65,8 +65,8 @@ def binary(tape: Tape, outputs: str, y: str, weights: str, count: int) -> LossNo
     true = tape.add("Cast", tape.add("Greater", y, tape.number(0.5)), to=TensorProto.INT32)
     right = tape.add("Cast", tape.add("Equal", said, true), to=TensorProto.FLOAT)
     return LossNodes(
-        loss=_mean(tape, cells, shares),
-        metric=_mean(tape, right, shares),
+        loss=_mean(tape, cells, shares, count),
+        metric=_mean(tape, right, shares, count),
         slope=tape.add("Mul", gap, _per_output(tape, shares, 1.0, count)),
     )
 
@@ -80,8 +80,8 @@ def mse(tape: Tape, outputs: str, y: str, weights: str, count: int) -> LossNodes
     shares = _shares(tape, weights)
     gap = tape.add("Sub", outputs, y)
     return LossNodes(
-        loss=_mean(tape, tape.add("Mul", gap, gap), shares),
-        metric=_mean(tape, tape.add("Abs", gap), shares),
+        loss=_mean(tape, tape.add("Mul", gap, gap), shares, count),
+        metric=_mean(tape, tape.add("Abs", gap), shares, count),
         slope=tape.add("Mul", gap, _per_output(tape, shares, 2.0, count)),
     )
 
@@ -96,8 +96,8 @@ def huber(tape: Tape, outputs: str, y: str, weights: str, count: int) -> LossNod
     clipped = tape.add("Clip", gap, tape.number(-1.0), tape.number(1.0))
     rest = tape.add("Sub", gap, tape.add("Mul", clipped, tape.number(0.5)))
     return LossNodes(
-        loss=_mean(tape, tape.add("Mul", clipped, rest), shares),
-        metric=_mean(tape, tape.add("Abs", gap), shares),
+        loss=_mean(tape, tape.add("Mul", clipped, rest), shares, count),
+        metric=_mean(tape, tape.add("Abs", gap), shares, count),
         slope=tape.add("Mul", clipped, _per_output(tape, shares, 1.0, count)),
     )
 

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from quantize.differentiate.activations import where_positive
+from quantize.differentiate.places import places, tiles
 from quantize.differentiate.registry import rule
 from quantize.differentiate.tape import Tape, attribute
 from quantize.differentiate.window import Window, window_of
@@ -15,19 +17,27 @@ from quantize.differentiate.window import Window, window_of
 def max_pool(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
     """Y[p] = X[i(p)] with i(p) the place of the first largest value of the window: dX[i] = sum of dY[p] with i(p) = i.
 
-    Windows that touch no cell twice need no sum: MaxUnpool. Others scatter with addition.
+    Windows that touch no cell twice need no sum: MaxUnpool. Others scatter with addition. Behind a Relu that nothing
+    else reads, the slope is cut off where Y = 0, which is where Relu would cut it, before it is spread.
     """
     window = window_of(node, tuple(attribute(node, "kernel_shape", [])))
-    if len(node.output) < 2:
-        node.output.append(tape.fresh("train/places"))
-    x, places = node.input[0], node.output[1]
+    x = node.input[0]
+    if tape.producer(x) == "Relu" and tape.readers(x) == 1:
+        slope = where_positive(tape, node.output[0], slope)
+        tape.cut_off.add(x)
+    if tiles(tape, node, window):
+        found = places(tape, node)
+    else:
+        if len(node.output) < 2:
+            node.output.append(tape.fresh("train/places"))
+        found = node.output[1]
     shape = tape.add("Shape", x)
     if window.rank == 2 and _apart(window):
         attributes = {"kernel_shape": list(window.kernel), "strides": list(window.strides)}
-        return {0: tape.add("MaxUnpool", slope, places, shape, **attributes)}
+        return {0: tape.add("MaxUnpool", slope, found, shape, **attributes)}
     cells = tape.add("Reshape", tape.add("Size", x), tape.whole(1))
     empty = tape.add("ConstantOfShape", cells, value=numpy_helper.from_array(np.zeros(1, np.float32)))
-    flat = [tape.add("Reshape", name, tape.whole(-1)) for name in (places, slope)]
+    flat = [tape.add("Reshape", name, tape.whole(-1)) for name in (found, slope)]
     full = tape.add("ScatterElements", empty, *flat, axis=0, reduction="add")
     return {0: tape.add("Reshape", full, shape)}
 

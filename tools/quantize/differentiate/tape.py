@@ -1,5 +1,6 @@
 """The graph while it is written: nodes in order, constants kept once, fresh names. Knows no operator's rule."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,9 @@ class Tape:
         self._taken = set(network.shapes) | {name for node in network.nodes for name in (*node.input, *node.output)}
         self._varying = _varying(network)
         self._producers = {name: node.op_type for node in network.nodes for name in node.output}
+        self._readers = Counter([network.output, *(name for node in network.nodes for name in node.input)])
+        self.cut_off: set[str] = set()
+        """Forward tensors whose slope is 0 already wherever they are not above 0."""
 
     def fresh(self, hint: str) -> str:
         """Return a name that nothing bears yet."""
@@ -94,6 +98,10 @@ class Tape:
     def producer(self, name: str) -> str:
         """Return the operator that computes a forward tensor, "" for an input or a constant."""
         return self._producers.get(name, "")
+
+    def readers(self, name: str) -> int:
+        """Return how often a forward tensor is read, by nodes and as the network's output."""
+        return self._readers[name]
 
     def kind(self, name: str) -> int:
         """Return a forward tensor's element type, as onnx.TensorProto numbers it; 0 where it is not known."""

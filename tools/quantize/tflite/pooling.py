@@ -20,6 +20,8 @@ from quantize.tflite.table import translation
 from quantize.tflite.translator import Translator, Value
 from quantize.tflite.windows import LAST, Window, counted, image_of, padded, strided, window_of, woven
 
+_ON_THE_WAY = {"Reshape": 0, "Sub": 1, "Cast": 0, "MaxPool": 0, "Mul": 0, "Equal": 1, "Resize": 0}
+"""From places to the pool that has them: operators, and the input that leads on (see `differentiate.places`)."""
 LOWEST = float(np.finfo(np.float32).min)
 
 
@@ -93,11 +95,14 @@ def _unlined(to: Translator, name: str, line: Value) -> Value:
 
 
 def _pool_behind(to: Translator, node: onnx.NodeProto, name: str) -> onnx.NodeProto:
-    maker = to.maker(name)
-    while maker is not None and maker.op_type == "Reshape":
-        name = maker.input[0]
+    maker, compared = to.maker(name), False
+    while maker is not None and maker.op_type in _ON_THE_WAY and (maker.op_type, compared) != ("MaxPool", True):
+        if maker.op_type == "MaxPool" and list(maker.output).index(name) == 1:
+            return maker
+        compared = compared or maker.op_type == "Equal"
+        name = maker.input[_ON_THE_WAY[maker.op_type]]
         maker = to.maker(name)
-    if maker is None or maker.op_type != "MaxPool" or list(maker.output).index(name) != 1:
+    if maker is None or maker.op_type != "MaxPool":
         raise UsageError(
             f"{node.op_type} {node.name!r} takes its places from no MaxPool: it has no translation to TFLite"
         )
