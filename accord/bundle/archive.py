@@ -172,6 +172,7 @@ def _golden(data: bytes, manifest: Manifest, quantization: Quantization | None) 
         golden.examples(manifest)
         golden.expected(manifest)
         golden.gradient_checks(manifest)
+        golden.moved(manifest.layout.size)
         if quantization is not None and quantization.cut:
             golden.frozen(quantization)
     except CodecError as error:

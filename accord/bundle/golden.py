@@ -1,4 +1,4 @@
-"""Golden vectors: a few rows with the loss, outputs and gradients that a right runtime gives at the initial parameters.
+"""Golden vectors: a few rows with the loss, outputs and gradients that a right runtime gives at known parameters.
 
 CBOR here holds no floats, so numbers are little-endian float32 and float64 bytes. Runs nothing itself.
 """
@@ -44,7 +44,9 @@ class Check(Record):
 class Golden(Record):
     """`rows` examples with what must come out; `y` is int64 for softmax, else float32; `loss` is float64.
 
-    `features` is what the frozen part of the model gives for x, and empty where nothing is frozen.
+    `features` is what the frozen part of the model gives for x, and empty where nothing is frozen. The parameters are
+    the bundle's, but for the float32 `values` at the uint32 `places`: where activations are rounded these keep every
+    value off the middle of two steps, where right runtimes differ.
     """
 
     LIMIT: ClassVar[int] = 32 << 20
@@ -55,7 +57,36 @@ class Golden(Record):
     loss: bytes = field(Octets(8))
     outputs: bytes = field(Octets(4, MAX_BYTES))
     features: bytes = field(Octets(0, MAX_BYTES))
+    places: bytes = field(Octets(0, MAX_BYTES))
+    values: bytes = field(Octets(0, MAX_BYTES))
     checks: tuple[Check, ...] = field(Many(Nested(Check), 1, MAX_TENSORS))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.places) != len(self.values) or len(self.places) % 4:
+            raise CodecError("golden parameters have as many places as values, of 4 bytes each")
+
+    def moved(self, size: int) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Return the places within `size` parameters that differ from the bundle's, and their values.
+
+        Raises:
+            CodecError: a place is outside them, or a value is not finite.
+        """
+        places = np.frombuffer(self.places, "<u4").astype(np.int64)
+        if places.size and int(places.max()) >= size:
+            raise CodecError("a golden parameter lies outside the parameters")
+        return places, _array(self.values, "<f4", places.shape, "golden parameters")
+
+    def params(self, params: Vector) -> Vector:
+        """Return the parameters that the rows are tested at, float32 (P,): a copy of the bundle's with some moved.
+
+        Raises:
+            CodecError: a size does not fit the vector.
+        """
+        places, values = self.moved(params.size)
+        found = params.copy()
+        found[places] = values
+        return found
 
     def examples(self, specification: Specification) -> tuple[Floats, npt.NDArray[Any]]:
         """Return x, float32 (rows, *input_shape), and y, int64 (rows,) or float32 (rows, *target_shape).
@@ -114,6 +145,7 @@ def make_golden(
     gradient: Vector,
     entropy: Entropy,
     features: npt.NDArray[Any] | None = None,
+    moved: tuple[Vector, Vector] | None = None,
 ) -> Golden:
     """Return the golden vectors of right answers that the caller has worked out.
 
@@ -126,8 +158,10 @@ def make_golden(
         gradient: float32 (P,).
         entropy: chooses the sampled places of large tensors.
         features: what the frozen part gives, int8 or float32 (rows, ...); None where nothing is frozen.
+        moved: the bundle's parameters and those that the answers belong to, float32 (P,); None where they are the same.
     """
     checks = []
+    elsewhere = np.flatnonzero(moved[0] != moved[1]) if moved is not None else np.zeros(0, np.int64)
     for tensor in specification.layout.places:
         values = gradient[tensor.offset : tensor.offset + tensor.size]
         places = np.arange(tensor.size)
@@ -148,6 +182,8 @@ def make_golden(
         loss=np.float64(loss).astype("<f8").tobytes(),
         outputs=outputs.astype("<f4").tobytes(),
         features=b"" if features is None else features.astype(features.dtype.newbyteorder("<")).tobytes(),
+        places=elsewhere.astype("<u4").tobytes(),
+        values=b"" if moved is None else moved[1][elsewhere].astype("<f4").tobytes(),
         checks=tuple(checks),
     )
 

@@ -3,30 +3,25 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 
 from accord.bundle.archive import Bundle, read_bundle, write_bundle
 from accord.bundle.forward import forward_graph
-from accord.bundle.golden import Golden, make_golden
 from accord.bundle.manifest import FORMAT, Specification
 from accord.entropy import Entropy
 from accord.errors import AccordError, CodecError, UsageError
 from accord.runtimes import check_golden, initial, open_runtime
-from accord.runtimes.losses import LOSSES
-from accord.runtimes.onnx import session
 from accord.signing import SigningKey
 from accord.tensors import layout_of
 from quantize.differentiate.backward import TrainingGraph, training_graph
 from quantize.freezing import frozen_before
+from quantize.golden import golden_vectors
 from quantize.int8.rounding import RANGE
 from quantize.int8.tiers import Divided, checked_tier, divided
 from quantize.models import FILE, Source, read_model
 from quantize.network import OPSET, Network
-from quantize.oracle import exact
 
-GOLDEN_ROWS = 4
 ATTEMPTS = 24
 """Golden rows on the edge of a ReLU, a tie of a maximum or the middle of two int8 steps are drawn again."""
 STARTING_ROWS = 64
@@ -176,7 +171,7 @@ def make_from(  # noqa: PLR0917 - the same, but for the model
     infer = None if parts is None else parts.infer.SerializeToString(deterministic=True)
     tflite = _tflite(graph, parts) if choices.tflite else None
     for attempt in range(ATTEMPTS):
-        golden = _golden(specification, graph, network, parts, entropy.child("golden", attempt))
+        golden = golden_vectors(specification, graph, network, parts, entropy.child("golden", attempt))
         data = write_bundle(
             specification,
             params=params,
@@ -231,42 +226,3 @@ def _divided(kind: str, network: Network, choices: Choices, entropy: Entropy) ->
         size = (STARTING_ROWS, *(int(dim or 0) for dim in network.shapes[network.x][1:]))
         rows = initial.uniform(size, 3.0**0.5, entropy.child("starting rows"))
     return divided(network, choices.tier, rows, follow=train_scales)
-
-
-def _golden(
-    specification: Specification,
-    graph: TrainingGraph,
-    network: Network,
-    parts: Divided | None,
-    entropy: Entropy,
-) -> Golden:
-    rows = min(specification.batch, GOLDEN_ROWS)
-    params = network.params if parts is None else parts.train.params
-    x = network.draw(rows, entropy.child("x"))
-    loss = LOSSES[specification.loss]
-    y: Array = loss.draw(rows, specification.target_shape, specification.outputs, entropy.child("y"))
-    fed = y if specification.loss == "softmax" else y.reshape(rows, specification.outputs)
-    features = None if parts is None or not parts.quantization.cut else _features(parts, x)
-    given = [x if features is None else features, fed, np.ones(rows, np.float32), *params.values()]
-    feeds = dict(zip(graph.input_names, given, strict=True))
-    value, outputs, _, *gradients = exact(graph.model, graph.output_names, feeds)
-    pairs = zip(params, gradients, strict=True)
-    return make_golden(
-        specification,
-        x=x,
-        y=y,
-        loss=float(value),
-        outputs=outputs.astype(np.float32),
-        gradient=specification.layout.flatten({name: found.astype(np.float32) for name, found in pairs}),
-        features=features,
-        entropy=entropy,
-    )
-
-
-def _features(parts: Divided, x: Array) -> Array:
-    """Return what the frozen part gives, its rounding spelled out in float32: no integer operator has a part in it."""
-    cut = parts.quantization.cut
-    plain = session(forward_graph(parts.infer.SerializeToString(), cut), integers=False)
-    (source,) = (item.name for item in plain.get_inputs())
-    found: Array = plain.run([cut], {source: x})[0]
-    return found
