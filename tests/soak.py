@@ -9,10 +9,12 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import TAGS
 from quantize.differentiate.registry import known_operators
 from tests.aggregator.job_scene import Scene
+from tests.broker.malformed import siege
 from tests.quantize.test_random_graphs import explore
 from tests.secagg.test_transcript import cohort_with_dropouts
 from tests.simulation.bad_link import BadLink
@@ -160,6 +163,12 @@ def crashes(count: int, seed: int, told: Told) -> dict[str, Any]:
     return {"passed": int(passed.group(1))}
 
 
+def packets(count: int, seed: int, told: Told) -> dict[str, Any]:
+    """Damaged packets at the embedded broker, while an aggregator and a device go on: nothing lost, nothing grown."""
+    with tempfile.TemporaryDirectory() as folder:
+        return siege(Path(folder) / "broker", count, seed, told)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """One long check: how much of it is the whole, how much is enough for `make test`, and its seed."""
@@ -179,6 +188,7 @@ CHECKS = (
     Check(name="comparison", run=comparison, full=3, reduced=0),  # tests/simulation/test_accuracy.py is the whole
     Check(name="gradients", run=gradients, full=MANY_GRAPHS, reduced=0),  # test_random_graphs.py runs a few
     Check(name="crashes", run=crashes, full=1, reduced=0),  # tests/fleet/test_crashes.py without ACCORD_SOAK
+    Check(name="packets", run=packets, full=100_000, reduced=0),  # tests/broker/test_hostile.py sends a few
 )
 
 
