@@ -97,7 +97,7 @@ class Mosquitto:
     @property
     def pid(self) -> int:
         """The id of its process; 0 while there is none."""
-        return self._process.pid if self._process is not None else 0
+        return self._process.pid
 
     def start(self, timeout: float = 10.0) -> None:
         """Start it and wait until it listens."""

@@ -53,6 +53,11 @@ class Process:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The id of its process; 0 while there is none."""
+        return self._process.pid if self._process is not None else 0
+
     def launch(self) -> None:
         """Start it, without waiting."""
         self._process = subprocess.Popen(  # noqa: S603 - a fixed binary and our own files
