@@ -12,6 +12,7 @@ from accord.secagg import keys, unmasked
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import assembled, first_context, new_roster
 from accord.update.pipeline import Form
+from accord.wire.check_in import FAILED, Withdraw
 from accord.wire.envelope import Envelope
 from accord.wire.messages import (
     TAG_OF,
@@ -27,7 +28,7 @@ from accord.wire.messages import (
 from aggregator import cohorts
 from aggregator import round as engine
 from aggregator.attempt_values import CohortOf, Invitation
-from aggregator.coordinator_values import Effect, Log, Send, Settle
+from aggregator.coordinator_values import Effect, Log, Send, Settle, Withdrew
 from aggregator.desk import Desk
 from aggregator.muster import Muster
 from aggregator.round_values import Back, Failed, Gone, Opened, Received, Refused, ToCohort, ToDevice, Windows
@@ -36,10 +37,11 @@ from aggregator.round_values import Event as RoundEvent
 from aggregator.round_values import Tick as RoundTick
 from aggregator.standing import Standing
 
-ROUND_MESSAGES: Mapping[str, type[Share] | type[Masked] | type[Unmask]] = {
+ROUND_MESSAGES: Mapping[str, type[Share] | type[Masked] | type[Unmask] | type[Withdraw]] = {
     TAG_OF[Share]: Share,
     TAG_OF[Masked]: Masked,
     TAG_OF[Unmask]: Unmask,
+    TAG_OF[Withdraw]: Withdraw,
 }
 
 
@@ -74,6 +76,8 @@ class Attempt:
         self.cohorts: dict[str, CohortOf] = {}
         self.of_device: dict[str, str] = {}
         self.failure: Failed | None = None
+        self.sitting_out: frozenset[str] = frozenset()
+        """Devices that withdrew for a reason that comes again in a later attempt of this round."""
         plan = invitation.plan
         self._context = first_context(invitation.data, plan.bundle_digest, plan.params_digest)
         self._muster = Muster(invitation, context=self._context, seal_pair=seal_pair, authority=authority, desk=desk)
@@ -147,7 +151,14 @@ class Attempt:
         if letter.context != held.state.context:
             raise Refusal("WrongContext", f"{letter.tag} of {device} is bound to another cohort")
         message = opened(letter, ROUND_MESSAGES[letter.tag])
-        return self._stepped(held, Received(device=device, message=message), now)
+        before = held.state.withdrawn
+        effects = self._stepped(held, Received(device=device, message=message), now)
+        if not isinstance(message, Withdraw) or held.state.withdrawn == before:
+            return effects
+        if message.reason != FAILED:
+            self.sitting_out |= {device}
+        at = self.plan
+        return (Withdrew(round=at.round, attempt=at.attempt, device=device, reason=message.reason), *effects)
 
     def presence(self, device: str, online: set[str], now: float) -> tuple[Effect, ...]:
         """Take a birth (the device is in `online`) or a last will."""

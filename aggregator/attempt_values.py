@@ -32,6 +32,7 @@ class Invitation:
     devices: int  # at most
     cohorts: int
     barred: frozenset[str]  # devices that dealt wrong shares in an attempt before
+    sitting_out: frozenset[str] = frozenset()  # devices that withdrew from the round: nobody waits for them
     prove: Callable[[int], tuple[bytes, ...]] = from_empty  # size seen -> proof up to the plan's checkpoint, or Refusal
 
 

@@ -80,6 +80,7 @@ class Coordinator:
         self._memory = Memory()
         self._attempt: Attempt | None = None
         self._barred: frozenset[str] = frozenset()
+        self._sitting_out: frozenset[str] = frozenset()
 
     def restore(self, *, number: int, transcript: bytes, model: Model) -> None:
         """Go on after a restart.
@@ -97,7 +98,7 @@ class Coordinator:
             case Start(request=request, online=online, seed=seed, checkpoint=checkpoint, revocations=revocations):
                 if self._attempt is not None:
                     raise LocalProtocolError("a round is under way")
-                self._barred, self.online = frozenset(), set(online)
+                self._barred, self._sitting_out, self.online = frozenset(), frozenset(), set(online)
                 self._planner.begin(request, SeededEntropy(seed), checkpoint=checkpoint, revocations=revocations)
                 self.round += 1
                 return tuple(self._open(1, now, clock))
@@ -214,7 +215,14 @@ class Coordinator:
 
     def _open(self, number: int, now: float, clock: int) -> list[Effect]:
         self._memory = Memory()
-        turn = Turn(round=self.round, attempt=number, previous=self.transcript, model=self.model, barred=self._barred)
+        turn = Turn(
+            round=self.round,
+            attempt=number,
+            previous=self.transcript,
+            model=self.model,
+            barred=self._barred,
+            sitting_out=self._sitting_out,
+        )
         self._attempt, effects = self._planner.attempt(turn, now, clock)
         return effects
 
@@ -255,6 +263,7 @@ class Coordinator:
         """Tell why, bar who dealt wrong shares, and try again unless this was the last attempt."""
         plan, failed = attempt.plan, attempt.failed
         self._barred |= {failure.device for failure in failed if failure.device}
+        self._sitting_out |= attempt.sitting_out
         reason, detail = failed[0].reason, failed[0].detail
         final = plan.attempt >= self.settings.max_attempts
         effects: list[Effect] = [

@@ -163,6 +163,16 @@ class Log:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Withdrew:
+    """A device left an attempt before its vector, for a reason from the protocol's list; it is waited for no more."""
+
+    round: int
+    attempt: int
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Aborted:
     """An attempt ended without a sum; another one follows unless `final`."""
 
@@ -193,4 +203,4 @@ class Closed:
     lost_cohorts: tuple[str, ...]
 
 
-Effect = Send | Settle | Stood | Recall | Announce | Planned | Log | Aborted | Closed
+Effect = Send | Settle | Stood | Recall | Announce | Planned | Log | Withdrew | Aborted | Closed

@@ -4,6 +4,7 @@ It owns the job's transport and books. Everything that a round changes is in the
 it is sent, so a process that is killed at any moment comes back into the same round.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from aggregator.coordinator_values import (
     Start,
     Stood,
     Tick,
+    Withdrew,
 )
 from aggregator.job import Job
 from aggregator.round_record import RoundRecord
@@ -199,6 +201,8 @@ class JobRunner:
                     self._told({"event": "aborted", "round": notice.round, **fact})
                 if final:
                     self._gave_up(notice)
+            case Withdrew():
+                self._told({"event": "withdrew", **dataclasses.asdict(notice)})
             case Stood(device=device, standing=standing):
                 self._chronicle.barred(device, standing)
             case Planned(plan=plan):

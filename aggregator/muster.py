@@ -36,7 +36,7 @@ class Muster:
         self.open = True
         self.offered: dict[str, Certificate] = {}
         self.joined: dict[str, tuple[Member, Join]] = {}
-        self.turned_away: set[str] = set()
+        self.turned_away: set[str] = set(invitation.sitting_out)
         """Devices that are here and will not take part: nobody need wait for them."""
         self._invitation, self._context, self._authority, self._desk = invitation, context, authority, desk
         self._seal_pair = seal_pair

@@ -28,7 +28,7 @@ class Turn:
     """Which attempt is to begin, and from where.
 
     `previous` is the transcript hash after the round before (32 bytes); `barred` are devices that dealt wrong shares in
-    an attempt before of the same round.
+    an attempt before of the same round, and `sitting_out` those that withdrew from it.
     """
 
     round: int
@@ -36,6 +36,7 @@ class Turn:
     previous: bytes
     model: Model
     barred: frozenset[str] = field(default_factory=frozenset)
+    sitting_out: frozenset[str] = field(default_factory=frozenset)
 
 
 class Planner:
@@ -118,6 +119,7 @@ class Planner:
                 devices=request.devices,
                 cohorts=request.cohorts,
                 barred=turn.barred,
+                sitting_out=turn.sitting_out,
                 prove=from_empty if prove is None else lambda seen: prove(checkpoint, seen),
             ),
             form=Form(plan, self._layout),

@@ -15,6 +15,7 @@ from accord.secagg import keys, server, unmasked
 from accord.secagg.cohort import Cohort
 from accord.secagg.ring import Ring
 from accord.update import packing
+from accord.wire.check_in import Withdraw
 from accord.wire.messages import Masked, Share, Unmask
 from aggregator.round_values import (
     Back,
@@ -71,6 +72,7 @@ class RoundState:
     seal_pair: keys.KeyPair = field(repr=False)
     gone: Mapping[str, float] = field(default_factory=dict)
     answered: frozenset[str] = frozenset()
+    withdrawn: frozenset[str] = frozenset()
     expected: tuple[str, ...] = ()
     survivors: bytes = b""
 
@@ -146,7 +148,8 @@ def step(state: RoundState, event: Event, now: float) -> tuple[RoundState, tuple
                 return state, (Refused(device=device, reason=refusal.reason, detail=refusal.detail),)
             except CodecError as error:
                 return state, (Refused(device=device, reason="WrongShape", detail=str(error)),)
-            state = dataclasses.replace(state, answered=state.answered | {device})
+            kept = "withdrawn" if isinstance(message, Withdraw) else "answered"
+            state = dataclasses.replace(state, **{kept: getattr(state, kept) | {device}})
         case Gone(device=device):
             state = dataclasses.replace(state, gone={**state.gone, device: state.gone.get(device, now)})
         case Back(device=device):
@@ -162,19 +165,27 @@ def next_time(state: RoundState) -> float | None:
     """Return when a `Tick` can change something, or None once the cohort has ended."""
     if not TRANSITIONS[state.phase]:
         return None
-    waiting = [device for device in state.expected if device not in state.answered]
+    waiting = _waiting(state)
     if waiting and all(device in state.gone for device in waiting):
         return min(state.deadline, max(state.gone[device] for device in waiting) + state.windows.grace)
     return state.deadline
 
 
 def _over(state: RoundState, now: float) -> bool:
-    waiting = (device for device in state.expected if device not in state.answered)
-    grace = state.windows.grace
+    waiting, grace = _waiting(state), state.windows.grace
     return now >= state.deadline or all(d in state.gone and now >= state.gone[d] + grace for d in waiting)
 
 
-def _take(state: RoundState, device: str, message: Share | Masked | Unmask) -> None:
+def _waiting(state: RoundState) -> list[str]:
+    return [device for device in state.expected if device not in state.answered | state.withdrawn]
+
+
+def _take(state: RoundState, device: str, message: Share | Masked | Unmask | Withdraw) -> None:
+    if isinstance(message, Withdraw):
+        _check_withdrawal(state, device)
+        return
+    if device in state.withdrawn:
+        raise Refusal("OutOfOrder", f"{device} sent {type(message).__name__} after it withdrew")
     if type(message) is not EXPECTED[state.phase]:
         raise Refusal("OutOfOrder", f"{device} sent {type(message).__name__} while {state.phase.value}")
     match state.stage, message:
@@ -190,6 +201,14 @@ def _take(state: RoundState, device: str, message: Share | Masked | Unmask) -> N
             stage.add(device)
         case _:
             raise LocalProtocolError(f"{type(state.stage).__name__} can't stand in {state.phase.value}")
+
+
+def _check_withdrawal(state: RoundState, device: str) -> None:
+    """Refuse one at another time than between SHARES and the device's own vector: then it changes nothing."""
+    if state.phase is not Phase.COLLECTING or device in state.answered:
+        raise Refusal("OutOfOrder", f"{device} withdraws while {state.phase.value}, or after its vector")
+    if device not in state.expected:
+        raise Refusal("NotADealer", f"{device} withdraws and dealt no shares")
 
 
 def _opened(state: RoundState, device: str, message: Masked) -> Ring:

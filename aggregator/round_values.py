@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from accord.secagg.ring import Ring
+from accord.wire.check_in import Withdraw
 from accord.wire.messages import Masked, Share, Shares, Survivors, Unmask
 
 
@@ -42,7 +43,7 @@ class Received:
     """A verified message of a member."""
 
     device: str
-    message: Share | Masked | Unmask
+    message: Share | Masked | Unmask | Withdraw
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,10 +28,11 @@ from aggregator.coordinator_values import (
     Send,
     Settle,
     Stood,
+    Withdrew,
 )
 from aggregator.journal_port import Journal, NoJournal
 
-Notice = Aborted | Closed | Log | Planned | Stood
+Notice = Aborted | Closed | Log | Planned | Stood | Withdrew
 
 
 class Transport:
@@ -43,8 +44,8 @@ class Transport:
         objects: what devices may fetch, by digest; looked up at each request.
         now: monotonic seconds.
         clock: wall time in whole seconds.
-        told: called with every closed round, aborted attempt, refusal and device that is barred, before what they
-            cause is sent.
+        told: called with every closed round, aborted attempt, refusal, and device that withdraws or is barred, before
+            what they cause is sent.
         journal: written before anything leaves.
         attendance: who is there and what they have carried, shared with other jobs.
         held: whether `release` is called by the owner, for many deliveries at once, and not after each.

@@ -15,6 +15,7 @@ from accord.plan import Plan
 from accord.records import Record
 from accord.update.pipeline import Contribution
 from accord.wire import chunks, topics
+from accord.wire.check_in import FAILED, WITHDRAWALS
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, State, opened
 from edge_sdk.fetching import Fetching
@@ -262,7 +263,8 @@ class Agent:
         try:
             found = self._worker.work(plan, params)
         except AccordError as error:
-            self._carry_out(GaveUp(reason=str(error), whole_round=isinstance(error, CannotTrain)))
+            named = error.reason if isinstance(error, CannotTrain | Refusal) else FAILED
+            self._carry_out(GaveUp(reason=str(error), why=named if named in WITHDRAWALS else FAILED))
             return
         self._carry_out(Worked(found=found))
 

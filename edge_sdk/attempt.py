@@ -35,6 +35,11 @@ class Attempt:
     survivors: bytes = b""
     answered: client.Answered | None = None
 
+    def forget_secrets(self) -> None:
+        """Leave what could still be masked or opened; where the attempt was, and its contexts, stay."""
+        self.seed = b""
+        self.join = self.sharing = self.masking = self.unmasking = None
+
     def entropy(self, use: str) -> SeededEntropy:
         """Return the bytes of this attempt for one named use."""
         return SeededEntropy(self.seed).child(use)

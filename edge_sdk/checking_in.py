@@ -55,7 +55,7 @@ class CheckingIn:
         current, last = self._state.attempt, (self._state.ledger.round, self._state.ledger.attempt)
         if (opening.round, opening.attempt) == last or (current is not None and current.opening == opening):
             return ()  # brokers hand the last announcement to everybody who comes back
-        if current is None and opening.round == self._state.sat_out:
+        if opening.round == self._state.ledger.sat_out:
             return ()  # the same rows, model and plan would fail again, and each try is charged
         if (opening.round, opening.attempt) < last:
             raise Refusal("OldRound", f"round {opening.round}, attempt {opening.attempt} is not after the last one")

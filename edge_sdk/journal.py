@@ -25,6 +25,7 @@ class JobRecord(Record):
     transcript: bytes = field(Octets(32))
     version: int = field(_COUNT)
     params: bytes = field(Octets(0, 32))
+    sat_out: int = field(_COUNT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import Opening, opened
 from edge_sdk.attempt import Attempt
 from edge_sdk.checking_in import CheckingIn
-from edge_sdk.saved import SECRET_FILES, AnsweredOnce, MaskedOnce, Saved
+from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, MaskedOnce, Saved
 from edge_sdk.session_state import SessionState
 from edge_sdk.session_values import Charge, Effect, Forget, Send, Stage
 from edge_sdk.summing import Summing
@@ -49,6 +49,8 @@ class Resuming:
             return (Forget(names=SECRET_FILES),) if saved.shared or saved.masked else ()
         joined, ledger = saved.joined, self._state.ledger
         opening = opened(Envelope.decode(joined.opening), Opening)
+        if opening.round == ledger.sat_out:  # power was lost while this device was leaving it
+            return (Forget(names=tuple(FILES)),)
         charged = (ledger.round, ledger.attempt) == (opening.round, opening.attempt)
         if charged:  # what is charged is not charged again: the rules look at the ledger as it was before
             self._state.ledger = dataclasses.replace(ledger, round=opening.round, attempt=opening.attempt - 1)

@@ -170,8 +170,8 @@ class Session:
                 return self._checking_in.fetched(event)
             case Worked(found=found):
                 return self._summing.worked(found)
-            case GaveUp(reason=reason, whole_round=whole_round):
-                return self._summing.gave_up(reason, whole_round=whole_round)
+            case GaveUp(reason=reason, why=why):
+                return self._summing.gave_up(reason, why)
             case Heard(data=data):
                 self._state.in_force.take(data)
                 return ()

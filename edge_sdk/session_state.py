@@ -38,8 +38,6 @@ class SessionState:
         self.identity, self.limits, self.in_force, self.ledger = identity, limits, in_force, ledger
         self.stage = Stage.IDLE
         self.attempt: Attempt | None = None
-        self.sat_out = 0
-        """The last round whose later attempts are left alone, as its work can't be done here."""
         self.raw = b""
         """The letter in hand, as it came: it is written down, and never encoded anew."""
         self.last = b""

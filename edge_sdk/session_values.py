@@ -9,6 +9,7 @@ from accord.plan import SMALLEST_COHORT, Plan
 from accord.signing import SigningKey
 from accord.update.pipeline import Contribution
 from accord.values import dataclass
+from accord.wire.check_in import FAILED
 
 
 class Stage(Enum):
@@ -22,10 +23,11 @@ class Stage(Enum):
     WORKING = "working"
     MASKED = "masked"
     ANSWERED = "answered"
+    WITHDRAWN = "withdrawn"
 
 
-OUTSIDE = frozenset((Stage.IDLE, Stage.FETCHING, Stage.CHECKED_IN))
-"""Stages in which a device has bound itself to nothing."""
+OUTSIDE = frozenset((Stage.IDLE, Stage.FETCHING, Stage.CHECKED_IN, Stage.WITHDRAWN))
+"""Stages in which a device is bound to nothing."""
 TRANSITIONS: Mapping[Stage, Mapping[str, Stage]] = {
     Stage.IDLE: {"opening": Stage.FETCHING},
     Stage.FETCHING: {"opening": Stage.FETCHING, "fetched": Stage.CHECKED_IN},
@@ -40,11 +42,12 @@ TRANSITIONS: Mapping[Stage, Mapping[str, Stage]] = {
     Stage.WORKING: {
         "opening": Stage.FETCHING,
         "worked": Stage.MASKED,
-        "gave up": Stage.IDLE,
+        "gave up": Stage.WITHDRAWN,
         "result": Stage.IDLE,
     },
     Stage.MASKED: {"opening": Stage.FETCHING, "survivors": Stage.ANSWERED, "result": Stage.IDLE},
     Stage.ANSWERED: {"opening": Stage.FETCHING, "result": Stage.IDLE},
+    Stage.WITHDRAWN: {"opening": Stage.FETCHING, "result": Stage.IDLE},
 }
 """Every event that is not in a stage's row is refused as `OutOfOrder` and changes nothing."""
 
@@ -86,7 +89,8 @@ class Ledger:
 
     `transcript` is that of `closed_round`, the last round whose result this device saw; the next round's plan must name
     it. `version` is the newest version of the model that this device has held, and `params` its digest, which is empty
-    before the first one.
+    before the first one. `sat_out` is the last round whose later attempts are left alone: its work can't be
+    done here.
     """
 
     round: int = 0
@@ -98,6 +102,7 @@ class Ledger:
     transcript: bytes = bytes(32)
     version: int = 0
     params: bytes = b""
+    sat_out: int = 0
     checkpoint: bytes = b""  # the signed head of the audit log that this device acted on last
 
 
@@ -125,10 +130,10 @@ class Worked:
 
 @dataclass(frozen=True, kw_only=True)
 class GaveUp:
-    """Training failed on this device; the attempt goes on without it, or the whole round if trying again is no use."""
+    """Training failed on this device, and the attempt goes on without it: `why` is one of `WITHDRAWALS`."""
 
     reason: str
-    whole_round: bool = False
+    why: str = FAILED
 
 
 @dataclass(frozen=True, kw_only=True)

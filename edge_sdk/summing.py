@@ -7,12 +7,13 @@ from accord.secagg import keys, unmasked
 from accord.tensors import Layout
 from accord.update import packing
 from accord.update.pipeline import Contribution, Form
+from accord.wire.check_in import FAILED, Withdraw
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Masked, Result, Roster, Shares, Survivors, Unmask, opened
 from edge_sdk.attempt import Attempt
-from edge_sdk.saved import SECRET_FILES, AnsweredOnce, MaskedOnce, Shared
+from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, MaskedOnce, Shared
 from edge_sdk.session_state import SessionState
-from edge_sdk.session_values import Effect, Finished, Forget, Keep, Refused, Work
+from edge_sdk.session_values import Charge, Effect, Finished, Forget, Keep, Refused, Work
 from edge_sdk.unsettled import Unsettled
 
 
@@ -105,13 +106,25 @@ class Summing:
         masked_once = MaskedOnce(shares=attempt.shares_letter, letter=data)
         return (Keep(name="masked", data=masked_once.encode()), self._state.sent(data, len(message.vector)))
 
-    def gave_up(self, reason: str, *, whole_round: bool = False) -> tuple[Effect, ...]:
-        """Leave the attempt, as the work failed, and the attempts of its round that follow if `whole_round`."""
-        opening = self._state.current().opening
+    def gave_up(self, reason: str, why: str = FAILED) -> tuple[Effect, ...]:
+        """Leave the attempt, as the work failed, and tell the aggregator why in a word.
+
+        Attempts of the same round that follow are left alone where they would fail alike.
+        """
+        attempt = self._state.current()
         self._state.move("gave up")
-        if whole_round:
-            self._state.sat_out = opening.round
-        return (self._state.ends(), Refused(reason="TrainingFailed", detail=reason))
+        charged: tuple[Effect, ...] = ()
+        if why != FAILED:
+            self._state.ledger = dataclasses.replace(self._state.ledger, sat_out=attempt.opening.round)
+            charged = (Charge(ledger=self._state.ledger),)
+        data = self._state.sealed(Withdraw(reason=why), attempt.second)
+        attempt.forget_secrets()
+        return (
+            *charged,
+            Forget(names=tuple(FILES)),  # before it is told: no vector can follow it, not even after a restart
+            self._state.sent(data),
+            Refused(reason="TrainingFailed", detail=reason),
+        )
 
     def survivors(self, letter: Envelope) -> tuple[Effect, ...]:
         """Answer once, with one share for each dealer."""

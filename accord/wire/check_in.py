@@ -1,11 +1,11 @@
-"""How a device offers to take part in an attempt, how it is asked to wait, and how it asks what became of one.
+"""How a device offers to take part in an attempt, is asked to wait, leaves one, and asks what became of one.
 
 See docs/protocol.md, section 6.
 """
 
 from typing import ClassVar
 
-from accord.records import Int, Name, Octets, Record, Text, field
+from accord.records import Int, Name, Octets, OneOf, Record, Text, field
 from accord.values import dataclass
 
 _NUMBER = Int(0, 2**32)
@@ -13,6 +13,11 @@ _NONCE = Octets(16)
 BIRTH = Int(0, 2**63 - 1)
 BARRED = "barred: "
 """What the reason of a LATER begins with that will not get better by itself."""
+
+
+FAILED = "TrainingFailed"
+WITHDRAWALS = ("OutOfMemory", "NotFinite", "WrongLabel", "CorruptGraph", FAILED)
+"""Why a device leaves an attempt. All but the last would come again in a later attempt of the same round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,18 @@ class CheckIn(Record):
     log_size: int = field(Int(0, 2**53))  # of the audit checkpoint that this device acted on last
     sequence: int = field(_NUMBER)
     birth: int = field(BIRTH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withdraw(Record):
+    """Device to aggregator, bound to ctx2: my vector will not come; do not wait for it.
+
+    The reason is a name from a fixed list: it says nothing of any row.
+    """
+
+    LIMIT: ClassVar[int] = 64
+
+    reason: str = field(OneOf(WITHDRAWALS))
 
 
 @dataclass(frozen=True, kw_only=True)

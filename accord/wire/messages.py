@@ -10,7 +10,7 @@ from accord.errors import CodecError
 from accord.merkle import LARGEST_PROOF
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, RecordType, Text, field
 from accord.values import dataclass
-from accord.wire.check_in import Ask, CheckIn, Later
+from accord.wire.check_in import Ask, CheckIn, Later, Withdraw
 from accord.wire.chunks import Get, Have, Manifest
 from accord.wire.enrolment import Declined, Enrol, Enrolled
 from accord.wire.envelope import Envelope
@@ -262,6 +262,7 @@ TAGS: dict[str, type[Record]] = {
     "unmask/1": Unmask,
     "result/1": Result,
     "ask/1": Ask,
+    "withdraw/1": Withdraw,
     "release/1": Release,
     "outcome/1": Outcome,
     "manifest/1": Manifest,

@@ -6,6 +6,7 @@ import numpy as np
 
 from accord.secagg import client, keys, unmasked
 from accord.update import packing
+from accord.wire.check_in import Withdraw
 from accord.wire.messages import Masked, Share, Unmask
 from aggregator.round import TRANSITIONS, begin, begin_unmasked, step
 from aggregator.round_values import (
@@ -54,7 +55,7 @@ class Scene:
         self.effects += effects
         return effects
 
-    def receive(self, device: str, message: Share | Masked | Unmask) -> tuple[Effect, ...]:
+    def receive(self, device: str, message: Share | Masked | Unmask | Withdraw) -> tuple[Effect, ...]:
         return self.take(Received(device=device, message=message))
 
     def message(self, place: int) -> Share | Masked | Unmask:
@@ -106,7 +107,7 @@ class Scene:
                 assert self.receive(NAMES[place], self.message(place)) == ()
         return self
 
-    def event(self, name: str) -> Event:  # noqa: C901, PLR0912 - the events, one after another
+    def event(self, name: str) -> Event:  # noqa: C901, PLR0911, PLR0912 - the events, one after another
         kind, _, how = name.partition("-")
         match name:
             case "gone":
@@ -124,6 +125,9 @@ class Scene:
             case "tick-deadline":
                 self.now = self.state.deadline
                 return Tick()
+        if kind == "withdraw":
+            who = {"late": NAMES[0], "stranger": "dev-900"}.get(how, NAMES[4])
+            return Received(device=who, message=Withdraw(reason="OutOfMemory"))
         place = 0 if how in {"again", "changed"} else 3
         device = {"stranger": "dev-900", "undealt": NAMES[4], "dead": NAMES[4]}.get(how, NAMES[place])
         message: Share | Masked | Unmask

@@ -2,6 +2,7 @@
 
 import pytest
 
+from accord.wire.check_in import Withdraw
 from accord.wire.messages import Survivors
 from aggregator import round as engine
 from aggregator.round import TRANSITIONS, RoundState, next_time
@@ -35,6 +36,10 @@ unmask-changed    .              .              AnsweredBefore  !        !
 unmask-garbage    .              .              BadSeal         !        !
 unmask-stranger   .              .              NotAMember      !        !
 unmask-dead       .              .              NotASurvivor    !        !
+withdraw          .              =              .               !        !
+withdraw-late     .              .              .               !        !
+withdraw-undealt  .              NotADealer     .               !        !
+withdraw-stranger .              NotADealer     .               !        !
 gone              =              =              =               !        !
 back              =              =              =               !        !
 tick              =              =              =               !        !
@@ -54,6 +59,9 @@ unmask            .              closed          !        !
 unmask-again      .              =               !        !
 unmask-stranger   .              NotASurvivor    !        !
 unmask-dead       .              NotASurvivor    !        !
+withdraw          =              .               !        !
+withdraw-late     .              .               !        !
+withdraw-stranger NotADealer     .               !        !
 gone              =              =               !        !
 back              =              =               !        !
 tick              =              =               !        !
@@ -77,7 +85,7 @@ def test_every_event_in_every_phase(profile: str) -> None:
     for phase, name, cell in known(profile):
         what = f"{profile}: {name} while {phase.value}"
         scene = Scene(profile)
-        if name == "masked-undealt" and phase is not Phase.SHARING:
+        if name.endswith("-undealt") and phase is not Phase.SHARING:
             scene.close(silent=(4,))  # dev-004 has dealt nothing here
         scene.at(phase)
         event, before = scene.event(name), scene.state
@@ -155,6 +163,30 @@ def test_the_last_answer_closes_a_phase_at_once() -> None:
         assert opened.included == NAMES
         assert opened.recovered == ()
         assert scene.now == 0.0
+
+
+@pytest.mark.parametrize("profile", ["standard", "off"])
+def test_nobody_waits_for_a_device_that_withdrew(profile: str) -> None:
+    """Two of five can't train and say so: the phase closes with the third vector, and the clock has not moved."""
+    scene = Scene(profile)
+    while scene.state.phase is not Phase.COLLECTING:
+        scene.close(silent=())
+    begun = scene.now
+    unsent = scene.message(4)
+    scene.receive(NAMES[3], Withdraw(reason="OutOfMemory"))
+    assert scene.receive(NAMES[4], Withdraw(reason="WrongLabel")) == ()
+    assert [e.reason for e in scene.receive(NAMES[4], unsent) if isinstance(e, Refused)] == ["OutOfOrder"]
+    for place in (0, 1, 2):
+        scene.receive(NAMES[place], scene.message(place))
+    assert scene.state.phase is Phase.UNMASKING
+    assert scene.now == begun
+    scene.answer_survivors()
+    opened = scene.to_the_end()
+    assert opened.included == NAMES[:3]
+    assert (opened.total == sum(scene.fleet.vectors[:3]) % 2**BITS).all()
+    assert opened.recovered == (NAMES[3:] if profile == "standard" else ()), (
+        "their masks are taken off like a dropout's"
+    )
 
 
 def test_a_device_that_comes_back_within_the_grace_is_waited_for() -> None:

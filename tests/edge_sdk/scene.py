@@ -69,6 +69,9 @@ class Scene(World):
         return effects
 
     def at(self, stage: Stage) -> "Scene":
+        if stage is Stage.WITHDRAWN:
+            self.at(Stage.WORKING).mail.clear()
+            self.take(dev.GaveUp(reason="the disk is full"))
         while self.session.stage is not stage:
             self.hand_over()
         return self

@@ -6,12 +6,12 @@ import pytest
 
 from accord.entropy import SeededEntropy
 from accord.signing import SigningKey
-from accord.wire.check_in import CheckIn
+from accord.wire.check_in import CheckIn, Withdraw
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, TAGS, Join, Later, Offer, Opening, Result, Roster, Shares, Survivors, opened
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
-from edge_sdk.saved import Joined, Saved
+from edge_sdk.saved import SECRET_FILES, Joined, Saved, Shared
 from edge_sdk.session import Session
 from edge_sdk.session_values import TRANSITIONS, Stage
 from edge_sdk.unsettled import SENT
@@ -23,61 +23,61 @@ READ = {TAG_OF[kind] for kind in (Opening, Later, Offer, Roster, Shares, Survivo
 # A cell is the next stage or the name of the refusal; "." is OutOfOrder, "=" is nothing at all, "-" is not reachable.
 # A letter called old is round 1's, shown in round 2; stray is bound to this attempt but meant for another device.
 STANDARD = """
-                idle           fetching       checked-in    joined        shared         working        masked         answered
-opening         fetching       =              =             =             =              =              =              =
-opening-next    fetching       fetching       fetching      fetching      fetching       fetching       fetching       fetching
-opening-old     =              =              =             OldRound      OldRound       OldRound       OldRound       OldRound
-opening-foreign ForeignBundle  ForeignBundle  ForeignBundle ForeignBundle ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle
-fetched         .              checked-in     .             .             .              .              .              .
-fetched-old     .              .              .             .             .              .              .              .
-later           .              StaleNonce     idle          .             .              .              .              .
-later-old       .              StaleNonce     StaleNonce    StaleNonce    StaleNonce     StaleNonce     StaleNonce     StaleNonce
-later-stray     .              NotForUs       NotForUs      NotForUs      NotForUs       NotForUs       NotForUs       NotForUs
-plan            .              .              joined        .             .              .              .              .
-plan-old        .              .              StaleNonce    .             .              .              .              .
-plan-stray      .              .              NotForUs      .             .              .              .              .
-roster          .              .              .             shared        RosterChanged  RosterChanged  RosterChanged  RosterChanged
-roster-old      .              .              .             WrongContext  WrongContext   WrongContext   WrongContext   WrongContext
-roster-stray    .              .              .             NotForUs      NotForUs       NotForUs       NotForUs       NotForUs
-shares          .              .              .             .             working        .              .              .
-shares-old      .              .              .             .             WrongContext   .              .              .
-shares-stray    .              .              .             .             NotForUs       .              .              .
-worked          .              .              .             .             .              masked         .              .
-gave-up         .              .              .             .             .              idle           .              .
-survivors       .              .              .             .             .              .              answered       .
-survivors-old   .              .              .             .             .              .              WrongContext   .
-survivors-stray .              .              .             .             .              .              NotForUs       .
-result          .              .              .             WrongContext  idle           idle           idle           idle
-result-early    .              .              .             idle          WrongContext   WrongContext   WrongContext   WrongContext
-result-old      =              =              =             =             =              =              =              =
-result-stray    .              .              .             WrongContext  NotForUs       NotForUs       NotForUs       NotForUs
+                 idle           fetching       checked-in     joined         shared         working        masked         answered       withdrawn
+opening          fetching       =              =              =              =              =              =              =              =
+opening-next     fetching       fetching       fetching       fetching       fetching       fetching       fetching       fetching       fetching
+opening-old      =              =              =              OldRound       OldRound       OldRound       OldRound       OldRound       OldRound
+opening-foreign  ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle
+fetched          .              checked-in     .              .              .              .              .              .              .
+fetched-old      .              .              .              .              .              .              .              .              .
+later            .              StaleNonce     idle           .              .              .              .              .              .
+later-old        .              StaleNonce     StaleNonce     StaleNonce     StaleNonce     StaleNonce     StaleNonce     StaleNonce     StaleNonce
+later-stray      .              NotForUs       NotForUs       NotForUs       NotForUs       NotForUs       NotForUs       NotForUs       NotForUs
+plan             .              .              joined         .              .              .              .              .              .
+plan-old         .              .              StaleNonce     .              .              .              .              .              .
+plan-stray       .              .              NotForUs       .              .              .              .              .              .
+roster           .              .              .              shared         RosterChanged  RosterChanged  RosterChanged  RosterChanged  .
+roster-old       .              .              .              WrongContext   WrongContext   WrongContext   WrongContext   WrongContext   .
+roster-stray     .              .              .              NotForUs       NotForUs       NotForUs       NotForUs       NotForUs       .
+shares           .              .              .              .              working        .              .              .              .
+shares-old       .              .              .              .              WrongContext   .              .              .              .
+shares-stray     .              .              .              .              NotForUs       .              .              .              .
+worked           .              .              .              .              .              masked         .              .              .
+gave-up          .              .              .              .              .              withdrawn      .              .              .
+survivors        .              .              .              .              .              .              answered       .              .
+survivors-old    .              .              .              .              .              .              WrongContext   .              .
+survivors-stray  .              .              .              .              .              .              NotForUs       .              .
+result           .              .              .              WrongContext   idle           idle           idle           idle           idle
+result-early     .              .              .              idle           WrongContext   WrongContext   WrongContext   WrongContext   WrongContext
+result-old       =              =              =              =              =              =              =              =              =
+result-stray     .              .              .              WrongContext   NotForUs       NotForUs       NotForUs       NotForUs       NotForUs
 """  # noqa: E501 - one row, one event
 OFF = """
-                idle           fetching       checked-in    joined        shared         working        masked         answered
-opening         fetching       =              =             =             -              =              =              =
-opening-next    fetching       fetching       fetching      fetching      -              fetching       fetching       fetching
-opening-old     =              =              =             OldRound      -              OldRound       OldRound       OldRound
-opening-foreign ForeignBundle  ForeignBundle  ForeignBundle ForeignBundle -              ForeignBundle  ForeignBundle  ForeignBundle
-fetched         .              checked-in     .             .             -              .              .              .
-fetched-old     .              .              .             .             -              .              .              .
-later           .              StaleNonce     idle          .             -              .              .              .
-later-old       .              StaleNonce     StaleNonce    StaleNonce    -              StaleNonce     StaleNonce     StaleNonce
-later-stray     .              NotForUs       NotForUs      NotForUs      -              NotForUs       NotForUs       NotForUs
-plan            .              .              joined        .             -              .              .              .
-plan-old        .              .              StaleNonce    .             -              .              .              .
-plan-stray      .              .              NotForUs      .             -              .              .              .
-roster          .              .              .             working       -              .              .              .
-roster-old      .              .              .             WrongContext  -              WrongContext   WrongContext   WrongContext
-roster-stray    .              .              .             NotForUs      -              NotForUs       NotForUs       NotForUs
-worked          .              .              .             .             -              masked         .              .
-gave-up         .              .              .             .             -              idle           .              .
-survivors       .              .              .             .             -              .              answered       .
-survivors-old   .              .              .             .             -              .              WrongContext   .
-survivors-stray .              .              .             .             -              .              NotForUs       .
-result          .              .              .             WrongContext  -              idle           idle           idle
-result-early    .              .              .             idle          -              WrongContext   WrongContext   WrongContext
-result-old      =              =              =             =             -              =              =              =
-result-stray    .              .              .             WrongContext  -              NotForUs       NotForUs       NotForUs
+                 idle           fetching       checked-in     joined         shared  working        masked         answered       withdrawn
+opening          fetching       =              =              =              -       =              =              =              =
+opening-next     fetching       fetching       fetching       fetching       -       fetching       fetching       fetching       fetching
+opening-old      =              =              =              OldRound       -       OldRound       OldRound       OldRound       OldRound
+opening-foreign  ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle  -       ForeignBundle  ForeignBundle  ForeignBundle  ForeignBundle
+fetched          .              checked-in     .              .              -       .              .              .              .
+fetched-old      .              .              .              .              -       .              .              .              .
+later            .              StaleNonce     idle           .              -       .              .              .              .
+later-old        .              StaleNonce     StaleNonce     StaleNonce     -       StaleNonce     StaleNonce     StaleNonce     StaleNonce
+later-stray      .              NotForUs       NotForUs       NotForUs       -       NotForUs       NotForUs       NotForUs       NotForUs
+plan             .              .              joined         .              -       .              .              .              .
+plan-old         .              .              StaleNonce     .              -       .              .              .              .
+plan-stray       .              .              NotForUs       .              -       .              .              .              .
+roster           .              .              .              working        -       .              .              .              .
+roster-old       .              .              .              WrongContext   -       WrongContext   WrongContext   WrongContext   .
+roster-stray     .              .              .              NotForUs       -       NotForUs       NotForUs       NotForUs       .
+worked           .              .              .              .              -       masked         .              .              .
+gave-up          .              .              .              .              -       withdrawn      .              .              .
+survivors        .              .              .              .              -       .              answered       .              .
+survivors-old    .              .              .              .              -       .              WrongContext   .              .
+survivors-stray  .              .              .              .              -       .              NotForUs       .              .
+result           .              .              .              WrongContext   -       idle           idle           idle           idle
+result-early     .              .              .              idle           -       WrongContext   WrongContext   WrongContext   WrongContext
+result-old       =              =              =              =              -       =              =              =              =
+result-stray     .              .              .              WrongContext   -       NotForUs       NotForUs       NotForUs       NotForUs
 """  # noqa: E501 - one row, one event
 TABLES = {"standard": STANDARD, "off": OFF}
 EFFECTS: dict[str, list[type]] = {
@@ -89,7 +89,7 @@ EFFECTS: dict[str, list[type]] = {
     "unmasked roster": [dev.Keep, dev.Work],
     "shares": [dev.Work],
     "worked": [dev.Keep, dev.Send],
-    "gave up": [dev.Forget, dev.Refused],
+    "gave up": [dev.Forget, dev.Send, dev.Refused],
     "survivors": [dev.Keep, dev.Forget, dev.Send],
     "result": [dev.Finished, dev.Forget],
 }
@@ -124,6 +124,7 @@ def test_every_event_at_every_stage(played: tuple[str, dict[str, dev.Event], lis
     profile, known, undisturbed = played
     table = rows(TABLES[profile])
     assert set(table) == set(known)
+    left = Scene(profile).at(Stage.WITHDRAWN).to_the_end()
     for name, row in table.items():
         for stage, cell in row.items():
             if cell == "-":
@@ -147,7 +148,7 @@ def test_every_event_at_every_stage(played: tuple[str, dict[str, dev.Event], lis
                 refusal = "OutOfOrder" if cell == "." else cell
                 assert [e.reason for e in effects if isinstance(e, dev.Refused)] == [refusal], what
                 assert len(effects) == 1, what
-            assert scene.to_the_end() == undisturbed, what
+            assert scene.to_the_end() == (left if stage is Stage.WITHDRAWN else undisturbed), what
             assert len(scene.of(agg.Closed)[-1].included) == 3, what
 
 
@@ -186,7 +187,8 @@ def test_what_no_stage_takes(stage: Stage, played: tuple[str, dict[str, dev.Even
         effects = scene.take(dev.Arrived(data=data))
         assert [e.reason for e in effects] == [reason], (stage, reason, effects)
         assert scene.session.stage is stage
-    assert scene.to_the_end() == undisturbed
+    expected = Scene(profile).at(stage).to_the_end() if stage is Stage.WITHDRAWN else undisturbed
+    assert scene.to_the_end() == expected
 
 
 def test_a_lie_within_an_attempt_ends_it_for_this_device_until_the_next_one() -> None:
@@ -223,31 +225,47 @@ def test_a_result_that_contradicts_the_answer_counts_as_included() -> None:
     assert scene.session.stage is Stage.IDLE
 
 
-def test_a_device_whose_training_fails_leaves_and_the_round_goes_on() -> None:
+def test_a_device_whose_training_fails_leaves_and_says_so() -> None:
     scene = Scene("standard").at(Stage.WORKING)
     scene.mail.clear()
     effects = scene.take(dev.GaveUp(reason="the disk is full"))
     assert [e.reason for e in effects if isinstance(e, dev.Refused)] == ["TrainingFailed"]
-    assert scene.session.stage is Stage.IDLE
+    forgotten, told = effects[:2]
+    assert isinstance(forgotten, dev.Forget), "what could still be masked is gone before it is told"
+    assert set(SECRET_FILES) < set(forgotten.names)
+    assert isinstance(told, dev.Send)
+    assert opened(Envelope.decode(told.data), Withdraw) == Withdraw(reason="TrainingFailed")
+    assert scene.session.stage is Stage.WITHDRAWN
+    assert scene.session.last == told.data, "it is told again until the RESULT comes"
     assert scene.session.ledger.participations == 2, "what was charged stays charged"
+    assert scene.of(agg.Withdrew) == [agg.Withdrew(round=2, attempt=1, device=ME, reason="TrainingFailed")]
 
 
-@pytest.mark.parametrize("whole_round", [True, False])
-def test_a_device_takes_no_later_attempt_of_a_round_that_it_sits_out(whole_round: bool) -> None:
+@pytest.mark.parametrize("why", ["NotFinite", "TrainingFailed"])
+def test_a_device_takes_no_later_attempt_of_a_round_that_it_sits_out(why: str) -> None:
+    """Three devices of three are needed, so the attempt is over at once; the next one is left alone, or taken."""
     scene = Scene("standard").at(Stage.WORKING)
     scene.mail.clear()
-    scene.take(dev.GaveUp(reason="NotFinite: the loss", whole_round=whole_round))
-    for name in list(scene.sessions):
-        if name != "dev-00":
-            scene.aggregator(agg.Presence(device=name, online=False))
-    while not scene.of(agg.Aborted):
-        scene.now = scene.coordinator.next_time() or 0
-        scene.aggregator(agg.Tick())
-    scene.settle()
-    openings = [event for event in scene.mail if isinstance(event, dev.Arrived)]
-    effects = [effect for event in openings for effect in scene.take(event)]
-    assert any(isinstance(effect, dev.Fetch) for effect in effects) is not whole_round
+    effects = scene.take(dev.GaveUp(reason=f"{why}: the loss", why=why))
+    whole_round = why == "NotFinite"
+    assert [type(e) for e in effects] == [dev.Charge] * whole_round + [dev.Forget, dev.Send, dev.Refused]
+    assert [aborted.reason for aborted in scene.of(agg.Aborted)] == ["TooFewVectors"]
+    taken = [effect for event in list(scene.mail) for effect in scene.take(event)]
+    assert any(isinstance(effect, dev.Fetch) for effect in taken) is not whole_round
     assert (scene.session.stage is Stage.IDLE) is whole_round
+    if whole_round:
+        assert restarted(scene).step(scene.mail[-1]) == (), "a restart makes it no better"
+
+
+def test_power_that_is_lost_while_a_device_leaves_does_not_bring_it_back() -> None:
+    """The ledger says that the round is sat out, and the files are still there: they go, and nothing is worked on."""
+    scene = Scene("standard").at(Stage.WORKING)
+    kept = {e.name: e.data for e in scene.of(dev.Keep)}
+    scene.take(dev.GaveUp(reason="OutOfMemory: no room", why="OutOfMemory"))
+    again = restarted(scene)
+    effects = again.resume(Saved(joined=Joined.decode(kept["joined"]), shared=Shared.decode(kept["shared"])))
+    assert [type(e) for e in effects] == [dev.Forget]
+    assert again.stage is Stage.IDLE
 
 
 def test_a_restart_never_goes_back() -> None:

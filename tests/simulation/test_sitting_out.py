@@ -110,8 +110,15 @@ def request(bundle: Bundle, devices: int) -> Request:
 def test_the_round_goes_on_without_them_and_who_is_well_again_comes_back(bundle: Bundle) -> None:
     held = workers(bundle, healthy=4)
     scene = fleet(bundle, held)
+    begun = scene.broker.now
     first = scene.round(request(bundle, 7), list(held), dropouts=False)
     assert first.closed is not None
+    assert scene.broker.now - begun < scene.coordinator.settings.windows.grace, "nobody waited for those who can't"
+    assert {notice.device: notice.reason for notice in first.withdrawn} == {
+        "dev-label": "WrongLabel",
+        "dev-memory": "OutOfMemory",
+        "dev-values": "NotFinite",
+    }
     assert sorted(first.closed.included) == ["dev-1", "dev-2", "dev-3", "dev-4"]
     named = {device: refusal.detail.partition(":")[0] for device, refusal in first.given_up}
     assert named == {"dev-label": "WrongLabel", "dev-memory": "OutOfMemory", "dev-values": "NotFinite"}
@@ -128,3 +135,15 @@ def test_attempts_that_fail_for_want_of_devices_are_not_tried_again_by_those_who
     assert attempted.closed is None
     assert [aborted.attempt for aborted in attempted.aborted] == [1, 2, 3]
     assert {held[name].asked for name in ("dev-label", "dev-memory", "dev-values")} == {1}
+
+
+def test_a_later_attempt_does_not_wait_for_those_who_sit_the_round_out(bundle: Bundle) -> None:
+    """Three of six vectors are too few for six; the next attempt is of three, and begins without its whole window."""
+    held = workers(bundle, healthy=3)
+    scene = fleet(bundle, held)
+    begun = scene.broker.now
+    attempted = scene.round(request(bundle, 6), list(held), dropouts=False)
+    assert [aborted.reason for aborted in attempted.aborted] == ["TooFewVectors"]
+    assert attempted.closed is not None
+    assert attempted.closed.included == ("dev-1", "dev-2", "dev-3")
+    assert scene.broker.now - begun < scene.coordinator.settings.windows.join

@@ -9,9 +9,9 @@ from taped import MASKED, OFF, STRANGER, Case, Named, again, to_aggregator
 from accord.cbor import encode
 from accord.entropy import SeededEntropy
 from accord.secagg import keys
-from accord.wire.check_in import CheckIn
+from accord.wire.check_in import CheckIn, Withdraw
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
-from accord.wire.messages import Join, Masked, Share, Unmask, opened
+from accord.wire.messages import TAG_OF, Join, Masked, Share, Unmask, opened
 
 ME, NEXT, LAST = "dev-00", "dev-01", "dev-03"
 CHECK_IN, JOIN, SHARE, MASK, UNMASK = (
@@ -41,6 +41,7 @@ def cases() -> Iterator[Named]:
     yield from _joining()
     yield from _sharing()
     yield from _masking()
+    yield from _withdrawing()
     yield from _endings()
 
 
@@ -138,6 +139,32 @@ def _masking() -> Iterator[Named]:
     place = OFF.place("masked/1", ME)
     off = again(OFF.letter(place), vector=bytes(60))
     yield "BadSeal", to_aggregator("an open update under another key", place, off, tape=OFF, profile="off")
+
+
+def _withdrawing() -> Iterator[Named]:
+    context = MASKED.letter(MASK).context
+
+    def withdrawal(sender: str = ME, payload: bytes = Withdraw(reason="OutOfMemory").encode()) -> bytes:
+        letter = seal(
+            TAG_OF[Withdraw],
+            payload,
+            key=IDENTITIES[sender],
+            sender=sender,
+            recipient="aggregator",
+            context=context,
+        )
+        return letter.encode()
+
+    yield "OutOfOrder", to_aggregator("it withdraws before the shares", SHARE, withdrawal())
+    yield "OutOfOrder", to_aggregator("it withdraws after its vector", MASK + 1, withdrawal())
+    yield "OutOfOrder", to_aggregator("a vector after it withdrew", MASK, withdrawal(), MASKED.letter(MASK).encode())
+    yield "BadMessage", to_aggregator("a reason that is on no list", MASK, withdrawal(payload=encode(["Bored"])))
+    silent = MASKED.place("share/1", LAST)
+    undealt = {"from": LAST, "to": "aggregator", "data": withdrawal(LAST).hex()}
+    yield (
+        "NotADealer",
+        to_aggregator("it withdraws and dealt nothing", silent, {"gone": LAST}, {"time": 5.0}, undealt),
+    )
 
 
 def _endings() -> Iterator[Named]:

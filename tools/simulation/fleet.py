@@ -12,7 +12,7 @@ from accord.prg import digest
 from accord.signing import SigningKey
 from accord.tensors import Layout
 from aggregator.coordinator import Coordinator
-from aggregator.coordinator_values import Aborted, Closed, Log, Model, Office, Request, Settings, Start, Tick
+from aggregator.coordinator_values import Aborted, Closed, Log, Model, Office, Request, Settings, Start, Tick, Withdrew
 from aggregator.enrolment import new_fleet
 from aggregator.round_values import Windows
 from aggregator.transport import Notice, Transport
@@ -36,6 +36,7 @@ class Attempted:
     closed: Closed | None
     aborted: tuple[Aborted, ...]
     refused: tuple[Log, ...]
+    withdrawn: tuple[Withdrew, ...]
     given_up: tuple[tuple[str, Refused], ...] = ()
     """Devices that could not do what was asked, with why; each once."""
 
@@ -160,10 +161,12 @@ class SimulatedFleet:
             self.devices[device].refusals.clear()
         aborted = tuple(notice for notice in self._notices if isinstance(notice, Aborted))
         refused = tuple(notice for notice in self._notices if isinstance(notice, Log))
+        withdrawn = tuple(notice for notice in self._notices if isinstance(notice, Withdrew))
         return Attempted(
             closed=ended if isinstance(ended, Closed) else None,
             aborted=aborted,
             refused=refused,
+            withdrawn=withdrawn,
             given_up=tuple(given_up),
         )
 
