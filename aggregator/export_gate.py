@@ -11,15 +11,19 @@ EXPORT_GAP = "export_gap"
 
 
 def export_figures(figures: Mapping[str, list[float]]) -> dict[str, float]:
-    """Return what the exported model reaches and loses, per row of the devices that ran it, from sums of tails."""
+    """Return what the exported model reaches and loses, per row of the devices that told of it, from sums of tails.
+
+    `exported_emulated` is the part of those rows on which it was emulated in float32: LiteRT runs no ONNX model.
+    """
     rows = figures.get("exported_rows", [0.0])[0]
     if not rows:
         return {}
+    emulated = {"exported_emulated": figures.get("emulated_rows", [0.0])[0] / rows}
     if "exported_loss" in figures:
         inside, outside = figures["graph_loss"][0], figures["exported_loss"][0]
-        return {"exported_loss": outside / rows, EXPORT_GAP: (outside - inside) / rows}
+        return {"exported_loss": outside / rows, EXPORT_GAP: (outside - inside) / rows, **emulated}
     inside, outside = figures["graph_correct"][0], figures["exported_correct"][0]
-    return {"exported_accuracy": outside / rows, EXPORT_GAP: (inside - outside) / rows}
+    return {"exported_accuracy": outside / rows, EXPORT_GAP: (inside - outside) / rows, **emulated}
 
 
 def check_export(entry: Registered, measured: Iterable[Measurement]) -> None:
@@ -41,7 +45,7 @@ def check_export(entry: Registered, measured: Iterable[Measurement]) -> None:
     if not gaps:
         raise RegistryError(
             f"no device has run {what} yet: it is measured in the round after the one that made it, or in the job's "
-            "last one, by devices with onnxruntime; [job] export_gate = 0 asks for none"
+            "last one, by devices with onnxruntime, LiteRT or tflite-runtime; [job] export_gate = 0 asks for none"
         )
     if gaps[-1] > gate:
         raise RegistryError(

@@ -16,7 +16,13 @@ Wide = npt.NDArray[np.float64]
 
 
 def figures_of(
-    task: Task, scaling: Scaling, outputs: Floats, exported: Floats | None, y: npt.NDArray[Any]
+    task: Task,
+    scaling: Scaling,
+    outputs: Floats,
+    exported: Floats | None,
+    y: npt.NDArray[Any],
+    *,
+    emulated: bool = False,
 ) -> dict[str, npt.ArrayLike]:
     """Return the figures of `accord.update.tail.fields`.
 
@@ -26,6 +32,7 @@ def figures_of(
         outputs: of the model in training, (N, outputs).
         exported: of the int8 model that is exported from it, or None if it was not run.
         y: labels (N,), or targets (N,) in original units.
+        emulated: whether `exported` is that model's numbers in float32, where no int8 model can be run.
 
     Raises:
         LocalProtocolError: an output is NaN or infinite.
@@ -44,6 +51,7 @@ def figures_of(
         name = "loss" if task.kind == "regression" else "correct"
         other = None if exported is None else figures_of(_ungated(task), scaling, exported, None, y)
         found["exported_rows"] = 0 if other is None else len(y)
+        found["emulated_rows"] = len(y) if emulated and other is not None else 0
         found[f"graph_{name}"] = 0 if other is None else found[name]
         found[f"exported_{name}"] = 0 if other is None else other[name]
     return found

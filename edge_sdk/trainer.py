@@ -191,7 +191,7 @@ class Trainer:
             running.append(outputs)
             yield
         exported = np.concatenate(running) if running else None
-        return figures_of(task, snapshot.scaling, np.concatenate(inside), exported, y)
+        return figures_of(task, snapshot.scaling, np.concatenate(inside), exported, y, emulated=self._runtime.emulates)
 
     def _tables(self, plan: Plan) -> Iterator[npt.NDArray[np.float64]]:
         """Yield the training rows as columns, (rows, length), some rows at a time.

@@ -67,6 +67,28 @@ def _weight(slot: Slot, value: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     return weight_steps(value, scales, axis), scales
 
 
+def represented(quantization: Quantization, layout: Layout, params: Vector, scales: Mapping[str, Floats]) -> Vector:
+    """Return what the rounded tensors stand for, float32 (P,): steps times scales, in the parameters' places.
+
+    Args:
+        quantization: which parameter goes where.
+        layout: of the parameters.
+        params: float32 (P,).
+        scales: the scales of frozen activations, by name.
+
+    Raises:
+        Refusal: `CorruptBundle`, as `rounded_tensors`.
+    """
+    tensors, found = rounded_tensors(quantization, layout, params, scales), params.copy()
+    for slot, view in zip(quantization.slots, layout.views(found).values(), strict=True):
+        if slot.kind in ("weight", "bias"):
+            steps, scale = tensors[slot.values].astype(np.float32), tensors[slot.scale].astype(np.float32)
+            if slot.kind == "weight" and slot.axis != _WHOLE_TENSOR:
+                scale = scale.reshape([-1 if place == slot.axis else 1 for place in range(view.ndim)])
+            view[...] = steps * scale
+    return found
+
+
 def patched(model: bytes, tensors: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
     """Return the model with its constants named in `tensors` replaced; shapes and types stay.
 

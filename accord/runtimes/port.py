@@ -12,11 +12,17 @@ class Runtime(Protocol):
     """One model, ready to run. It reuses its buffers: one thread at a time.
 
     `metric` is that of the rows of the last `gradients`, NaN before the first: for softmax and binary the fraction of
-    right rows (binary: and outputs), for mse and huber the mean absolute error, weighted as the loss is.
+    right rows (binary: and outputs), for mse and huber the mean absolute error, weighted as the loss is. `emulates`
+    tells that `exported` gives the int8 model's numbers in float32, as this runtime can't run that model itself.
     """
 
     layout: Layout
     metric: float
+
+    @property
+    def emulates(self) -> bool:
+        """Whether `exported` is emulated."""
+        ...
 
     def prepared(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return what the frozen part of the model gives for rows: what `gradients` and `predict` take.
@@ -65,7 +71,8 @@ class Runtime(Protocol):
     def exported(self, params: Vector, x: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
         """Return what the int8 model that is exported from `params` gives for rows, (N, outputs) for any N from 0.
 
-        None where nothing is rounded, or where this runtime can't run the exported model.
+        None where nothing is rounded. A runtime that `emulates` rounds parameters as the export does, and computes with
+        the values that they stand for in the training graph, which rounds activations alike.
 
         Args:
             params: float32 (P,).

@@ -168,7 +168,7 @@ class Reference:
         self._input_shape = specification.input_shape
         self._batch = specification.batch
         self._loss = LOSSES[specification.loss]
-        self.metric = math.nan
+        self.metric, self.emulates = math.nan, False
         self._buffers: dict[int, _Buffers] = {}
         self._params: tuple[Vector, list[Floats]] | None = None
         self._out: tuple[Vector, list[Floats]] | None = None

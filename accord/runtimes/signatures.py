@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.bundle.archive import Bundle
+from accord.bundle.int8 import represented, scalars
 from accord.errors import Refusal, UsageError
 from accord.runtimes.training_graph import Feeds, Floats, GraphRuntime
 from accord.tensors import Vector
@@ -37,6 +38,7 @@ class SignatureRuntime(GraphRuntime):
     """
 
     LABELS: ClassVar[npt.DTypeLike] = np.int32
+    emulates: ClassVar[bool] = True
 
     def __init__(self, bundle: Bundle, opener: Opener) -> None:
         if bundle.tflite is None:
@@ -62,10 +64,17 @@ class SignatureRuntime(GraphRuntime):
         self._run = {name: interpreter.get_signature_runner(name) for name in wanted}
         self._interpreter = interpreter
         self._ran: set[str] = set()
+        self._slots, self._infer = bundle.quantization, bundle.infer
+        self._emulated: tuple[Vector, Vector] | None = None
 
-    def exported(self, params: Vector, x: npt.NDArray[Any]) -> Floats | None:  # noqa: ARG002 - the port's
-        """Return None: the exported model is ONNX; see the port."""
-        return None
+    def exported(self, params: Vector, x: npt.NDArray[Any]) -> Floats | None:
+        """Return what the int8 model gives, emulated: that model is ONNX; see the port."""
+        if self._slots is None or self._infer is None:
+            return None
+        if self._emulated is None or not np.array_equal(self._emulated[0], params):
+            found = represented(self._slots, self.layout, params, scalars(self._infer))
+            self._emulated = (params.copy(), found)
+        return self.predict(self._emulated[1], self.prepared(x))
 
     def _differentiated(self, given: Sequence[npt.NDArray[Any]], params: Vector, out: Vector) -> tuple[float, float]:
         names = self._manifest.input_names

@@ -26,6 +26,7 @@ class GraphRuntime(ABC):
 
     LABELS: ClassVar[npt.DTypeLike] = np.int64
     """Type of the labels that the graph takes for softmax."""
+    emulates: ClassVar[bool] = False
 
     def __init__(self, bundle: Bundle) -> None:
         self._manifest = bundle.manifest

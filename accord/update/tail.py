@@ -59,13 +59,13 @@ def fields(task: Task) -> tuple[Field, ...]:
 
 
 def _gate(task: Task) -> tuple[Field, ...]:
-    """Return what a device adds if it can run the exported model: its rows, and both models on them."""
+    """Return what a device adds of the exported model: its rows, those it was emulated on, and both models on them."""
     if not task.gate:
         return ()
-    rows = Field(name="exported_rows", length=1, bits=_COUNT_BITS, exponent=0)
+    rows = [Field(name=name, length=1, bits=_COUNT_BITS, exponent=0) for name in ("exported_rows", "emulated_rows")]
     names = ("graph_loss", "exported_loss") if task.kind == "regression" else ("graph_correct", "exported_correct")
     bits, exponent = (_SUM_BITS, _LOSS_STEP) if task.kind == "regression" else (_COUNT_BITS, 0)
-    return (rows, *(Field(name=name, length=1, bits=bits, exponent=exponent) for name in names))
+    return (*rows, *(Field(name=name, length=1, bits=bits, exponent=exponent) for name in names))
 
 
 def score_bins(logits: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:

@@ -23,11 +23,15 @@ def measured(**values: float) -> Any:
 
 def test_figures_are_per_row_that_was_run() -> None:
     sums = {"exported_rows": [200.0], "graph_correct": [180.0], "exported_correct": [178.0]}
-    assert export_figures(sums) == {"exported_accuracy": 0.89, "export_gap": pytest.approx(0.01)}
+    assert export_figures(sums) == {
+        "exported_accuracy": 0.89,
+        "export_gap": pytest.approx(0.01),
+        "exported_emulated": 0.0,
+    }
     assert export_figures({"exported_rows": [0.0]}) == {}
     assert export_figures({"count": [4.0]}) == {}
-    losses = {"exported_rows": [10.0], "graph_loss": [5.0], "exported_loss": [6.0]}
-    assert export_figures(losses) == {"exported_loss": 0.6, "export_gap": pytest.approx(0.1)}
+    losses = {"exported_rows": [10.0], "emulated_rows": [4.0], "graph_loss": [5.0], "exported_loss": [6.0]}
+    assert export_figures(losses) == {"exported_loss": 0.6, "export_gap": pytest.approx(0.1), "exported_emulated": 0.4}
 
 
 def test_the_newest_measurement_decides() -> None:

@@ -82,8 +82,10 @@ def test_a_gate_adds_both_models_on_the_same_rows(kind: str) -> None:
         assert found["exported_loss"] > found["graph_loss"] == found["loss"]
     else:
         assert found["exported_correct"] < found["graph_correct"] == found["correct"] == 4
-    silent = figures_of(task, unscaled(1), good, None, y)
-    assert silent["exported_rows"] == 0
+    assert found["emulated_rows"] == 0
+    assert figures_of(task, unscaled(1), good, bad, y, emulated=True)["emulated_rows"] == 4
+    silent = figures_of(task, unscaled(1), good, None, y, emulated=True)
+    assert silent["exported_rows"] == silent["emulated_rows"] == 0
 
 
 def test_the_int8_model_is_run_from_the_parameters_of_the_round(head: Bundle) -> None:

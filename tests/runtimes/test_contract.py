@@ -1,5 +1,6 @@
 """What every runtime must do, asked of each: the same numbers, any number of rows, wrong shapes by name."""
 
+import importlib.util
 import itertools
 from typing import Any
 
@@ -126,6 +127,25 @@ def test_runtimes_give_the_same_numbers(case: Case, one: str, other: str) -> Non
         assert np.abs(first[1] - second[1]).max() <= 1e-5 * np.abs(first[1]).max()
         outputs = left.predict(params, x)
         assert np.abs(outputs - right.predict(params, x)).max() <= 1e-5 * max(1.0, float(np.abs(outputs).max()))
+
+
+def test_every_runtime_tells_of_the_exported_model(bundle: Bundle, runtime: Runtime) -> None:
+    """What is emulated is what onnxruntime runs, but for what its integer kernels round on top, on few rows."""
+    x, _ = raw_rows(bundle, 40)
+    if bundle.quantization is None:
+        assert runtime.exported(bundle.params, x) is None
+        return
+    for seed in range(2):
+        params = bundle.params + np.random.default_rng(seed).normal(0, 0.05, bundle.params.size).astype(np.float32)
+        found, inside = runtime.exported(params, x), runtime.predict(params, runtime.prepared(x))
+        assert found is not None
+        peak = np.abs(inside).max()
+        assert 0 < np.abs(found - inside).max() < 0.05 * peak, "near the model in training, and not the same"
+        if runtime.emulates and importlib.util.find_spec("onnxruntime") is not None:
+            run = open_runtime(bundle, "onnx").exported(params, x)
+            assert run is not None
+            assert np.median(np.abs(found - run)) < 1e-6 * peak
+            assert np.abs(found - run).max() < 0.05 * peak
 
 
 def test_out_is_filled_and_parameters_are_left_alone(bundle: Bundle, runtime: Runtime) -> None:
