@@ -1,13 +1,16 @@
 """What one step of a bundle costs: bytes that are kept for the backward pass, memory, and time on this machine.
 
-The bytes are worked out from the training graph; a runtime that keeps more, or computes in place, differs from them.
+Memory is worked out from the graph that onnxruntime makes of the training graph when it opens it: what it fuses and
+orders anew keeps tensors alive longer, on deep nets by half.
 """
 
 import math
 import statistics
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +22,16 @@ from accord.entropy import SeededEntropy
 from accord.optimisers import Sgd
 from accord.runtimes import open_runtime
 from accord.runtimes.losses import LOSSES
-from accord.runtimes.onnx import session
+from accord.runtimes.onnx import load_onnxruntime, session
 from quantize.making import Made
 from quantize.network import Network
 
-RUNTIME_BASE = 68 << 20
-"""Bytes of a process that has loaded Python, NumPy and onnxruntime, and opened a small graph, as measured on x86-64."""
+RUNTIME_BASE = 83 << 20
+"""Bytes of a process that has loaded Python, NumPy and onnxruntime and run a small graph, as measured on x86-64."""
+NODE_BYTES = 6 << 10
+"""What a session takes for each node of a graph: measured, too."""
+ARENA = 1.15
+"""Bytes of onnxruntime's arena for each byte of live tensors, as some lie free between them: 1.08 to 1.28 were seen."""
 STEPS, SECONDS = 30, 2.0
 """A step's time is the median of so many steps, or of those that end in so many seconds; at least three."""
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
@@ -61,7 +68,9 @@ def costs_of(made: Made, rows: Array | None) -> Costs:
     manifest, quantization = made.bundle.manifest, made.bundle.quantization
     assert made.bundle.train is not None
     graph = onnx.load_from_string(made.bundle.train).graph
-    sizes = tensor_bytes(made.bundle, manifest.batch)
+    sizes = tensor_bytes(made.bundle, graph, manifest.batch)
+    running = optimised(made.bundle.train)
+    tensors = largest_sum(running, tensor_bytes(made.bundle, running, manifest.batch))
     vector = 4 * manifest.layout.size
     seconds, steps = _step(made, rows)
     frozen = [part.size for part in manifest.parts if part.name in ("train.onnx", "infer.onnx")]
@@ -75,8 +84,8 @@ def costs_of(made: Made, rows: Array | None) -> Costs:
             "parameters": vector,
             "gradient": vector,  # the flat one; those that the graph gives are among its tensors
             "momentum": vector,
-            "tensors": largest_sum(graph, sizes),
-            "graphs": sum(frozen),
+            "tensors": round(ARENA * tensors),
+            "graphs": sum(frozen) + NODE_BYTES * len(running.node),
             "runtime": RUNTIME_BASE,
         },
         seconds=seconds,
@@ -84,8 +93,20 @@ def costs_of(made: Made, rows: Array | None) -> Costs:
     )
 
 
-def tensor_bytes(bundle: Bundle, batch: int) -> dict[str, int]:
-    """Return the bytes of each tensor that a bundle's training graph computes for a batch, and of its rows.
+def optimised(train: bytes) -> onnx.GraphProto:
+    """Return the graph that onnxruntime runs in place of a training graph: fused, and in its own order."""
+    runtime = load_onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # it warns that what it writes suits this processor
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
+        runtime.InferenceSession(train, options, providers=["CPUExecutionProvider"])
+        return onnx.load(options.optimized_model_filepath).graph
+
+
+def tensor_bytes(bundle: Bundle, of: onnx.GraphProto, batch: int) -> dict[str, int]:
+    """Return the bytes of each tensor that one form of a bundle's training graph computes for a batch, and of its rows.
 
     The graph runs on the golden rows, once on one and once on two: a size is that at one row, and its growth from one
     to two for every further row. Shape inference can't tell all of them.
@@ -93,6 +114,10 @@ def tensor_bytes(bundle: Bundle, batch: int) -> dict[str, int]:
     assert bundle.train is not None
     manifest = bundle.manifest
     model = onnx.load_from_string(bundle.train)
+    model.graph.CopyFrom(of)
+    known = {item.domain for item in model.opset_import}
+    domains = sorted({node.domain for node in of.node} - known)
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in domains)
     given = {info.name for info in model.graph.output}
     names = [name for node in model.graph.node for name in node.output if name]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
