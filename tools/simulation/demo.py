@@ -45,7 +45,11 @@ class Demo:
         self.settings, self._audience = settings, audience
         self._entropy = SeededEntropy(settings.seed)
         self.scenario = scenario(
-            settings.scenario, rows=settings.rows, test_rows=settings.test_rows, batch_size=settings.batch_size
+            settings.scenario,
+            rows=settings.rows,
+            test_rows=settings.test_rows,
+            batch_size=settings.batch_size,
+            devices=settings.devices,
         )
         data = self.scenario.data
         audience.say(self.scenario.said)

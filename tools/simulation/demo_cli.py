@@ -30,17 +30,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--scenario",
         choices=NAMES,
         default=default.scenario,
-        help="fashion: a CNN from nothing; pretrained: the last blocks of a pretrained int8 net (default %(default)s)",
+        help="fashion: a CNN from nothing; pretrained: the last blocks of Magika in int8, on pieces of files; minilm: "
+        "the last block of MiniLM in int8, on Shakespeare's plays (default %(default)s)",
     )
-    few = DEFAULTS["pretrained"]
-    add("--devices", type=int, help=f"device processes (default {default.devices}; pretrained {few.devices})")
-    add("--rounds", type=int, help=f"training rounds (default {default.rounds}; pretrained {few.rounds})")
+    add("--devices", type=int, help=f"device processes (default {_usual('devices')})")
+    add("--rounds", type=int, help=f"training rounds (default {_usual('rounds')})")
     add("--broker", choices=BROKERS, default=default.broker, help="which broker to start (default %(default)s)")
-    add("--rows", type=int, help=f"most training rows (default {default.rows:,}; pretrained {few.rows:,})")
+    add("--rows", type=int, help=f"most training rows (default {_usual('rows')})")
     add("--seed", type=int, default=default.seed, help="of the data's partition and the first model")
     add("--calm", action="store_true", help="kill no device")
     add("--report", type=Path, default=Path("demo.html"), help="where the report goes (default %(default)s)")
     add("--keep", type=Path, metavar="DIR", help="keep keys, logs and journals in this new folder")
+
+
+def _usual(name: str) -> str:
+    """Return the defaults of one option by scenario, for the help."""
+    return ", ".join(f"{scenario} {getattr(usual, name):,}" for scenario, usual in DEFAULTS.items())
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         rounds=usual.rounds if arguments.rounds is None else arguments.rounds,
         broker=arguments.broker,
         rows=usual.rows if arguments.rows is None else arguments.rows,
+        test_rows=usual.test_rows,
         learning_rate=usual.learning_rate,
         batch_size=usual.batch_size,
         seed=arguments.seed,
