@@ -20,12 +20,15 @@ SKIPPED = {
     "make demo": "a minute long; tests/simulation/test_demo.py runs it small",
     "make test": "it is what runs this",
     "make venv": "it made the environment that this runs in",
+    "pip install torch onnx onnxscript": "a gigabyte; docs/training.md says with which versions it was tried",
     "source .venv/bin/activate": "the same environment is first in the path already",
 }
 GOODBYE = 30.0
 """Seconds in which what a page has started must have ended."""
 LEFT_OUT = {
     "edge.examples.add(x, y)  # arrays of your own": "tests/device runs these lines with a fleet around them",
+    "import torch": "PyTorch is no part of this environment; what follows runs on the network that the page began with",
+    "import keras": "the same for Keras",
 }
 """A line of a block that is not run, and the reason."""
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
