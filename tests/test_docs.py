@@ -62,10 +62,10 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
 PARSERS = dict(parsers())
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("page", [p for p in PAGES if pages.script(p, 1)], ids=lambda page: page.name)
 def test_every_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
-    ended = pages.run(pages.script(page, pages.free_port()), tmp_path, timeout=240)
+    ended = pages.run(pages.script(page, pages.free_port()), tmp_path, timeout=460)
     assert ended.returncode == 0, f"the block that was told last failed:\n{ended.stdout[-4000:]}"
     assert not pages.alive(tmp_path), "a process outlives its page"
 
