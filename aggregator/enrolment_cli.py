@@ -18,83 +18,11 @@ from aggregator.parcels import Answers, Decision, Requests
 from aggregator.post import Post
 from aggregator.registrar import Registrar
 from aggregator.succession import ENDS_SOON
+from aggregator.transport_ca import FOLDER as TRANSPORT
+from aggregator.transport_ca import KEY as CA_KEY
 
 DAY, HOUR = 86_400, 3_600
 MOST_DAYS = 36_500
-
-
-def configure(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the actions."""
-
-    def add(name: str, sentence: str, example: str, *, key: bool = True) -> argparse.ArgumentParser:
-        found = commands.add_parser(
-            name, help=sentence, description=sentence, epilog=f"example: accord fleet {name} {example}"
-        )
-        if key:
-            found.add_argument("--enrolment", type=Path, required=True, metavar="DIR", help="enrolment's folder")
-        found.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-        return found
-
-    def state(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-        parser.add_argument("--state", type=Path, required=required, metavar="DIR", help="the aggregator's state")
-        parser.add_argument("--database", default="", metavar="URL", help="of its store, if that is not in the folder")
-
-    def out(parser: argparse.ArgumentParser) -> None:
-        state(parser)
-        parser.add_argument("--out", type=Path, metavar="FILE", help="instead of --state: a file for `fleet answers`")
-
-    def days(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--days", type=int, default=90, help="until a certificate ends (default %(default)s)")
-
-    invite = add(
-        "invite",
-        "write an invitation, which enrols one device once; carry it there by hand, as it holds two secrets",
-        "pi-7 --enrolment fleet/enrolment --broker broker.example:1883 --out pi-7.invite",
-    )
-    invite.add_argument("name", metavar="NAME", help="the device's id")
-    invite.add_argument("--broker", required=True, metavar="HOST:PORT", help="where the device finds the broker")
-    invite.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
-    invite.add_argument("--hours", type=int, default=24, help="until it ends (default %(default)s)")
-    invite.add_argument("--job", default="job", help="the job that the device shall take part in (default %(default)s)")
-    invite.add_argument("--clients", type=Path, metavar="DIR", help="let it log in at the broker of this folder")
-
-    approve = add(
-        "approve",
-        "answer devices that ask: a certificate for whoever holds the token of its invitation",
-        "--all --enrolment fleet/enrolment --state state",
-    )
-    approve.add_argument("names", nargs="*", metavar="NAME", help="devices to answer")
-    approve.add_argument("--all", action="store_true", help="answer all that ask")
-    approve.add_argument("--in", type=Path, dest="source", metavar="FILE", help="with --out: from `fleet requests`")
-    days(approve)
-    out(approve)
-
-    shown = add("list", "show devices, certificates and waiting requests", "--enrolment fleet/enrolment --state state")
-    state(shown)
-
-    revoke = add(
-        "revoke",
-        "revoke a device's certificates: it is refused from the next round on",
-        "pi-7 --enrolment fleet/enrolment --state state",
-    )
-    revoke.add_argument("names", nargs="+", metavar="NAME", help="devices to revoke")
-    out(revoke)
-
-    renew = add(
-        "renew",
-        "certify the keys again whose certificates end soon; devices take them up by `accord device renew`",
-        "--enrolment fleet/enrolment --state state",
-    )
-    renew.add_argument("--within", type=int, default=30, metavar="DAYS", help="how soon (default %(default)s)")
-    days(renew)
-    out(renew)
-
-    requests = add("requests", "write the requests that wait into a file", "--state state --out requests", key=False)
-    state(requests, required=True)
-    requests.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
-    answers = add("answers", "give the aggregator answers from a file", "--in answers --state state", key=False)
-    answers.add_argument("--in", type=Path, dest="source", required=True, metavar="FILE", help="of `fleet approve`")
-    state(answers, required=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -104,12 +32,21 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "answers":
         missed = _post(arguments, Answers.decode(read_limited(arguments.source, Answers.LIMIT)))
         return _said(arguments, {"missed": list(missed)}, ["answers and revocations are with the aggregator"])
-    registrar = Registrar(arguments.enrolment, SystemEntropy(), _now())
+    transport = _transport(arguments) if arguments.action != "list" else None
+    registrar = Registrar(arguments.enrolment, SystemEntropy(), _now(), transport=transport)
     try:
         actions = {"invite": _invite, "approve": _approve, "list": _list, "revoke": _revoke, "renew": _renew}
         return actions[arguments.action](arguments, registrar)
     finally:
         registrar.close()
+
+
+def _transport(arguments: argparse.Namespace) -> Path | None:
+    """Return the transport CA's folder: the named one, or where `accord fleet init` makes it; None if there is none."""
+    if arguments.transport is not None:
+        return Path(arguments.transport)
+    own, beside = arguments.enrolment / TRANSPORT, arguments.enrolment.resolve().parent / TRANSPORT
+    return next((folder for folder in (own, beside) if (folder / CA_KEY).exists()), None)
 
 
 def _now() -> int:
@@ -119,7 +56,9 @@ def _now() -> int:
 def _invite(arguments: argparse.Namespace, registrar: Registrar) -> int:
     host, _, port = arguments.broker.rpartition(":")
     if not host or not port.isdigit():
-        raise UsageError(f"--broker {arguments.broker} is not HOST:PORT, such as broker.example:1883")
+        raise UsageError(f"--broker {arguments.broker} is not HOST:PORT, such as broker.example:8883")
+    if arguments.insecure and arguments.mutual_port:
+        raise UsageError("--mutual-port asks for certificates, and --insecure is plain MQTT: which is it?")
     if not 1 <= arguments.hours <= MOST_DAYS * 24:
         raise UsageError("--hours is 1 or more")
     if arguments.out.exists():
@@ -129,11 +68,13 @@ def _invite(arguments: argparse.Namespace, registrar: Registrar) -> int:
         host=host.strip("[]"),
         port=int(port),
         job=arguments.job,
+        mutual_port=arguments.mutual_port,
+        tls=not arguments.insecure,
         expires=_now() + arguments.hours * HOUR,
     )
     write_atomic(arguments.out, invite.encode())
     if arguments.clients is not None:
-        _let_in(arguments.out, arguments.clients)
+        _broker("add", "--invite", str(arguments.out), "--state", str(arguments.clients))
     until = time.strftime("%Y-%m-%d %H:%M", time.localtime(invite.expires))
     login = f"accord broker add --invite {arguments.out} --state BROKER"
     lines = [f"{arguments.out} enrols {invite.device} once, until {until}; it holds two secrets: delete it afterwards"]
@@ -144,11 +85,12 @@ def _invite(arguments: argparse.Namespace, registrar: Registrar) -> int:
     return _said(arguments, facts, lines)
 
 
-def _let_in(file: Path, clients: Path) -> None:
-    words = [sys.executable, "-m", "accord", "broker", "add", "--invite", str(file), "--state", str(clients)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+def _broker(*words: str) -> None:
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "accord", "broker", *words], capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        raise AccordError(done.stderr.strip().removeprefix("accord: ") or "accord broker add failed")
+        raise AccordError(done.stderr.strip().removeprefix("accord: ") or f"accord broker {words[0]} failed")
 
 
 def _approve(arguments: argparse.Namespace, registrar: Registrar) -> int:
@@ -210,8 +152,27 @@ def _revoke(arguments: argparse.Namespace, registrar: Registrar) -> int:
     _destination(arguments)
     serials = sorted(serial for name in arguments.names for serial in registrar.revoke(name))
     _sent(arguments, registrar, [])
-    text = f"certificates {', '.join(map(str, serials))} are revoked" if serials else "none was left to revoke"
-    return _said(arguments, {"revoked": serials, "missed": []}, [text])
+    lines = [f"certificates {', '.join(map(str, serials))} are revoked" if serials else "none was left to revoke"]
+    clients = _clients(arguments)
+    for name in arguments.names if clients is not None else ():
+        try:
+            _broker("remove", "--client", name, "--state", str(clients))
+        except AccordError as error:
+            if "not among the clients" not in str(error):  # it was invited and never let in, or is out already
+                raise
+    if clients is None:
+        lines.append(
+            "where the broker runs: " + "; ".join(f"accord broker remove --client {n}" for n in arguments.names)
+        )
+    return _said(arguments, {"revoked": serials, "missed": []}, lines)
+
+
+def _clients(arguments: argparse.Namespace) -> Path | None:
+    """Return the folder of the broker to tell: the named one, or that of `accord up`; None if there is none."""
+    if arguments.clients is not None:
+        return Path(arguments.clients)
+    own = None if arguments.state is None else arguments.state / "broker"
+    return own if own is not None and (own / "clients").exists() else None
 
 
 def _renew(arguments: argparse.Namespace, registrar: Registrar) -> int:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from accord.entropy import SystemEntropy
 from accord.errors import UsageError
-from aggregator import enrolment_cli
+from aggregator import enrolment_cli, enrolment_options
 from aggregator.fleet_folder import NewFleet, create, create_in_parts
 from aggregator.root_folder import REPLACEABLE, RootFolder
+from aggregator.tls_folder import LOCAL, TlsFolder
+from aggregator.transport_ca import KEY as CA_KEY
+from aggregator.transport_ca import TransportCA
 
 DAY = 86_400
 
@@ -31,7 +34,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     init.add_argument("--tenant", default="fleet", help="its name in topics and documents (default %(default)s)")
     init.add_argument("--devices", type=int, help="with --dev: dev-000, dev-001, ... (default 12)")
     init.add_argument("--days", type=int, default=90, help="until documents and certificates end (default %(default)s)")
+    init.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="host name or address of the broker, for its certificate; may be repeated (default: this machine alone)",
+    )
     init.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    tls = commands.add_parser(
+        "tls",
+        help="make TLS files for a broker and an aggregator, where the transport CA lies",
+        description="Make a key and a certificate for the broker and for the aggregator, in one folder with the "
+        "certificate of the CA that devices pin. The CA is made if the fleet has none yet. The embedded broker takes "
+        "a new certificate up while it runs.",
+        epilog="example: accord fleet tls --transport fleet/transport --name broker.example --out fleet/aggregator/tls",
+    )
+    tls.add_argument("--transport", type=Path, required=True, metavar="DIR", help="the transport CA's folder")
+    tls.add_argument("--name", action="append", default=[], metavar="HOST", help="as for `accord fleet init`")
+    tls.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write into")
+    tls.add_argument("--tenant", default="fleet", help="for a CA that is made now (default %(default)s)")
+    tls.add_argument("--days", type=int, default=90, help="until the certificates end (default %(default)s)")
+    tls.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     roles = commands.add_parser(
         "roles",
         help="sign the roles document that follows, where the root lies",
@@ -50,13 +74,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     roles.add_argument("--roles", type=Path, metavar="FILE", help="the one in force, if it is not in the root's folder")
     roles.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    enrolment_cli.configure(commands)
+    enrolment_options.configure(commands)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the fleet and return 0, or do what enrolment does."""
     if arguments.action == "roles":
         return _roles(arguments)
+    if arguments.action == "tls":
+        return _tls(arguments)
     if arguments.action != "init":
         return enrolment_cli.run(arguments)
     if (arguments.folder is None) == (arguments.dev is None):
@@ -68,12 +94,29 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dev is None:
         return _in_parts(arguments, expires)
     names = tuple(f"dev-{number:03d}" for number in range(count))
-    fleet = NewFleet(tenant=arguments.tenant, devices=names, expires=expires)
+    fleet = NewFleet(tenant=arguments.tenant, devices=names, expires=expires, names=(*LOCAL, *arguments.name))
     folder = create(arguments.dev, fleet, SystemEntropy())
     if arguments.json:
         print(json.dumps({"path": str(folder.path), "tenant": fleet.tenant, "devices": list(names)}))
     else:
         print(f"fleet {fleet.tenant} with {len(names)} devices in {folder.path}; note: {fleet.note}")
+    return 0
+
+
+def _tls(arguments: argparse.Namespace) -> int:
+    if not 1 <= arguments.days <= 36_500:
+        raise UsageError("--days is from 1 to 36500")
+    entropy, expires = SystemEntropy(), int(time.time()) + arguments.days * DAY
+    if (arguments.transport / CA_KEY).exists():
+        ca = TransportCA(arguments.transport, entropy)
+    else:
+        ca = TransportCA.create(arguments.transport, arguments.tenant, expires, entropy)
+    folder, names = TlsFolder(path=arguments.out), (*LOCAL, *arguments.name)
+    folder.write(ca, names, expires)
+    if arguments.json:
+        print(json.dumps({"path": str(folder.path), "names": list(names), "expires": expires}))
+    else:
+        print(f"{folder.path}: the broker is {', '.join(names)}, for {arguments.days} days; devices pin {folder.ca}")
     return 0
 
 
@@ -100,14 +143,16 @@ def _roles(arguments: argparse.Namespace) -> int:
 def _in_parts(arguments: argparse.Namespace, expires: int) -> int:
     if arguments.devices is not None:
         raise UsageError("--devices goes with --dev: here each device makes its own key, see `accord fleet invite`")
-    folder = create_in_parts(arguments.folder, arguments.tenant, expires, SystemEntropy())
-    parts = {name: str(folder.path / name) for name in ("root", "enrolment", "publisher", "aggregator")}
+    named = (*LOCAL, *arguments.name)
+    folder = create_in_parts(arguments.folder, arguments.tenant, expires, SystemEntropy(), named)
+    parts = {name: str(folder.path / name) for name in ("root", "enrolment", "transport", "publisher", "aggregator")}
     if arguments.json:
         print(json.dumps({"path": str(folder.path), "tenant": arguments.tenant, "parts": parts}))
         return 0
     print(f"fleet {arguments.tenant} in {folder.path}:")
     print(f"  {parts['root']}: signs the roles document; take it offline now")
     print(f"  {parts['enrolment']}: for `accord fleet invite` and `approve`")
+    print(f"  {parts['transport']}: certifies TLS keys, and nothing else; lies with enrolment")
     print(f"  {parts['publisher']}: for `accord quantize --sign`")
     print(f"  {parts['aggregator']}: all that the aggregator's machine needs")
     return 0

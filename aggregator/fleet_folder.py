@@ -5,7 +5,10 @@ Made with `--dev`, all of it lies in one folder:
 keys/{root,enrolment,aggregator,publisher}   32 secret bytes each
 roles, revocations, checkpoint               signed documents
 root.pub                                     the fleet root's public key, hexadecimal
+transport/                                   the transport CA: `aggregator.transport_ca`
+tls/                                         the broker's and the aggregator's own: `aggregator.tls_folder`
 devices/ID/{identity,password,certificate}   what one device needs beside the public files
+devices/ID/{tls.key,tls.pem}                 its key and certificate for TLS
 passwords/aggregator                         the aggregator's own at the broker
 ledger/                                      what enrolment remembers
 
@@ -14,14 +17,15 @@ Made without it, each role has a folder that can lie on another machine:
 root/{key,root.pub,roles}                    signs roles; kept offline
 enrolment/{key,root.pub,roles,revocations,ledger/}
 publisher/key                                signs bundles
-aggregator/{key,password,root.pub,roles,revocations,checkpoint}
+transport/                                   certifies TLS keys; lies with enrolment
+aggregator/{key,password,root.pub,roles,revocations,checkpoint,tls/}
 
 A key that is replaced stays until it is deleted: the one of roles version N lies beside it as NAME-N. Which one counts
 is what the roles document says.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,10 +39,14 @@ from accord.wire.messages import Roles, opened
 from aggregator.coordinator_values import Office
 from aggregator.enrolment import Fleet, new_fleet
 from aggregator.enrolment_ledger import EnrolmentLedger, Issued
+from aggregator.tls_folder import LOCAL, TlsFolder
+from aggregator.transport_ca import FOLDER as TRANSPORT
+from aggregator.transport_ca import TransportCA
 
 KEYS = ("root", "enrolment", "aggregator", "publisher")
 KEY = "key"
 ROOT, ROLES, REVOCATIONS, CHECKPOINT = "root.pub", "roles", "revocations", "checkpoint"
+TLS_KEY, TLS_CERTIFICATE = "tls.key", "tls.pem"
 PUBLIC = 0o644
 LARGEST = 1 << 20  # bytes of a document
 PASSWORD = 24  # random bytes, written as hexadecimal
@@ -60,6 +68,11 @@ class FleetFolder:
         """The folder of the documents that the aggregator hands on."""
         parts = not self.together and (self.path / AGGREGATOR).is_dir()
         return self.path / AGGREGATOR if parts else self.path
+
+    @property
+    def tls(self) -> TlsFolder:
+        """The TLS files of the aggregator's machine; a fleet that was made without a transport CA has none."""
+        return TlsFolder(path=self.home / "tls")
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -191,6 +204,7 @@ class NewFleet:
     tenant: str
     devices: tuple[str, ...]
     expires: int
+    names: tuple[str, ...] = LOCAL  # under which the broker is reached
     note: str = field(default="root and publisher lie beside the aggregator's key: for development only")
 
 
@@ -211,6 +225,8 @@ def create(path: Path, fleet: NewFleet, entropy: Entropy) -> FleetFolder:
         write_atomic(keys / name, key.seed)
     _write_documents(path, drawn, ROOT, ROLES, REVOCATIONS, CHECKPOINT)
     write_atomic(make_folder(path / "passwords") / AGGREGATOR, entropy(PASSWORD).hex().encode())
+    transport = TransportCA.create(path / TRANSPORT, fleet.tenant, fleet.expires, entropy.child("transport"))
+    FleetFolder(path=path).tls.write(transport, fleet.names, fleet.expires)
     ledger = EnrolmentLedger(path)
     ledger.start_at(len(fleet.devices))
     for serial, name in enumerate(fleet.devices, 1):
@@ -220,6 +236,9 @@ def create(path: Path, fleet: NewFleet, entropy: Entropy) -> FleetFolder:
         write_atomic(folder / "password", entropy(PASSWORD).hex().encode())
         certificate = drawn.certificate(name, identity.public, serial)
         write_atomic(folder / "certificate", certificate, PUBLIC)
+        pair = transport.client(name, fleet.expires, serial)
+        write_atomic(folder / TLS_KEY, pair.key)
+        write_atomic(folder / TLS_CERTIFICATE, pair.certificate, PUBLIC)
         issued = Issued(
             serial=serial,
             expires=fleet.expires,
@@ -231,8 +250,17 @@ def create(path: Path, fleet: NewFleet, entropy: Entropy) -> FleetFolder:
     return FleetFolder(path=path)
 
 
-def create_in_parts(path: Path, tenant: str, expires: int, entropy: Entropy) -> FleetFolder:
+def create_in_parts(
+    path: Path, tenant: str, expires: int, entropy: Entropy, names: Sequence[str] = LOCAL
+) -> FleetFolder:
     """Make a fleet without devices: one folder for each role, none of which needs another.
+
+    Args:
+        path: an empty or missing folder.
+        tenant: its name.
+        expires: when all of it ends, wall time in seconds.
+        entropy: keys are drawn from it.
+        names: host names and addresses under which the broker is reached.
 
     Raises:
         UsageError: the folder holds a fleet already.
@@ -247,6 +275,8 @@ def create_in_parts(path: Path, tenant: str, expires: int, entropy: Entropy) -> 
     _write_documents(path / "root", drawn, ROOT, ROLES)
     _write_documents(path / "enrolment", drawn, ROOT, ROLES, REVOCATIONS)
     _write_documents(path / AGGREGATOR, drawn, ROOT, ROLES, REVOCATIONS, CHECKPOINT)
+    transport = TransportCA.create(path / TRANSPORT, tenant, expires, entropy.child("transport"))
+    FleetFolder(path=path).tls.write(transport, names, expires)
     return FleetFolder(path=path)
 
 

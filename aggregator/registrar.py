@@ -19,6 +19,8 @@ from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles, opened
 from aggregator.enrolment_ledger import SPENT, EnrolmentLedger, Invitation, Issued, LedgerEntry
 from aggregator.fleet_folder import PASSWORD, PUBLIC, REVOCATIONS, EnrolmentFolder
 from aggregator.parcels import ANSWERS_FORM, APPROVED, REFUSED, Answer, Answers, Decision
+from aggregator.transport_ca import TransportCA
+from aggregator.transport_certificates import requested
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class Registrar:
         entropy: tokens and passwords are drawn from it.
         now: wall time in seconds.
         disk: where it lies.
+        transport: the transport CA's folder; None means devices get no TLS certificate, and log in by password.
 
     Raises:
         FileError: a file is missing, damaged or readable by others, or another process works here.
@@ -46,10 +49,13 @@ class Registrar:
         SignatureError: the revocation list is not enrolment's own.
     """
 
-    def __init__(self, folder: Path, entropy: Entropy, now: int, disk: Disk = DISK) -> None:
+    def __init__(
+        self, folder: Path, entropy: Entropy, now: int, disk: Disk = DISK, *, transport: Path | None = None
+    ) -> None:
         self._lock = FolderLock(folder) if isinstance(disk.system, SystemFiles) else None
         self._entropy, self._now, self._disk = entropy, now, disk
         self._folder = EnrolmentFolder(path=folder, disk=disk)
+        self._transport = None if transport is None else TransportCA(transport, entropy, disk)
         self._ledger = EnrolmentLedger(folder, disk)
         self._root, self._roles = self._folder.root(), self._folder.roles()
         roles = opened(Envelope.decode(self._roles), Roles)
@@ -65,10 +71,22 @@ class Registrar:
         if self._lock is not None:
             self._lock.close()
 
-    def invite(self, device: str, *, host: str, port: int, job: str, expires: int) -> Invite:
+    def invite(
+        self, device: str, *, host: str, port: int, job: str, expires: int, mutual_port: int = 0, tls: bool = True
+    ) -> Invite:
         """Open an invitation; one that was open for the same id is void.
 
+        Args:
+            device: its id.
+            host: of the broker.
+            port: of the broker, where a device logs in by password.
+            job: that it shall take part in.
+            expires: when the invitation ends, wall time in seconds.
+            mutual_port: of the broker, where it asks for a client's certificate; 0 if nowhere.
+            tls: whether the device shall talk TLS to the broker.
+
         Raises:
+            UsageError: there is no transport CA for TLS.
             CodecError: the id can't be a device's, or the address is no address.
         """
         invite = Invite(
@@ -78,6 +96,8 @@ class Registrar:
             job=job,
             host=host,
             port=port,
+            mutual_port=mutual_port,
+            ca=self._ca() if tls else b"",
             root=self._root,
             expires=expires,
             token=self._entropy(TOKEN),
@@ -109,11 +129,13 @@ class Registrar:
         if reason:
             message = Declined(request=name, reason=reason, roles=self._roles)
             return self._decision(request.device, name, REFUSED, message, reason=reason)
+        if request.csr and self._transport is not None:
+            requested(request.device, request.csr)
         if not before:
             entry = self._issue(self._spent(entry), request.identity, name, expires)
             before = [entry.issued[-1]]
         self._revoke([issued.serial for issued in entry.issued if issued.identity != entry.issued[-1].identity])
-        return self._approved(before[-1], request.device)
+        return self._approved(before[-1], request.device, self._certified(request, before[-1]))
 
     def revoke(self, device: str) -> tuple[int, ...]:
         """Revoke every certificate of a device, and its open invitation; return the serial numbers that are new.
@@ -143,7 +165,7 @@ class Registrar:
                 continue
             if last.expires < min(ending_before, expires) or not self._signed(last.certificate):
                 entry = self._issue(entry, last.identity, last.request, expires)
-                found.append(self._approved(entry.issued[-1], device))
+                found.append(self._approved(entry.issued[-1], device, self._certified_again(device, entry.issued[-1])))
         return tuple(found)
 
     def parcel(self, *decisions: Decision) -> Answers:
@@ -212,12 +234,29 @@ class Registrar:
         self._ledger.put(entry)
         return entry
 
-    def _approved(self, issued: Issued, device: str) -> Decision:
+    def _ca(self) -> bytes:
+        if self._transport is None:
+            raise UsageError(
+                "there is no transport CA for TLS: `accord fleet tls` makes one; a broker without TLS, whose "
+                "passwords anybody on the network can read, needs --insecure"
+            )
+        return self._transport.der
+
+    def _certified(self, request: Enrol, issued: Issued) -> bytes:
+        if self._transport is None or not request.csr:
+            return b""
+        return self._transport.certify(request.device, request.csr, issued.serial, issued.expires)
+
+    def _certified_again(self, device: str, issued: Issued) -> bytes:
+        return b"" if self._transport is None else self._transport.certify_again(device, issued.serial, issued.expires)
+
+    def _approved(self, issued: Issued, device: str, transport: bytes) -> Decision:
         message = Enrolled(
             request=issued.request,
             certificate=issued.certificate,
             roles=self._roles,
             revocations=self._revocations,
+            transport=transport,
         )
         return self._decision(device, issued.request, APPROVED, message, serial=issued.serial)
 
@@ -238,6 +277,8 @@ class Registrar:
         self._revoked = Revocations(version=self._revoked.version + 1, serials=serials)
         self._revocations = self._sealed(self._revoked, self.tenant)
         self._disk.write_atomic(self._folder.path / REVOCATIONS, self._revocations, PUBLIC)
+        if self._transport is not None:
+            self._transport.revoke(serials)
 
     def _sealed(self, message: Record, recipient: str) -> bytes:
         letter = seal(TAG_OF[type(message)], message.encode(), key=self._key, sender=ENROLMENT, recipient=recipient)

@@ -108,9 +108,10 @@ class AggregatorService:
         self._link: Link = MqttLink(
             Address(
                 host=config.host,
-                port=config.port,
+                port=config.mutual_port or config.port,
                 client_id=AGGREGATOR,
                 password=password,
+                tls=config.secured(folder.tls),
                 session=config.session,
                 others=config.others,
             ),

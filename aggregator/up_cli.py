@@ -2,38 +2,56 @@
 
 import argparse
 import json
-import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accord.entropy import SystemEntropy
 from accord.errors import AccordError, UsageError
 from accord.files import FolderLock, make_folder
 from accord.link.notify import Notifier
 from aggregator.cli import stop_by_signal, text_of, told_to
-from aggregator.config import AggregatorConfig, load
+from aggregator.config import PLAIN_PORT, SECURE_PORT, AggregatorConfig, load
 from aggregator.fleet_folder import FleetFolder
 from aggregator.service import AggregatorService
+from aggregator.succession import ENDS_SOON
+from aggregator.tls_folder import TlsFolder
+from aggregator.up_broker import UpBroker, throwaway
 
-GOODBYE = 10
-"""Seconds in which the broker must have ended after it was asked to."""
+PLAIN = (
+    "everybody on the network between the devices and this machine can read the passwords, log in with them, and see "
+    "who takes part. That is for tests on one machine"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
-        "Start the embedded broker and the aggregator. The broker lets in the clients of the fleet's folder; jobs are "
-        "started by `accord job start`, and go on where they were after a restart."
+        "Start the embedded broker, with TLS, and the aggregator. The broker lets in the clients of the fleet's "
+        "folder; jobs are started by `accord job start`, and go on where they were after a restart. Its certificate is "
+        "that of the fleet's folder (`accord fleet init --name HOST`), or of a throw-away CA in the state folder."
     )
-    parser.epilog = "example: accord up --fleet fleet --state state --port 1883"
+    parser.epilog = "example: accord up --fleet fleet --state state --port 8883"
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML with [aggregator] and [broker]")
     parser.add_argument("--fleet", type=Path, metavar="DIR", help="the fleet's folder, made by `accord fleet init`")
     parser.add_argument("--state", type=Path, metavar="DIR", help="the folder for all that is kept")
     parser.add_argument("--host", help="address that the broker listens on (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="0 takes any free one (default 1883)")
+    parser.add_argument(
+        "--port", type=int, help="for logins by password; 0 takes any free one (default 8883; 1883 with --insecure)"
+    )
+    parser.add_argument(
+        "--mutual-port",
+        type=int,
+        metavar="PORT",
+        help="a second one, where every client shows a certificate of the fleet",
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="plain MQTT: passwords can be read by everybody on the network between"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,11 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     state = make_folder(config.state)
     FolderLock(state).close()  # before a broker is started for nothing
-    tenant = FleetFolder(path=config.fleet).office().tenant
+    folder = FleetFolder(path=config.fleet)
+    tenant = folder.office().tenant
+    tls = _tls(config, folder, tenant)
     _accord("broker", "add", "--state", str(state / "broker"), "--fleet", str(config.fleet))
-    broker = _broker(state, tenant, config)
+    broker = UpBroker(state, tenant, config, tls)
     try:
-        port = _port(broker)
+        port, *more = broker.ports()
 
         def told(fact: Mapping[str, Any]) -> None:
             print(json.dumps(fact) if arguments.json else text_of(fact), flush=True)
@@ -53,25 +73,33 @@ def run(arguments: argparse.Namespace) -> int:
         notifier = Notifier()
 
         def turned() -> None:
-            if broker.poll() is not None:
-                raise AccordError(f"the broker ended: look at {state / 'broker.log'}, and start both again")
+            broker.check()
             notifier.alive()
 
-        service = AggregatorService(replace(config, port=port), told_to(notifier, told), turned=turned)
+        mutual = more[0] if more else None
+        own = replace(
+            config, port=port, mutual_port=mutual, server_name="localhost", tls=None if tls is None else tls.path
+        )
+        service = AggregatorService(own, told_to(notifier, told), turned=turned)
         stop_by_signal(notifier, service)
         notifier.ready(f"broker on {config.host}:{port}")
-        if arguments.json:
-            print(json.dumps({"event": "up", "tenant": tenant, "host": config.host, "port": port}), flush=True)
-        else:
-            said = f"broker on {config.host}:{port}, aggregator of tenant {tenant} in {state}; Ctrl-C stops both"
-            print(said, flush=True)
+        ca = "" if tls is None else str(tls.ca)
+        up = {"event": "up", "tenant": tenant, "host": config.host, "port": port, "mutual_port": mutual, "ca": ca}
+        print(json.dumps(up) if arguments.json else _said(up, state), flush=True)
         try:
             service.run()
         finally:
             service.close()
     finally:
-        _end(broker)
+        broker.end()
     return 0
+
+
+def _said(up: Mapping[str, Any], state: Path) -> str:
+    secured = f"with TLS, devices pin {up['ca']}" if up["ca"] else "WITHOUT TLS"
+    mutual = f" ({up['mutual_port']} with certificates)" if up["mutual_port"] else ""
+    where = f"broker on {up['host']}:{up['port']}{mutual}, {secured}"
+    return f"{where}; aggregator of tenant {up['tenant']} in {state}; Ctrl-C stops both"
 
 
 def _config(arguments: argparse.Namespace) -> AggregatorConfig:
@@ -82,50 +110,31 @@ def _config(arguments: argparse.Namespace) -> AggregatorConfig:
     elif arguments.fleet is None or arguments.state is None:
         raise UsageError("give --fleet DIR and --state DIR, or --config FILE that names them")
     else:
-        config = AggregatorConfig(fleet=arguments.fleet, state=arguments.state, host="127.0.0.1", port=1883)
-    given = {name: getattr(arguments, name) for name in ("fleet", "state", "host", "port")}
+        port = PLAIN_PORT if arguments.insecure else SECURE_PORT
+        config = AggregatorConfig(fleet=arguments.fleet, state=arguments.state, host="127.0.0.1", port=port)
+    given = {name: getattr(arguments, name) for name in ("fleet", "state", "host", "port", "mutual_port")}
+    given |= {"insecure": True} if arguments.insecure else {}
     return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def _tls(config: AggregatorConfig, folder: FleetFolder, tenant: str) -> TlsFolder | None:
+    """Return the TLS files of both, and tell what a person should know of them."""
+    if config.insecure:
+        print(f"without TLS: {PLAIN}", file=sys.stderr, flush=True)
+        return None
+    now, given = int(time.time()), folder.tls if config.tls is None else TlsFolder(path=config.tls)
+    if config.tls is None and not given.whole:
+        found = throwaway(config.state, tenant, config.host, now, SystemEntropy())
+        print(f"the fleet has no transport CA, so a throw-away one is made: devices pin {found.ca}", file=sys.stderr)
+        return found
+    config.secured(folder.tls)  # says what lacks
+    days = given.days_left(now)
+    if days < ENDS_SOON:
+        print(f"TLS certificates in {given.path} end in {days} days: `accord fleet tls` makes others", file=sys.stderr)
+    return given
 
 
 def _accord(*words: str) -> None:
     done = subprocess.run([sys.executable, "-m", "accord", *words], capture_output=True, text=True, check=False)  # noqa: S603 - our own program
     if done.returncode:
         raise AccordError(done.stderr.strip().removeprefix("accord: ") or f"accord {words[0]} failed")
-
-
-def _broker(state: Path, tenant: str, config: AggregatorConfig) -> subprocess.Popen[str]:
-    words = ["broker", "run", "--state", str(state / "broker"), "--tenant", tenant, "--host", config.host]
-    with (state / "broker.log").open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "accord", *words, "--port", str(config.port), "--insecure", "--leashed", "--json"],
-            stdin=subprocess.PIPE,  # it ends when this does, as after SIGKILL: nobody else would end the broker
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
-
-
-def _port(broker: subprocess.Popen[str]) -> int:
-    if broker.stdout is None:
-        raise AccordError("the broker has no pipe to read from")
-    line = broker.stdout.readline()
-    try:
-        found = json.loads(line)
-        return int(found["port"])
-    except (ValueError, KeyError, TypeError) as error:
-        reason = json.loads(line)["error"] if "error" in line else "look at broker.log in the state folder"
-        raise AccordError(f"the broker did not start: {reason}") from error
-
-
-def _end(broker: subprocess.Popen[str]) -> None:
-    broker.terminate()
-    try:
-        broker.wait(GOODBYE)
-    except subprocess.TimeoutExpired:
-        broker.kill()
-        broker.wait()
-    for pipe in (broker.stdin, broker.stdout):
-        if pipe is not None:
-            pipe.close()

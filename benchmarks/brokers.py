@@ -28,6 +28,8 @@ from accord.errors import UsageError
 from accord.files import make_folder
 from accord.wire import topics
 from broker import credentials, mosquitto
+from broker.config import Listener
+from broker.process import free_port
 
 TENANT = "fleet"
 AGGREGATOR = "aggregator"
@@ -277,10 +279,11 @@ def amqtt(folder: Path, passwords: Mapping[str, str]) -> Iterator[Running]:
 def debian_mosquitto(folder: Path, passwords: Mapping[str, str]) -> Iterator[Running]:
     """Mosquitto with the configuration that we write for it."""
     mosquitto.write(folder / "state", TENANT, passwords, SystemEntropy())
-    found = mosquitto.Mosquitto(folder / "state", mosquitto.free_port())
+    port = free_port()
+    found = mosquitto.Mosquitto(folder / "state", Listener(port=port, insecure=True))
     found.start()
     try:
-        yield found.port, found.pid
+        yield port, found.pid
     finally:
         found.stop()
 

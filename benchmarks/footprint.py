@@ -1,8 +1,9 @@
 """What a device costs: packages, megabytes on disk, import time, memory, and bytes written per round.
 
 Two fresh environments are made in a temporary folder with uv, `accord-fl` and `accord-fl[onnx]`, from this checkout. In
-each, a device takes part in real rounds over a broker beside two other devices. The last line is one JSON object. Times
-are processor time, the median of some interleaved runs, megabytes 10^6 bytes, memory the peak of the resident set.
+each, a device takes part in real rounds beside two other devices, over TLS and once without. The last line is one JSON
+object. Times are processor time, the median of some interleaved runs, megabytes 10^6 bytes, memory the peak of the
+resident set.
 """
 
 import argparse
@@ -107,12 +108,12 @@ def rows(seed: int) -> Rows:
     return Rows(x_train=x[:ROWS], y_train=y[:ROWS], x_test=x[ROWS:], y_test=y[ROWS:])
 
 
-def round_trip(python: Path, model: str, folder: Path) -> dict[str, Any]:
+def round_trip(python: Path, model: str, folder: Path, *, tls: bool = True) -> dict[str, Any]:
     """Run rounds with one device in the environment; return its peak memory and bytes per training round."""
     windows = {"gather": 60.0, "join": 60.0, "share": 60.0, "collect": 200.0, "unmask": 60.0, "grace": 1.0}
     settings = RigSettings(
         broker="embedded", devices=3, rounds=ROUNDS, floor=3, learning_rate=0.05, momentum=0.9, batch_size=BATCH,
-        epochs=1, windows=windows,
+        epochs=1, windows=windows, tls=tls,
     )  # fmt: skip
     rig = Rig(folder, settings, NAMES)
     bundle = make_bundle(model, SHAPE, CLASSES, "softmax", BATCH, SeededEntropy(1), rig.fleet.publisher())
@@ -178,6 +179,7 @@ def main() -> None:
                 "disk_bytes_per_round": mlp["blocks"],
                 "update_bytes_per_round": mlp["payload"],
                 "rss_training_mb": mlp["peak"],
+                "rss_training_plain_mb": round_trip(python, "mlp:64", home / f"{name}-plain", tls=False)["peak"],
             }
             if name == "onnx":
                 if not mlp["onnxruntime"]:

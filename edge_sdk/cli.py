@@ -76,6 +76,10 @@ def _configure_enrol(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         default="plain",
         help="the MQTT client id: plain, the device's own; derived, one that nobody guesses, for NATS (default plain)",
     )
+    found.add_argument("--websocket", default="", metavar="PATH", help="reach the broker by WebSocket, such as /mqtt")
+    found.add_argument("--proxy", default="", metavar="URL", help="an HTTP proxy that lets out, http://HOST:PORT")
+    found.add_argument("--proxy-login", type=Path, metavar="FILE", help="USER:PASSWORD for it, of mode 0600")
+    found.add_argument("--server-name", default="", metavar="NAME", help="in the broker's certificate, if not its host")
     found.add_argument("--timeout", type=float, default=600.0, help="seconds to wait (default %(default)s)")
     found.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
@@ -94,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _enrol(arguments: argparse.Namespace) -> int:
-    from edge_sdk.config_file import Work  # noqa: PLC0415 - each action loads what it needs
+    from edge_sdk.config_file import Way, Work  # noqa: PLC0415 - each action loads what it needs
     from edge_sdk.enrolling import enrol  # noqa: PLC0415 - the same
 
     if arguments.smallest_cohort is not None:
@@ -105,7 +109,13 @@ def _enrol(arguments: argparse.Namespace) -> int:
         smallest_cohort=arguments.smallest_cohort,
         session=arguments.session,
     )
-    done = enrol(arguments.invite, arguments.state, work, told=_progress, timeout=arguments.timeout)
+    way = Way(
+        server_name=arguments.server_name,
+        websocket=arguments.websocket,
+        proxy=arguments.proxy,
+        proxy_login=arguments.proxy_login,
+    )
+    done = enrol(arguments.invite, arguments.state, work, told=_progress, timeout=arguments.timeout, way=way)
     if done is None:
         raise AccordError("nobody has approved this device yet: run the same command again, it goes on waiting")
     facts = {"device": done.device, "serial": done.serial, "config": str(done.config), "before": done.before}

@@ -114,7 +114,8 @@ class EdgeClient:
         root = read_root(config.root)
         password = read_private(config.password, 1_024).decode().strip()
         given, kept, now = read_limited(config.roles, LARGEST_DOCUMENT), records.roles(), self._time.moment().now
-        connect = lambda: MqttLink(config.address(password), entropy=entropy)  # noqa: E731 - only if it is needed
+        address = config.reach.address(config.device, password)
+        connect = lambda: MqttLink(address, entropy=entropy)  # noqa: E731 - only if it is needed
         roles = newest(given, kept, root, config.tenant, now=now, connect=connect)
         if roles not in (given, kept):
             records.believe(roles)
@@ -163,8 +164,10 @@ class EdgeClient:
         )
         state = topics.up(config.tenant, config.device, "state")
         self._link: Link = MqttLink(
-            config.address(password),
+            address,
             entropy=entropy,
+            known=records.broker(),
+            learned=records.met,
             will=Will(topic=state, payload=State(online=False, birth=self._birth, job=config.job).encode()),
         )
         self._agent = Agent(

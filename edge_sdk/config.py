@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 from accord.errors import UsageError
 from accord.files import read_limited
 from accord.ids import checked_device, checked_name
-from accord.link.address import Address
-from accord.link.places import Place, places
-from accord.link.session import Session, checked_session
+from accord.link.places import places
 from accord.values import dataclass
 from edge_sdk.bounds import Bounds
 from edge_sdk.constraints import Constraints
-from edge_sdk.keystore import CERTIFICATE, IDENTITY, KEYS, PASSWORD, ROLES, ROOT
+from edge_sdk.keystore import CA, CERTIFICATE, IDENTITY, KEYS, PASSWORD, ROLES, ROOT, TLS_CERTIFICATE, TLS_KEY
+from edge_sdk.reach import Reach
 from edge_sdk.session_values import Limits
 
 if sys.version_info >= (3, 11):
@@ -28,6 +27,7 @@ LONGEST = 86_400  # seconds between heartbeats, or between two looks at the cons
 _KINDS: Mapping[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 EXAMPLES, CLOCK = "examples", "clock"
 
+_PATHS = ("ca", "tls_certificate", "tls_key", "proxy_login")
 _Table = TypeVar("_Table", Limits, Constraints, Bounds)
 
 
@@ -43,11 +43,8 @@ class DeviceConfig:
     certificate: Path
     roles: Path
     root: Path  # the fleet root's public key, 64 hexadecimal characters
-    host: str
-    port: int
+    reach: Reach
     password: Path  # of the broker, mode 0600
-    session: Session
-    others: tuple[Place, ...]  # further nodes of the same broker
     bundle: Path
     limits: Limits
     data: Path | None = None  # .npz with x_train, y_train, x_test, y_test; without it the example store is used
@@ -60,21 +57,8 @@ class DeviceConfig:
         checked_device(self.device)
         checked_name(self.tenant, "tenant")
         checked_name(self.job, "job")
-        if not 0 < self.port < 65_536:
-            raise UsageError(f"[broker] port {self.port} is not from 1 to 65535")
         if not (self.heartbeat > 0 and self.poll >= 0):
             raise UsageError("[device] heartbeat and poll are seconds: more than 0, and 0 or more")
-
-    def address(self, password: str) -> Address:
-        """Return where the broker is, and our login there."""
-        return Address(
-            host=self.host,
-            port=self.port,
-            client_id=self.device,
-            password=password,
-            session=self.session,
-            others=self.others,
-        )
 
     @property
     def keys(self) -> Path:
@@ -95,7 +79,7 @@ class DeviceConfig:
 _SHAPE: Mapping[str, tuple[str, ...]] = {
     "device": ("id", "tenant", "job", "state", "heartbeat", "poll"),
     "trust": ("identity", "certificate", "roles", "root"),
-    "broker": ("host", "port", "password", "session", "others"),
+    "broker": ("password", *(f.name for f in fields(Reach))),
     "work": ("bundle", "data"),
     "limits": tuple(f.name for f in fields(Limits)),
     "constraints": tuple(f.name for f in fields(Constraints)),
@@ -141,11 +125,8 @@ def load(path: Path) -> DeviceConfig:
         certificate=file("trust", "certificate", CERTIFICATE),
         roles=file("trust", "roles", ROLES),
         root=file("trust", "root", ROOT),
-        host=value("broker", "host", str),
-        port=value("broker", "port", int),
+        reach=_reach(path, found, state / KEYS),
         password=file("broker", "password", PASSWORD),
-        session=checked_session(str(found["broker"].get("session", "plain"))),
-        others=places(found["broker"].get("others", [])),
         bundle=file("work", "bundle"),
         data=file("work", "data") if "data" in found.get("work", {}) else None,
         limits=_built(path, "limits", Limits, found),
@@ -154,6 +135,28 @@ def load(path: Path) -> DeviceConfig:
         heartbeat=seconds("heartbeat", 30.0),
         poll=seconds("poll", 1.0),
     )
+
+
+def _reach(path: Path, found: Mapping[str, Any], keys: Path) -> Reach:
+    """Return how the broker is reached; what TLS needs lies in the keystore unless another place is named."""
+    table = {name: item for name, item in found.get("broker", {}).items() if name != "password"}
+    kinds = {"port": int, "mutual_port": int, "insecure": bool}
+    for name in ("host", "port", *(name for name in table if name != "others")):
+        kind, item = kinds.get(name, str), table.get(name)
+        if type(item) is not kind:
+            raise UsageError(f"{path}: [broker] {name} is {'missing' if item is None else f'not {_KINDS[kind]}'}")
+    folder = path.resolve().parent
+    given = {name: folder / table.pop(name) for name in _PATHS if name in table}
+    nodes = {"others": places(others)} if (others := table.pop("others", None)) is not None else {}
+    kept: dict[str, Path] = {}
+    if not table.get("insecure"):
+        kept = {"ca": keys / CA}
+        if "tls_certificate" not in given and "tls_key" not in given:
+            kept |= {"tls_certificate": keys / TLS_CERTIFICATE, "tls_key": keys / TLS_KEY}
+    try:
+        return Reach(**(table | kept | given | nodes))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _built(path: Path, table: str, kind: type[_Table], found: Mapping[str, Any]) -> _Table:

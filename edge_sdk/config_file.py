@@ -21,7 +21,20 @@ class Work:
     session: Session = "plain"
 
 
-def write(path: Path, invite: Invite, work: Work, disk: Disk = DISK) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """The way to the broker where it is not straight; see `edge_sdk.reach`."""
+
+    server_name: str = ""
+    websocket: str = ""
+    proxy: str = ""
+    proxy_login: Path | None = None
+
+
+STRAIGHT = Way()
+
+
+def write(path: Path, invite: Invite, work: Work, way: Way = STRAIGHT, disk: Disk = DISK) -> None:
     """Write the configuration of a device that was enrolled, into its state folder.
 
     Raises:
@@ -38,6 +51,7 @@ def write(path: Path, invite: Invite, work: Work, disk: Disk = DISK) -> None:
         f"host = {_text(invite.host)}",
         f"port = {invite.port}",
         *([] if work.session == "plain" else [f"session = {_text(work.session)}"]),
+        *_way(invite, way),
         "[work]",
         f"bundle = {_text(bundle)}",
     ]
@@ -46,6 +60,15 @@ def write(path: Path, invite: Invite, work: Work, disk: Disk = DISK) -> None:
     if work.smallest_cohort is not None:
         lines += ["[limits]", f"smallest_cohort = {work.smallest_cohort}"]
     disk.write_atomic(path, "\n".join([*lines, ""]).encode())
+
+
+def _way(invite: Invite, way: Way) -> list[str]:
+    lines = [] if invite.ca else ["insecure = true"]
+    if invite.mutual_port:
+        lines.append(f"mutual_port = {invite.mutual_port}")
+    login = "" if way.proxy_login is None else str(way.proxy_login.resolve())
+    given = {"server_name": way.server_name, "websocket": way.websocket, "proxy": way.proxy, "proxy_login": login}
+    return lines + [f"{name} = {_text(value)}" for name, value in given.items() if value]
 
 
 def _text(value: str) -> str:

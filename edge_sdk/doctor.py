@@ -6,7 +6,6 @@ The state folder is probed with one small file, which is removed again.
 import importlib
 import importlib.metadata
 import os
-import socket
 import struct
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 from accord.bundle.archive import read_bundle
 from accord.errors import AccordError
 from accord.files import DISK, FileError, read_limited, read_private, read_secret
+from accord.link import LinkError
+from accord.link.greeting import greeted
 from accord.runtimes import check_golden, open_runtime
 from accord.runtimes.opening import chosen
 from accord.secagg.authority import trusted_roles
@@ -74,7 +75,7 @@ def examine(config: DeviceConfig | None, root: Path = Path("/")) -> Iterator[Fin
     yield Finding(name="clock", found=f"{time.strftime('%F %T', time.gmtime())} UTC", fix=ADVICE[moment.state])
     yield from _credentials(config, moment.now)
     yield _bundle(config)
-    yield _broker(config.host, config.port)
+    yield _broker(config)
     yield _metered(config.constraints.network_type, root)
     yield _constraints(config, root)
 
@@ -237,14 +238,24 @@ def _bundle(config: DeviceConfig) -> Finding:
     return Finding(name="bundle", found=f"{bundle.manifest.model} computes as its publisher says, in {chosen(bundle)}")
 
 
-def _broker(host: str, port: int) -> Finding:
+def _broker(config: DeviceConfig) -> Finding:
+    """Connect, through a proxy and with TLS if so told, and send nothing."""
     try:
-        with socket.create_connection((host, port), timeout=REACHABLE):
-            return Finding(name="broker", found=f"{host}:{port} answers")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        fix = f"look at [broker] host and port, the network and the firewall: {reason}"
-        return Finding(name="broker", found=f"{host}:{port} does not answer", fix=fix)
+        address = config.reach.address(config.device, "")
+    except AccordError as error:
+        return Finding(name="broker", found="can't be asked", fix=str(error))
+    try:
+        with greeted(address, REACHABLE):
+            return Finding(name="broker", found=f"{address.shown} answers{_secured(config)}")
+    except LinkError as error:
+        fix = f"look at [broker], the network and the firewall: {error}"
+        return Finding(name="broker", found=f"{address.shown} does not answer as it should", fix=fix)
+
+
+def _secured(config: DeviceConfig) -> str:
+    if config.reach.insecure:
+        return ", without TLS: passwords can be read on the way"
+    return ", with TLS and a certificate of our own" if config.reach.certified else ", with TLS"
 
 
 def _metered(network_type: str, root: Path) -> Finding:

@@ -3,6 +3,7 @@
 It may be stopped or lose power at any moment: run again it asks with the same bytes.
 """
 
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +13,17 @@ from accord.entropy import Entropy, SystemEntropy
 from accord.errors import CodecError, Refusal, SignatureError, UsageError
 from accord.files import DISK, FolderLock, make_folder, read_private
 from accord.link import Link
-from accord.link.address import Address
 from accord.link.mqtt import MqttLink
 from accord.values import dataclass
 from accord.wire import topics
 from accord.wire.enrolment import Invite
 from edge_sdk.config import CLOCK, DeviceConfig
-from edge_sdk.config_file import CONFIG, Work, write
+from edge_sdk.config_file import CONFIG, STRAIGHT, Way, Work, write
 from edge_sdk.enrolment import Trust, given, kept, request, serial
 from edge_sdk.journal import DiskRecords
-from edge_sdk.keystore import KEYS, Credentials, Keystore
+from edge_sdk.keystore import CA, KEYS, Credentials, Keystore
 from edge_sdk.patience import Patience
+from edge_sdk.reach import Reach
 from edge_sdk.timekeeper import Timekeeper
 
 Told = Callable[[str, str], None]
@@ -92,7 +93,14 @@ def ask(
 
 
 def enrol(
-    file: Path, state: Path, work: Work, *, told: Told, timeout: float, entropy: Entropy | None = None
+    file: Path,
+    state: Path,
+    work: Work,
+    *,
+    told: Told,
+    timeout: float,
+    way: Way = STRAIGHT,
+    entropy: Entropy | None = None,
 ) -> Done | None:
     """Enrol the device of an invitation file; None if nobody answered in time.
 
@@ -102,7 +110,8 @@ def enrol(
         work: what the configuration shall say of bundle, rows, limits and the broker's sessions.
         told: called with the name and a sentence for what goes on.
         timeout: seconds to wait for the answer.
-        entropy: of the key; the system's if None.
+        way: to the broker, where that is not a straight one.
+        entropy: of the keys; the system's if None.
 
     Raises:
         Refusal: `Declined`.
@@ -119,22 +128,24 @@ def enrol(
         raise UsageError(f"{file} is no invitation ({error}): ask for it again") from error
     lock = FolderLock(make_folder(state))
     try:
-        return _enrolled(data, invite, state, work, told=told, timeout=timeout, entropy=entropy)
+        return _enrolled(data, invite, state, work, told=told, timeout=timeout, way=way, entropy=entropy)
     finally:
         lock.close()
 
 
 def _enrolled(
-    data: bytes, invite: Invite, state: Path, work: Work, *, told: Told, timeout: float, entropy: Entropy
+    data: bytes, invite: Invite, state: Path, work: Work, *, told: Told, timeout: float, way: Way, entropy: Entropy
 ) -> Done | None:
     DISK.sweep(state)
     keystore = Keystore(state / KEYS)
-    letter = request(data, state, keystore, entropy)
+    reach = _reach(invite, keystore, way, work.session)
+    letter = request(data, state, keystore, entropy, csr=lambda: _csr(invite, keystore, entropy))
     before = keystore.complete
     found: Credentials | None = keystore.load() if before else None
     if found is None:
         trust = _trust(state, invite.tenant, invite.device, invite.job, invite.root)
-        link = MqttLink(_address(invite, work), entropy=entropy)
+        # Without a certificate of our own, which is what we ask for.
+        link = MqttLink(reach.address(invite.device, invite.password, certified=False), entropy=entropy)
         try:
             found = ask(link, letter, invite.password, trust, told=told, timeout=timeout)
         finally:
@@ -144,7 +155,7 @@ def _enrolled(
         keystore.save(found)
     path = state / CONFIG
     if not DISK.exists(path):
-        write(path, invite, work)
+        write(path, invite, work, way)
     return Done(device=invite.device, serial=serial(found.certificate), config=path, before=before)
 
 
@@ -177,7 +188,7 @@ def _renewed(config: DeviceConfig, path: Path, *, told: Told, timeout: float) ->
     keystore = Keystore(config.keys)
     had = keystore.load()
     trust = _trust(config.state, config.tenant, config.device, config.job, had.root)
-    link = MqttLink(config.address(had.password), entropy=SystemEntropy())
+    link = MqttLink(config.reach.address(config.device, had.password), entropy=SystemEntropy())
     try:
         found = ask(link, asked.letter, had.password, trust, told=told, timeout=timeout)
     finally:
@@ -198,7 +209,30 @@ def _trust(state: Path, tenant: str, device: str, job: str, root: bytes) -> Trus
     return Trust(tenant=tenant, device=device, root=root, now=now, ledger=ledger)
 
 
-def _address(invite: Invite, work: Work) -> Address:
-    return Address(
-        host=invite.host, port=invite.port, client_id=invite.device, password=invite.password, session=work.session
+def _reach(invite: Invite, keystore: Keystore, way: Way, session: str) -> Reach:
+    """Return how to reach the broker; the CA in the invitation is pinned from now on."""
+    if invite.ca:
+        keystore.pin(ssl.DER_cert_to_PEM_cert(invite.ca).encode())
+    return Reach(
+        host=invite.host,
+        port=invite.port,
+        insecure=not invite.ca,
+        ca=keystore.folder / CA if invite.ca else None,
+        server_name=way.server_name,
+        websocket=way.websocket,
+        proxy=way.proxy,
+        proxy_login=way.proxy_login,
+        session=session,
     )
+
+
+def _csr(invite: Invite, keystore: Keystore, entropy: Entropy) -> bytes:
+    """Return a request for a TLS certificate; empty where the device logs in by password alone."""
+    if not invite.ca:
+        return b""
+    try:
+        from accord.link import tls_key  # noqa: PLC0415 - a device without `[mtls]` has no X.509
+    except ImportError:
+        return b""
+    child = entropy.child("tls")
+    return tls_key.request(keystore.keep_tls_key(lambda: tls_key.private(tls_key.new_key(child))), invite.device)

@@ -4,6 +4,8 @@ It believes enrolment's signature under the roles document that the pinned fleet
 aggregator only carries the letters. See docs/protocol.md, section 17.
 """
 
+import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -67,8 +69,24 @@ def kept(state: Path, disk: Disk = DISK) -> Asked | None:
         raise FileError(f"{path} is damaged ({error}): erase the device and enrol it with a new invitation") from error
 
 
-def request(data: bytes, state: Path, keystore: Keystore, entropy: Entropy, disk: Disk = DISK) -> bytes:
+def request(
+    data: bytes,
+    state: Path,
+    keystore: Keystore,
+    entropy: Entropy,
+    disk: Disk = DISK,
+    *,
+    csr: Callable[[], bytes] = lambda: b"",
+) -> bytes:
     """Return the request for an invitation file's bytes: made and written once, the same ever after.
+
+    Args:
+        data: the file's bytes.
+        state: the device's state folder.
+        keystore: its keys.
+        entropy: the identity key and a nonce are drawn from it.
+        disk: that both lie on.
+        csr: makes a request for a TLS certificate (PKCS#10, DER), or nothing where the device can't.
 
     Raises:
         CodecError: the file is no invitation.
@@ -88,6 +106,7 @@ def request(data: bytes, state: Path, keystore: Keystore, entropy: Entropy, disk
         identity=key.public,
         nonce=nonce,
         proof=token_key(invite.token, invite.device).proof(key.public, nonce),
+        csr=csr(),
     )
     letter = seal(TAG_OF[Enrol], message.encode(), key=key, sender=invite.device, recipient=ENROLMENT).encode()
     disk.write_atomic(disk.make_folder(state) / FILE, Asked(invite=name, letter=letter).encode())
@@ -129,7 +148,13 @@ def given(data: bytes, letter: bytes, password: str, trust: Trust) -> Credential
     certificate = authority.certificate(message.certificate, trust.device)
     if certificate.identity != opened(Envelope.decode(letter), Enrol).identity:
         raise Refusal("NotEnrolled", f"the certificate of {trust.device} is for another key than this device's")
-    return Credentials(password=password, root=trust.root, roles=message.roles, certificate=message.certificate)
+    return Credentials(
+        password=password,
+        root=trust.root,
+        roles=message.roles,
+        certificate=message.certificate,
+        transport=ssl.DER_cert_to_PEM_cert(message.transport).encode() if message.transport else b"",
+    )
 
 
 def serial(certificate: bytes) -> int:

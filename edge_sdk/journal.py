@@ -4,6 +4,7 @@ from pathlib import Path
 
 from accord.errors import CodecError
 from accord.files import DISK, Disk, FileError
+from accord.link.abilities import Abilities
 from accord.records import Int, Many, Name, Nested, Octets, Record, RecordType, field
 from accord.values import dataclass
 from edge_sdk.saved import UNSETTLED, AnsweredOnce, Joined, MaskedOnce, Saved, Shared, Unsettled
@@ -61,6 +62,7 @@ class DiskRecords:
         self._folder = disk.make_folder(folder)
         self._ledger = self._folder / "ledger"
         self._birth, self._roles = self._folder / "birth", self._folder / "roles"
+        self._broker = self._folder / "broker"
 
     def ledger(self) -> Ledger:
         """Return how far this device has gone in its job; the start if it never took part.
@@ -141,6 +143,19 @@ class DiskRecords:
             FileError: it can't be read.
         """
         return self._disk.read_private(self._roles, LARGEST_DOCUMENT) if self._disk.exists(self._roles) else None
+
+    def broker(self) -> Abilities | None:
+        """Return what the broker that was met last could do; None if none was met, or the file is damaged."""
+        if not self._disk.exists(self._broker):
+            return None
+        try:
+            return Abilities.decode(self._disk.read_limited(self._broker, Abilities.LIMIT))
+        except CodecError:
+            return None  # it is asked again
+
+    def met(self, broker: Abilities) -> None:
+        """Write what a broker can do."""
+        self._disk.write_atomic(self._broker, broker.encode())
 
     def forget(self, names: tuple[str, ...]) -> None:
         """Delete files of the attempt, in this order."""

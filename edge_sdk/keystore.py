@@ -1,9 +1,10 @@
 """A device's secrets and documents in its state folder: the identity key, the password, and what enrolment gave it.
 
 Each is a file of its own with mode 0600. The key is made on the device and never leaves it. The certificate is written
-last, so that its presence says that an enrolment is whole.
+last, so that its presence says that an enrolment is whole. What TLS needs lies beside them, where there is any.
 """
 
+from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
 
@@ -18,6 +19,9 @@ KEYS = "keys"
 IDENTITY, PASSWORD, CERTIFICATE, ROLES, ROOT = "identity", "password", "certificate", "roles", "root"
 NAMES = (IDENTITY, PASSWORD, ROOT, ROLES, CERTIFICATE)
 """The files, in the order in which they are written."""
+CA, TLS_KEY, TLS_CERTIFICATE = "ca.pem", "tls.key", "tls.pem"
+TLS_NAMES = (TLS_KEY, CA, TLS_CERTIFICATE)
+"""The pinned CA of the broker, and our key and certificate for TLS, all PEM."""
 LARGEST_DOCUMENT = 65_536  # bytes
 LARGEST_PASSWORD = 1_024  # bytes
 
@@ -30,6 +34,7 @@ class Credentials:
     root: bytes  # the fleet root's public key, 32 bytes
     roles: bytes = field(repr=False)
     certificate: bytes = field(repr=False)
+    transport: bytes = field(default=b"", repr=False)  # the certificate of the TLS key, PEM; empty if there is none
 
 
 class Keystore:
@@ -78,6 +83,25 @@ class Keystore:
         """
         return SigningKey(self._disk.read_secret(self.folder / IDENTITY, SEED_SIZE))
 
+    def pin(self, ca: bytes) -> None:
+        """Write the certificate of the broker's CA, PEM.
+
+        Raises:
+            FileError: it can't be written.
+        """
+        self._write(CA, ca)
+
+    def keep_tls_key(self, make: Callable[[], bytes]) -> bytes:
+        """Return the key for TLS, PEM, which is made and written if there is none yet.
+
+        Raises:
+            FileError: it can't be read or written.
+        """
+        path = self.folder / TLS_KEY
+        if not self._disk.exists(path):
+            self._write(TLS_KEY, make())
+        return self._disk.read_private(path, LARGEST_DOCUMENT)
+
     def save(self, credentials: Credentials) -> None:
         """Write what enrolment gave, in place of what it gave before.
 
@@ -88,7 +112,7 @@ class Keystore:
         self._write(PASSWORD, credentials.password.encode())
         self._write(ROOT, credentials.root.hex().encode())
         self._write(ROLES, credentials.roles)
-        self._write(CERTIFICATE, credentials.certificate)
+        self._certified(credentials)
 
     def renew(self, credentials: Credentials) -> None:
         """Write a renewed certificate and the roles document that names its signer; at any moment one of both is whole.
@@ -97,7 +121,7 @@ class Keystore:
             FileError: it can't be written.
         """
         self._write(ROLES, credentials.roles)
-        self._write(CERTIFICATE, credentials.certificate)
+        self._certified(credentials)
 
     def load(self) -> Credentials:
         """Return what enrolment gave.
@@ -109,11 +133,13 @@ class Keystore:
         missing = [name for name in NAMES if name not in self.present]
         if missing:
             raise UsageError(f"{self.folder} has no {' and no '.join(missing)}: enrol the device")
+        tls = self.folder / TLS_CERTIFICATE
         return Credentials(
             password=self._disk.read_private(self.folder / PASSWORD, LARGEST_PASSWORD).decode().strip(),
             root=read_root(self.folder / ROOT, self._disk),
             roles=self._disk.read_private(self.folder / ROLES, LARGEST_DOCUMENT),
             certificate=self._disk.read_private(self.folder / CERTIFICATE, LARGEST_DOCUMENT),
+            transport=self._disk.read_private(tls, LARGEST_DOCUMENT) if self._disk.exists(tls) else b"",
         )
 
     def erase(self) -> tuple[str, ...]:
@@ -122,8 +148,13 @@ class Keystore:
         Raises:
             FileError: a file can't be deleted.
         """
-        gone = tuple(name for name in NAMES if self._disk.remove(self.folder / name))
+        gone = tuple(name for name in (*NAMES, *TLS_NAMES) if self._disk.remove(self.folder / name))
         return gone + self._disk.sweep(self.folder)
+
+    def _certified(self, credentials: Credentials) -> None:
+        if credentials.transport:
+            self._write(TLS_CERTIFICATE, credentials.transport)
+        self._write(CERTIFICATE, credentials.certificate)
 
     def _write(self, name: str, data: bytes) -> None:
         self._disk.write_atomic(self._disk.make_folder(self.folder) / name, data)

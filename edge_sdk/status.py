@@ -3,6 +3,7 @@
 from typing import Any
 
 from accord.files import DISK, FileError
+from accord.link.abilities import NEW, OLD
 from edge_sdk.config import DeviceConfig
 from edge_sdk.example_store import ExampleStore
 from edge_sdk.journal import DiskRecords
@@ -23,6 +24,7 @@ def status(config: DeviceConfig) -> dict[str, Any]:
         "state": str(config.state),
         "enrolled": all(DISK.exists(path) for path in (config.identity, config.certificate, config.roles, config.root)),
         "resting_for": [item.name for item in unmet],
+        "broker": _broker(config),
     }
     if not DISK.exists(config.state):
         return found | {"rounds": None, "examples": None, "clock": None}
@@ -31,6 +33,18 @@ def status(config: DeviceConfig) -> dict[str, Any]:
         "rounds": _rounds(config),
         "examples": _examples(config, keeper),
         "clock": keeper.peek().state.value,
+    }
+
+
+def _broker(config: DeviceConfig) -> dict[str, Any]:
+    reach = config.reach
+    known = DiskRecords(config.state, config.job).broker() if DISK.exists(config.state) else None
+    return {
+        "host": reach.host,
+        "port": reach.mutual_port if reach.certified and reach.mutual_port else reach.port,
+        "tls": not reach.insecure,
+        "certificate": reach.certified,
+        "mqtt": None if known is None else {OLD: "3.1.1", NEW: "5"}[known.version],
     }
 
 

@@ -33,7 +33,12 @@ LEFT_OUT = {
 """A line of a block that is not run, and the reason."""
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SERVERS = re.compile(r"^accord (up|broker run|device run) .*$", re.MULTILINE)
-_SMALLER = ((r"--rounds \d+", "--rounds 2"), (r"\brounds( ?)= ?\d+", r"rounds\1=\g<1>2"), (r"\b1883\b", "PORT"))
+_SMALLER = (
+    (r"--rounds \d+", "--rounds 2"),
+    (r"\brounds( ?)= ?\d+", r"rounds\1=\g<1>2"),
+    (r"\b[18]883\b", "PORT"),
+    (r"\b8884\b", "MUTUAL"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +76,7 @@ def script(page: Path, port: int) -> str:
             parts.append((block.line, f"cat > {name} <<'PYTHON'\n{block.text}PYTHON\n{started}"))
     text = "".join(f"echo '{page.name}, line {line}' >&2\n{body}\n" for line, body in parts if body.strip())
     for pattern, small in _SMALLER:
-        text = re.sub(pattern, small.replace("PORT", str(port)), text)
+        text = re.sub(pattern, small.replace("PORT", str(port)).replace("MUTUAL", str(free_port())), text)
     # Whoever was started has processes of its own to end, as `accord up` has a broker: it is asked, and waited for.
     return f"set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n{text}" if text else ""
 

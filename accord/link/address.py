@@ -1,4 +1,4 @@
-"""Where a broker is and how it is reached: host, port, login, TLS. It connects to nothing."""
+"""Where a broker is and how it is reached: host, port, login, TLS, WebSocket, proxy. It connects to nothing."""
 
 import ssl
 from dataclasses import field
@@ -6,6 +6,8 @@ from dataclasses import field
 from accord.errors import UsageError
 from accord.link.places import Place
 from accord.link.session import Session, session_id
+from accord.link.tls import Tls
+from accord.link.tunnel import Proxy
 from accord.values import dataclass
 
 
@@ -18,22 +20,28 @@ class Address:
         port: where it listens.
         client_id: ours, which is the user name too.
         password: ours.
-        tls: how TLS is spoken; None talks plain MQTT.
+        tls: whom we trust there, or a context of the caller's own; None talks plain MQTT.
         session: under which MQTT client id the broker keeps our session.
         others: further nodes of the same broker.
+        websocket: the path of its WebSocket, such as `/mqtt`; empty for MQTT itself.
+        proxy: that lets us out; None goes straight.
     """
 
     host: str
     port: int
     client_id: str
     password: str = field(repr=False)
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    tls: Tls | ssl.SSLContext | None = field(default=None, repr=False)
     session: Session = "plain"
     others: tuple[Place, ...] = ()
+    websocket: str = ""
+    proxy: Proxy | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.port < 65_536:
             raise UsageError(f"port {self.port} is not from 1 to 65535")
+        if self.websocket and not (self.websocket.startswith("/") and self.websocket.isprintable()):
+            raise UsageError(f"the WebSocket's path {self.websocket!r} does not begin with /")
 
     @property
     def session_id(self) -> str:
@@ -44,3 +52,13 @@ class Address:
     def nodes(self) -> tuple[Place, ...]:
         """Every place to try."""
         return ((self.host, self.port), *self.others)
+
+    @property
+    def shown(self) -> str:
+        """The first place, for people."""
+        return self.shown_at((self.host, self.port))
+
+    def shown_at(self, place: Place) -> str:
+        """Return one of the places, and what stands between, for people."""
+        between = "" if self.proxy is None else f" through the proxy {self.proxy.host}:{self.proxy.port}"
+        return f"{place[0]}:{place[1]}{self.websocket}{between}"

@@ -1,21 +1,26 @@
-"""A link over MQTT 3.1.1 with paho: one thread at the socket, a bounded hand-off, and reconnects of our own.
+"""A link over MQTT with paho: one thread at the socket, a bounded hand-off, and reconnects of our own.
 
 The link's thread alone reads and writes the socket, and fills an inbox that whoever owns the link empties. An exception
 in a callback would end that thread while paho still says connected: here it costs the connection, which comes back.
+MQTT 3.1.1 is spoken, and MQTT 5 where a broker has it and the owner remembers what it can do.
 """
 
 import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from accord.entropy import Entropy
+from accord.link import reasons
+from accord.link.abilities import NEW, OLD, Abilities
 from accord.link.address import Address
 from accord.link.inbox import MOST_BYTES, Inbox
+from accord.link.paho_client import OVERHEAD, QUEUED, SESSION, PahoClient
 from accord.link.places import Places
 from accord.link.port import (
     LARGEST_PAYLOAD,
@@ -23,31 +28,17 @@ from accord.link.port import (
     Delivery,
     FullError,
     LinkError,
-    RefusedError,
-    UnreachableError,
     Will,
     checked_qos,
 )
+from accord.link.tls import explained
 from accord.wire import topics
 
-IN_FLIGHT = 16
-"""Unacknowledged messages: brokers advertise 20 and drop clients that pass it."""
-QUEUED = 1_000
-"""Messages that wait for the connection."""
-LARGEST_PACKET = LARGEST_PAYLOAD + 1_024
-"""Bytes that are taken in one packet: a broker is not trusted with our memory."""
 FIRST_DELAY, LARGEST_DELAY = 0.2, 20.0
 """Seconds between attempts to connect: full jitter between nothing and a bound that doubles."""
 GOODBYE = 5.0
 """Seconds in which `close` gets out what was published."""
 LOG = logging.getLogger("accord.link")
-
-_REFUSED = {
-    "Bad user name or password": "the broker refused the password: look at the password file and the broker's clients",
-    "Not authorized": "the broker does not know this client id or its password is another's: was it enrolled there?",
-    "Unsupported protocol version": "the broker does not speak MQTT 3.1.1",
-    "Client identifier not valid": "the broker refused the client id",
-}
 
 
 class MqttLink:
@@ -60,9 +51,13 @@ class MqttLink:
         keepalive: seconds after which a silent connection counts as dead.
         connect_timeout: seconds for the first connection.
         inbox_bytes: bytes of deliveries that may wait for the owner.
+        known: what this broker was found to be able to do before.
+        learned: called once with what it can do, if that is news; None means that MQTT 3.1.1 is spoken and nothing is
+            asked. With MQTT 5 a delivery is acknowledged when the owner asks for the next one, and so has kept it.
 
     Raises:
         UnreachableError: no broker answers there.
+        UntrustedError: its certificate does not hold.
         RefusedError: the broker refuses us.
     """
 
@@ -75,37 +70,27 @@ class MqttLink:
         keepalive: int = 30,
         connect_timeout: float = 10.0,
         inbox_bytes: int = MOST_BYTES,
+        known: Abilities | None = None,
+        learned: Callable[[Abilities], None] | None = None,
     ) -> None:
-        self.connections = 0
-        self.bytes_up = 0
-        self.bytes_down = 0
+        self.connections = self.bytes_up = self.bytes_down = 0
         self.refusal = ""
-        """Why the broker refused the last login; empty while it lets us in."""
-        self._address, self._entropy, self._keepalive = address, entropy, keepalive
+        """Why the broker refused the last login or ended the connection; empty while it lets us in."""
+        self.abilities = Abilities.old(address.shown)
+        self._address, self._entropy, self._will = address, entropy, will
+        self._keepalive, self._timeout = keepalive, connect_timeout
         self._places = Places(address.nodes, entropy)
+        self._place = address.nodes[0]
         self._inbox = Inbox(most_bytes=inbox_bytes)
         self._filters: dict[str, int] = {}
-        self._unacknowledged: deque[paho.MQTTMessageInfo] = deque()
+        self._marks: deque[tuple[int, int] | None] = deque()
+        self._mark: tuple[int, int] | None = None
         self._change = threading.Condition()
-        self._up = self._answered = False
-        self._closed = threading.Event()
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=address.session_id, protocol=paho.MQTTv311)
-        client.username_pw_set(address.client_id, address.password)
-        client.max_inflight_messages_set(IN_FLIGHT)
-        client.max_queued_messages_set(QUEUED)
-        client.connect_timeout = connect_timeout
-        if address.tls is not None:
-            client.tls_set_context(address.tls)
-        if will is not None:
-            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
-        client.on_connect = self._on_connect
-        client.on_message = self._on_message
-        # With this set, paho leaves all writing to `loop`. Without it `publish` writes too, in its caller's thread, and
-        # two threads that write parts of packets garble the stream.
-        client.on_socket_register_write = lambda *_: None
-        self._client = client
+        self._up = False
+        self._answer = ""
+        self._closed, self._client = threading.Event(), self._made(OLD)
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{address.client_id}", daemon=True)
-        self._connect(connect_timeout)
+        self._begin(known, learned)
 
     def __repr__(self) -> str:
         return f"MqttLink({self._address!r})"
@@ -130,24 +115,20 @@ class MqttLink:
             LocalProtocolError: QoS 2 is never used.
         """
         checked_qos(qos)
-        if len(payload) > LARGEST_PAYLOAD:
-            raise FullError(f"a payload of {len(payload)} bytes: send it in pieces, {LARGEST_PAYLOAD} is the largest")
+        most = self.abilities.largest_packet
+        largest = min(LARGEST_PAYLOAD, most - OVERHEAD - len(topic)) if most else LARGEST_PAYLOAD
+        if len(payload) > largest:
+            raise FullError(f"a payload of {len(payload)} bytes: send it in pieces, {largest} is the largest")
         if self._closed.is_set():
             raise ClosedError(f"the link of {self._address.client_id} is closed")
         try:
-            sent = self._client.publish(topic, payload, qos=qos, retain=retain)
+            queued = self._client.send(topic, payload, qos=qos, retain=retain and self.abilities.retain)
         except ValueError as error:
             raise LinkError(f"{topic[:120]!r} can't be published to: {error}") from error
-        if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+        if not queued:
             raise FullError(f"{QUEUED} messages wait for the connection to the broker")
         with self._change:
             self.bytes_up += len(topic) + len(payload)
-            if qos:
-                # Without a connection paho says NO_CONN, but keeps the message and sends it later.
-                sent.rc = MQTTErrorCode.MQTT_ERR_SUCCESS
-                self._unacknowledged.append(sent)
-                if len(self._unacknowledged) > 2 * QUEUED:  # paho itself keeps no more than `QUEUED`
-                    self._unacknowledged = deque(one for one in self._unacknowledged if not one.is_published())
 
     def subscribe(self, topic_filter: str, *, qos: int = 1) -> None:
         """Subscribe now and after every reconnect.
@@ -173,8 +154,14 @@ class MqttLink:
             self._client.unsubscribe(topic_filter)
 
     def receive(self, timeout: float) -> Delivery | None:
-        """Return the next delivery, or None after `timeout` seconds."""
-        return self._inbox.get(timeout)
+        """Return the next delivery, or None after `timeout` seconds; the one before is acknowledged now."""
+        mark, self._mark = self._mark, None
+        if mark is not None and mark[0] == self.connections:  # a number means another message on another connection
+            self._client.ack(mark[1], 1)
+        delivery = self._inbox.get(timeout)
+        if delivery is not None:
+            self._mark = self._marks.popleft()
+        return delivery
 
     def close(self) -> None:
         """Leave in an orderly way; no will is published.
@@ -184,11 +171,7 @@ class MqttLink:
         if self._closed.is_set():
             return
         self._inbox.close()
-        until = time.monotonic() + GOODBYE
-        while self._unacknowledged and self._up and time.monotonic() < until:
-            self._unacknowledged[0].wait_for_publish(0.1)
-            if self._unacknowledged[0].is_published():
-                self._unacknowledged.popleft()
+        self._client.finish(GOODBYE, lambda: self._up)
         self._leave()
 
     def _leave(self) -> None:
@@ -196,74 +179,92 @@ class MqttLink:
         self._client.disconnect()
         if self._thread.is_alive():
             self._thread.join(GOODBYE)
-        self._drop()
+        self._client.drop()
 
-    def _connect(self, timeout: float) -> None:
+    def _made(self, version: int, known: Abilities | None = None) -> PahoClient:
+        client = PahoClient(self._address, version, known=known, will=self._will, timeout=self._timeout)
+        client.on_connect, client.on_disconnect, client.on_message = (
+            self._on_connect,
+            self._on_disconnect,
+            self._on_message,
+        )
+        return client
+
+    def _begin(self, known: Abilities | None, learned: Callable[[Abilities], None] | None) -> None:
+        """Log in for the first time, by MQTT 5 unless the broker is known not to speak it, and go on in the thread."""
+        if known is not None and known.broker != self._address.shown:
+            known = None
+        tries_new = learned is not None and (known is None or known.version == NEW)
+        for version in (NEW, OLD) if tries_new else (OLD,):
+            self._client = self._made(version, known)
+            if self._login():
+                break
+            objection = self._client.objection
+            self._client.drop()
+            if objection is not None:
+                raise self._explained(objection)
+            if version == OLD or self._answer not in ("", reasons.VERSION):
+                self._closed.set()
+                raise reasons.refusal(self._answer, self._address.shown_at(self._place))
+        if learned is not None and self.abilities != known:
+            learned(self.abilities)
+        self._thread.start()
+
+    def _login(self) -> bool:
+        """Connect, and return whether the broker has let us in; its answer is in `_answer`."""
+        self._answer = ""
         for left in reversed(range(self._places.count)):
-            host, port = self._places.next()
+            self._place = self._places.next()
             try:
-                self._client.connect(host, port, self._keepalive)
+                self._client.begin(self._place, self._keepalive)
                 break
             except OSError as error:
                 if not left:
-                    where = f"no broker at {host}:{port} ({error})"
-                    raise UnreachableError(f"{where}: is it running, and is the port right?") from error
-        self._thread.start()
-        with self._change:
-            answered = self._change.wait_for(lambda: self._answered, timeout)
-        if self.connections:
-            return
-        self._leave()
-        if answered:
-            raise RefusedError(self.refusal)
-        raise UnreachableError(f"{host}:{port} did not answer the login: is it a broker?")
+                    raise self._explained(error) from error
+        until = time.monotonic() + self._timeout
+        while not self._answer and self._client.works(min(1.0, self._timeout)) and time.monotonic() < until:
+            pass
+        return self._up
 
     def _run(self) -> None:
         """Drive paho until closed, and reconnect with full jitter."""
         delay = FIRST_DELAY
         while not self._closed.is_set():
-            while self._works():
+            while self._client.works():
                 if self._up:
                     delay = FIRST_DELAY
             self._up = False
             while not self._closed.wait(delay * int.from_bytes(self._entropy(4), "little") / 2**32):
                 delay = min(LARGEST_DELAY, delay * 2)
-                self._client.connect_async(*self._places.next(), self._keepalive)
                 try:
-                    self._client.reconnect()
-                except OSError:
+                    self._again()
+                except Exception as error:  # whatever it was, this thread must live
+                    self.refusal = str(self._explained(error) if isinstance(error, OSError) else error)
                     continue
                 break
 
-    def _works(self) -> bool:
-        """Read and write once, and return whether the connection still stands."""
-        try:
-            code = self._client.loop(1.0)
-        except Exception:  # whatever it was, this thread must live; paho is in no known state
-            LOG.exception("the connection of %s is dropped and made again", self._address.client_id)
-            self._drop()
-            return False
-        if self._client._in_packet["remaining_length"] > LARGEST_PACKET:  # noqa: SLF001 - paho has no limit of its own
-            LOG.warning("the broker sends %s a packet that is too large", self._address.client_id)
-            self._drop()
-            return False
-        return code == MQTTErrorCode.MQTT_ERR_SUCCESS
+    def _again(self) -> None:
+        """Connect once more, by the version that the broker still speaks: it may be another one by now."""
+        if self._answer == reasons.VERSION and self._client.version == NEW:
+            self.abilities = Abilities.old(self._address.shown)
+            self._client = self._made(OLD)  # what the one before had not sent goes with it: its owner sends it again
+        self._place = self._places.next()
+        self._client.begin(self._place, self._keepalive)
 
-    def _drop(self) -> None:
-        """Close the socket as it is."""
-        found = self._client.socket()
-        if found is not None:
-            found.close()
+    def _explained(self, error: OSError) -> LinkError:
+        return explained(error, self._address.shown_at(self._place), self._place[0], self._address.tls)
 
     def _on_connect(
-        self, client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
+        self, client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, properties: Properties | None
     ) -> None:
         with self._change:
-            self._answered = True
+            self._answer = str(reason)
             if reason.is_failure:
-                self.refusal = _REFUSED.get(str(reason), f"the broker refused the connection: {reason}")
+                self.refusal = reasons.named(self._answer)[1]
                 filters = {}
             else:
+                if self._client.version == NEW and properties is not None:
+                    self.abilities = Abilities.said(self._address.shown, properties, SESSION)
                 self.refusal = ""
                 self.connections += 1
                 self._up = True  # in one step with the filters: what `subscribe` adds is sent here or there
@@ -272,11 +273,26 @@ class MqttLink:
         for topic_filter, qos in filters.items():
             client.subscribe(topic_filter, qos)
 
-    def _on_message(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+    def _on_disconnect(
+        self, _client: paho.Client, _userdata: object, flags: paho.DisconnectFlags, reason: ReasonCode, _more: object
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:  # with MQTT 5 the broker says why
+            self.refusal = reasons.named(str(reason))[1]
+            LOG.warning("the broker ends the connection of %s: %s", self._address.client_id, self.refusal)
+
+    def _on_message(self, client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+        held = self._client.version == NEW and message.qos == 1
         try:
             delivery = Delivery(topic=message.topic, payload=bytes(message.payload), retained=message.retain)
         except UnicodeDecodeError:  # a topic that is not UTF-8 is nobody's
+            if held:
+                client.ack(message.mid, 1)
             return
+        self._marks.append((self.connections, message.mid) if held else None)
         if self._inbox.put(delivery):
             with self._change:
                 self.bytes_down += len(delivery.topic) + len(delivery.payload)
+        else:
+            self._marks.pop()
+            if held:
+                client.ack(message.mid, 1)

@@ -11,11 +11,24 @@ LARGEST_PAYLOAD = 1 << 20
 
 
 class LinkError(AccordError):
-    """Something is wrong with the connection to the broker; the message says what to look at."""
+    """Something is wrong with the connection to the broker; the message says what to look at.
+
+    Args:
+        message: the sentence.
+        reason: the stable name of what is wrong, in CamelCase, such as `WrongPassword`; or empty.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class UnreachableError(LinkError):
     """Nobody listens there, or whoever does is not a broker."""
+
+
+class UntrustedError(LinkError):
+    """The broker's certificate does not hold: it is another CA's, for another name, or ended."""
 
 
 class RefusedError(LinkError):

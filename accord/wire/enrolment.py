@@ -15,18 +15,23 @@ from accord.values import dataclass
 
 ENROLMENT = "enrolment"
 """The sender of certificates and answers, and the recipient of requests."""
-FORM = "invite/1"
+FORM = "invite/2"
 LARGEST_LETTER = 1_024
 """Bytes: a larger letter is no request."""
 TOKEN = 32  # random bytes
 _KEY = _DIGEST = Octets(32)
 _DOCUMENT = Octets(1, 4_096)
+CSR, X509 = Octets(0, 512), Octets(0, 2_048)
+"""A request for a TLS certificate (PKCS#10) and a certificate (X.509), both DER; empty where there is none."""
 REASONS = ("NoInvitation", "InvitationExpired", "InvitationSpent", "WrongToken", "KeyUsedBefore")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Invite(Record):
     """What one invitation file holds: everything that a device needs to ask, and two secrets.
+
+    `ca` is the transport CA's certificate, empty for a broker without TLS; `mutual_port` is where the broker asks for a
+    client's certificate, 0 if nowhere.
 
     Raises:
         CodecError: a field is out of its range, or the id can't be a device's.
@@ -40,6 +45,8 @@ class Invite(Record):
     job: str = field(Name())
     host: str = field(Text(255))
     port: int = field(Int(1, 65_535))
+    mutual_port: int = field(Int(0, 65_535))
+    ca: bytes = field(X509)
     root: bytes = field(_KEY)
     expires: int = field(Int(0, 2**48))
     token: bytes = field(_KEY)
@@ -55,19 +62,26 @@ class Invite(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Enrol(Record):
-    """Device to enrolment, signed by the identity key that it names: certify this key; here is the proof."""
+    """Device to enrolment, signed by the identity key that it names: certify this key; here is the proof.
 
-    LIMIT: ClassVar[int] = 512
+    `csr` asks the transport CA for a certificate of the device's TLS key.
+    """
+
+    LIMIT: ClassVar[int] = 768
 
     device: str = field(Name())
     identity: bytes = field(_KEY)
     nonce: bytes = field(Octets(16))
     proof: bytes = field(_DIGEST)
+    csr: bytes = field(CSR)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Enrolled(Record):
-    """Enrolment to one device: its certificate, and the documents that stand; `request` is the digest of its letter."""
+    """Enrolment to one device: its certificate, and the documents that stand; `request` is the digest of its letter.
+
+    `transport` is the certificate of its TLS key, which is good for connections alone.
+    """
 
     LIMIT: ClassVar[int] = 1 << 20
 
@@ -75,6 +89,7 @@ class Enrolled(Record):
     certificate: bytes = field(Octets(1, 512))
     roles: bytes = field(_DOCUMENT)
     revocations: bytes = field(Octets(1, (1 << 20) - 8_192))
+    transport: bytes = field(X509)
 
 
 @dataclass(frozen=True, kw_only=True)

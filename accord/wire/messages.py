@@ -271,8 +271,8 @@ TAGS: dict[str, type[Record]] = {
     "version/1": Version,
     "promotion/1": Promotion,
     "measurement/1": Measurement,
-    "enrol/1": Enrol,
-    "enrolled/1": Enrolled,
+    "enrol/2": Enrol,
+    "enrolled/2": Enrolled,
     "declined/1": Declined,
 }
 TAG_OF: dict[type[Record], str] = {record: tag for tag, record in TAGS.items()}

@@ -18,6 +18,7 @@ from accord.link.mqtt import MqttLink
 from accord.link.port import Will
 from accord.link.session import session_id
 from broker import credentials, mosquitto, nats
+from broker.config import Listener
 from broker.nats_processes import Nats
 from broker.process import free_port
 
@@ -40,7 +41,7 @@ class BrokerUnderTest:
         self._process: subprocess.Popen[bytes] | None = None
         if kind == "mosquitto":
             mosquitto.write(state, TENANT, PASSWORDS, SystemEntropy())
-            self._mosquitto = mosquitto.Mosquitto(state, self.port)
+            self._mosquitto = mosquitto.Mosquitto(state, Listener(port=self.port, insecure=True))
         elif kind == "nats":
             del self._passwords["dev.3"]
             self._nats = Nats(state, TENANT, self._passwords, SystemEntropy())

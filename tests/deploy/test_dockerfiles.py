@@ -118,7 +118,7 @@ def test_the_health_check_tells_the_truth(image: Image) -> None:
         return
     (image.work / "device.toml").write_text(
         '[device]\nid = "dev-0"\ntenant = "demo"\njob = "job"\nstate = "state"\n'
-        '[broker]\nhost = "127.0.0.1"\nport = 1883\n[work]\nbundle = "bundle"\n'
+        '[broker]\nhost = "127.0.0.1"\nport = 8883\n[work]\nbundle = "bundle"\n'
     )
     done = image.run(["sh", "-ec", image.health])
     assert done.returncode == 0, done.stderr

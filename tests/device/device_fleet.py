@@ -67,11 +67,7 @@ identity = "{fleet / "identity"}"
 certificate = "{fleet / "certificate"}"
 roles = "{self.rig.fleet.path / "roles"}"
 root = "{self.rig.fleet.path / "root.pub"}"
-[broker]
-host = "{self.rig.host}"
-port = {self.rig.port}
-password = "{fleet / "password"}"
-[work]
+{self.rig.broker.device_table(name)}[work]
 bundle = "{self.rig.folder / "bundle"}"
 {'data = "rows.npz"' if data else ""}
 [limits]

@@ -44,13 +44,17 @@ def config(fleet: DeviceFleet, tmp_path: Path) -> Path:
         shutil.copy(fleet.rig.fleet.device(NAME) / name, keys / name)
     shutil.copy(home / "roles", keys / "roles")
     shutil.copy(home / "root.pub", keys / "root")
+    shutil.copy(home / "tls" / "ca.pem", keys / "ca.pem")
+    for name in ("tls.key", "tls.pem"):
+        shutil.copy(fleet.rig.fleet.device(NAME) / name, keys / name)
     for path in keys.iterdir():
         path.chmod(0o600)
     shutil.copy(fleet.rig.folder / "bundle", tmp_path / "bundle")
     path = tmp_path / "device.toml"
     path.write_text(
         f'[device]\nid = "{NAME}"\ntenant = "demo"\njob = "job"\nstate = "state"\n'
-        f'[broker]\nhost = "127.0.0.1"\nport = {fleet.rig.port}\n[work]\nbundle = "bundle"\n'
+        f'[broker]\nhost = "127.0.0.1"\nport = {fleet.rig.broker.port}\n'
+        f'mutual_port = {fleet.rig.broker.mutual_port}\n[work]\nbundle = "bundle"\n'
         "[limits]\nsmallest_cohort = 3\n"
     )
     return path

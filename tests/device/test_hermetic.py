@@ -65,7 +65,7 @@ def test_python_sees_no_write_outside_the_state_folder_no_process_and_no_signal_
     assert found["signals"] == {}
     assert found["threads"] == []
     network = {tuple(event) for event in found["events"] if event[0].startswith("socket.")}
-    broker = ("socket.connect", str((fleet.rig.host, fleet.rig.port)))
+    broker = ("socket.connect", str((fleet.rig.broker.host, fleet.rig.broker.mutual_port)))
     assert broker in network
     bound = {("socket.bind", "('127.0.0.1', 0)"), ("socket.bind", "('', 0)")}
     assert network <= bound | {broker, ("socket.connect", "itself")}
@@ -97,7 +97,7 @@ def test_the_kernel_sees_no_connection_but_the_brokers_and_no_write_outside_the_
     assert {path for path in paths if path != state and not path.startswith(state + "/")} <= {"/dev/null"}
 
     own = {port for c in calls if c.startswith("getsockname(") for port in _ports(c)}
-    broker = (str(fleet.rig.port), fleet.rig.host)
+    broker = (str(fleet.rig.broker.mutual_port), fleet.rig.broker.host)
     tried = [c for c in calls if c.startswith("connect(") and NAME_SERVICE not in c]
     connects = {found for c in tried for found in _ports(c) or [("?", c)]}
     assert broker in connects

@@ -61,11 +61,12 @@ class Gate:
 
     def _serve(self) -> None:
         try:
-            device = self._server.accept()[0]
-            broker = socket.create_connection(("127.0.0.1", self._target))
-            self._sockets += [device, broker]
-            threading.Thread(target=self._pump, args=(broker, device, self.opened.wait), daemon=True).start()
-            self._pump(device, broker, self.asked.set)
+            while True:  # it tries one version of MQTT, and then the other
+                device = self._server.accept()[0]
+                broker = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [device, broker]
+                for source, target, first in ((broker, device, self.opened.wait), (device, broker, self.asked.set)):
+                    threading.Thread(target=self._pump, args=(source, target, first), daemon=True).start()
         except OSError:
             return
 
@@ -86,8 +87,8 @@ class Gate:
 
 def test_ready_is_told_after_the_login_and_signs_of_life_while_it_waits(fleet: DeviceFleet, tmp_path: Path) -> None:
     config = fleet.config(NAMES[0])
-    gate = Gate(fleet.rig.port)
-    config.write_text(config.read_text().replace(f"port = {fleet.rig.port}", f"port = {gate.port}"))
+    gate = Gate(fleet.rig.broker.mutual_port)
+    config.write_text(config.read_text().replace(f"port = {fleet.rig.broker.mutual_port}", f"port = {gate.port}"))
     with listening(tmp_path) as manager, running(config, **manager.environment(WATCHDOG)) as device:
         assert gate.asked.wait(60), "it never came to its login"
         assert manager.read(0.2) == [], "the broker has not answered yet"
@@ -109,7 +110,7 @@ def test_a_device_without_a_broker_is_never_ready(fleet: DeviceFleet, tmp_path: 
     config = fleet.config(NAMES[0])
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    config.write_text(config.read_text().replace(f"port = {fleet.rig.port}", f"port = {port}"))
+    config.write_text(config.read_text().replace(f"port = {fleet.rig.broker.mutual_port}", f"port = {port}"))
     with listening(tmp_path, abstract=True) as manager, running(config, **manager.environment(WATCHDOG)) as device:
         code, found = ended(device)
         assert code == 1

@@ -41,6 +41,7 @@ root = "fleet/root.pub"
 host = "127.0.0.1"
 port = 1
 password = "{own / "password"}"
+insecure = true
 [work]
 bundle = "bundle"
 data = "rows.npz"

@@ -6,6 +6,7 @@ from pathlib import Path
 from accord.entropy import SeededEntropy
 from accord.files import DISK, Disk
 from accord.files.memory import MemoryFiles
+from accord.link import tls_key
 from accord.wire.enrolment import Invite
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Revocations, opened
@@ -21,7 +22,7 @@ NAME = "pi-7"
 
 @dataclass
 class Office:
-    """Enrolment's folder; each call is a process of its own."""
+    """Enrolment's folder, with the transport CA's beside it; each call is a process of its own."""
 
     path: Path
     disk: Disk = DISK
@@ -30,7 +31,8 @@ class Office:
 
     def open(self) -> Registrar:
         self.calls += 1
-        return Registrar(self.path, SeededEntropy(self.calls), self.now, self.disk)
+        transport = self.path.parent / "transport"
+        return Registrar(self.path, SeededEntropy(self.calls), self.now, self.disk, transport=transport)
 
     def invite(self, name: str = NAME, hours: int = 24) -> Invite:
         registrar = self.open()
@@ -69,9 +71,10 @@ def office(folder: Path) -> Office:
 
 
 class Card:
-    """A device's card: its state folder in memory."""
+    """A device's card: its state folder in memory. Without `tls` it has nothing that makes X.509."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, tls: bool = True) -> None:
+        self.tls = tls
         self.files, self.state = MemoryFiles(), Path("/state")
         self.disk = Disk(self.files)
         self.entropy = SeededEntropy(number)
@@ -81,7 +84,19 @@ class Card:
         return Keystore(self.state / "keys", self.disk)
 
     def ask(self, invite: Invite) -> bytes:
-        return request(invite.encode(), self.state, self.keystore, self.entropy, self.disk)
+        return request(
+            invite.encode(),
+            self.state,
+            self.keystore,
+            self.entropy,
+            self.disk,
+            csr=lambda: self.csr(invite.device) if self.tls else b"",
+        )
+
+    def csr(self, name: str) -> bytes:
+        """Make the card's TLS key, once, and ask for a certificate."""
+        made = tls_key.private(tls_key.new_key(self.entropy.child("tls")))
+        return tls_key.request(self.keystore.keep_tls_key(lambda: made), name)
 
     def take(self, invite: Invite, answer: bytes, *, now: int = NOW, ledger: Ledger | None = None) -> Credentials:
         trust = Trust(tenant=invite.tenant, device=invite.device, root=invite.root, now=now, ledger=ledger or Ledger())

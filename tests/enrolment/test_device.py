@@ -1,6 +1,7 @@
 """A device asks with the same bytes whatever happens to it, and believes nobody but enrolment under its own root."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from accord.link.memory import MemoryBroker
 from accord.wire import topics
 from accord.wire.enrolment import FORM, Invite
 from edge_sdk.config import load
-from edge_sdk.config_file import Work, write
-from edge_sdk.enrolling import ask, enrol, renew
+from edge_sdk.config_file import Way, Work, write
+from edge_sdk.enrolling import _csr, ask, enrol, renew
 from edge_sdk.enrolment import FILE, Trust, request, serial
 from edge_sdk.enrolment import given as believed
 from edge_sdk.keystore import Credentials, Keystore
@@ -32,6 +33,8 @@ INVITE = Invite(
     job="job",
     host="127.0.0.1",
     port=1883,
+    mutual_port=0,
+    ca=b"",
     root=bytes(32),
     expires=NOW,
     token=bytes(32),
@@ -185,7 +188,8 @@ def test_the_configuration_that_is_written_is_one_that_can_be_read(tmp_path: Pat
     bundle = tmp_path / 'a "bundle"\\ é'
     write(path, INVITE, Work(bundle=bundle, data=tmp_path / "rows.npz", smallest_cohort=3))
     config = load(path)
-    assert (config.device, config.tenant, config.job, config.port) == (NAME, "t", "job", 1883)
+    assert (config.device, config.tenant, config.job, config.reach.port) == (NAME, "t", "job", 1883)
+    assert config.reach.insecure, "an invitation without a CA is to a broker without TLS"
     assert config.state.resolve() == tmp_path.resolve()
     assert config.identity.resolve() == (tmp_path / "keys" / "identity").resolve()
     assert config.bundle == bundle.resolve()
@@ -193,6 +197,24 @@ def test_the_configuration_that_is_written_is_one_that_can_be_read(tmp_path: Pat
     write(path, INVITE, Work())
     assert load(path).bundle.resolve() == (tmp_path / "bundle").resolve()
     assert set(tomllib.loads(path.read_text())) == {"device", "broker", "work"}
+    secured = dataclasses.replace(INVITE, ca=b"\x30", mutual_port=8884)
+    login = tmp_path / 'the "login"'
+    write(path, secured, Work(), Way(server_name="b", websocket="/mqtt", proxy="http://p:1", proxy_login=login))
+    reach = load(path).reach
+    assert (reach.insecure, reach.mutual_port, reach.server_name) == (False, 8884, "b")
+    assert (reach.websocket, reach.proxy, reach.proxy_login) == ("/mqtt", "http://p:1", login.resolve())
+
+
+def test_where_nothing_makes_x509_no_certificate_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secured, keystore = dataclasses.replace(INVITE, ca=b"\x30"), Keystore(tmp_path / "keys")
+    asked = _csr(secured, keystore, SeededEntropy(1))
+    assert asked
+    assert keystore.present == ()
+    assert (tmp_path / "keys" / "tls.key").stat().st_mode & 0o777 == 0o600
+    assert _csr(INVITE, keystore, SeededEntropy(1)) == b"", "nor where the broker has no TLS"
+    monkeypatch.setitem(sys.modules, "accord.link.tls_key", None)
+    monkeypatch.delattr("accord.link.tls_key")
+    assert _csr(secured, keystore, SeededEntropy(1)) == b""
 
 
 def test_a_running_device_is_not_disturbed(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from enrolling_fleet import DAY, NAME, NOW, Card, Office
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ def forged(
     key, nonce = SigningKey(b"x" * 32), bytes(16)
     name = device or invite.device
     proof = token_key(token or invite.token, name).proof(key.public, nonce)
-    message = Enrol(device=name, identity=key.public, nonce=nonce, proof=proof)
+    message = Enrol(device=name, identity=key.public, nonce=nonce, proof=proof, csr=b"")
     return seal(TAG_OF[Enrol], message.encode(), key=key, sender=name, recipient=ENROLMENT).encode()
 
 
@@ -48,6 +50,50 @@ def test_an_invited_device_gets_a_certificate_for_its_own_key(enrolment: Office)
     assert enrolment.decide(letter)[:2] == ("", 1), "asked again it is the same certificate"
     card.keystore.save(found)
     assert card.keystore.complete
+
+
+def test_its_tls_key_is_certified_with_it_under_the_same_number(enrolment: Office) -> None:
+    invite, card = enrolment.invite(), Card(1)
+    assert x509.load_der_x509_certificate(invite.ca).extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    letter = card.ask(invite)
+    found = card.take(invite, enrolment.decide(letter)[2])
+    tls = x509.load_pem_x509_certificate(found.transport)
+    assert tls.subject.rfc4514_string() == f"CN={NAME}"
+    assert (tls.serial_number, tls.not_valid_after_utc.timestamp()) == (1, NOW + 90 * DAY)
+    key = load_pem_private_key(card.disk.read_private(card.keystore.folder / "tls.key", 1_000), None)
+    assert tls.public_key() == key.public_key()
+    assert card.take(invite, enrolment.decide(letter)[2]).transport == found.transport
+    card.keystore.save(found)
+    assert card.keystore.load() == found
+    registrar = enrolment.open()
+    (renewed,) = registrar.renew(NOW + 365 * DAY, NOW + 200 * DAY)
+    registrar.close()
+    again = card.take(invite, renewed.answer.data)
+    newer = x509.load_pem_x509_certificate(again.transport)
+    assert (newer.serial_number, newer.public_key()) == (2, tls.public_key())
+    card.keystore.renew(again)
+    assert card.keystore.load() == again
+    enrolment.revoke()
+    listed = x509.load_pem_x509_crl((enrolment.path.parent / "transport" / "crl.pem").read_bytes())
+    assert [one.serial_number for one in listed] == [1, 2]
+
+
+def test_a_device_without_x509_logs_in_by_password_alone(enrolment: Office) -> None:
+    invite, card = enrolment.invite(), Card(1, tls=False)
+    found = card.take(invite, enrolment.decide(card.ask(invite))[2])
+    assert found.transport == b""
+    card.keystore.save(found)
+    assert card.keystore.complete
+    assert card.keystore.load() == found
+
+
+def test_a_request_for_another_devices_tls_certificate_spends_no_invitation(enrolment: Office) -> None:
+    invite, card = enrolment.invite(), Card(1)
+    thief = Card(2)
+    thief.csr = lambda _name: Card.csr(thief, "pi-8")
+    with pytest.raises(CodecError, match="pi-8"):
+        enrolment.decide(thief.ask(invite))
+    assert enrolment.decide(card.ask(invite))[:2] == ("", 1)
 
 
 def test_a_token_is_spent_once(enrolment: Office) -> None:
@@ -109,7 +155,7 @@ def kept_key(card: Card, invite: Invite) -> bytes:
     """Return a request of a device that kept its key."""
     key, nonce = card.keystore.identity(), bytes(16)
     proof = token_key(invite.token, NAME).proof(key.public, nonce)
-    message = Enrol(device=NAME, identity=key.public, nonce=nonce, proof=proof)
+    message = Enrol(device=NAME, identity=key.public, nonce=nonce, proof=proof, csr=b"")
     return seal(TAG_OF[Enrol], message.encode(), key=key, sender=NAME, recipient=ENROLMENT).encode()
 
 
@@ -177,7 +223,7 @@ def test_enrolment_keeps_no_token_and_the_aggregator_no_key_of_enrolments(tmp_pa
     assert invite.password not in repr(invite)
     secret = (folder / "enrolment" / "key").read_bytes()
     root = (folder / "root" / "key").read_bytes()
-    inside = [path.read_bytes() for path in (folder / "aggregator").iterdir()]
+    inside = [path.read_bytes() for path in (folder / "aggregator").rglob("*") if path.is_file()]
     assert not any(one in data for one in (secret, root) for data in inside)
     whole, part = FleetFolder(path=folder).office(), FleetFolder(path=folder / "aggregator").office()
     assert dataclasses.replace(whole, key=part.key) == part
@@ -188,20 +234,20 @@ def test_enrolment_keeps_no_token_and_the_aggregator_no_key_of_enrolments(tmp_pa
 
 
 def test_the_power_may_go_at_any_write_of_enrolment(tmp_path: Path) -> None:
-    folder = create_in_parts(tmp_path / "fleet", "t", NOW + 900 * DAY, SeededEntropy(9)).path / "enrolment"
+    folder = create_in_parts(tmp_path / "fleet", "t", NOW + 900 * DAY, SeededEntropy(9)).path
+    parts = ("enrolment", "transport")
     old, card, letters, second = Card(1), Card(2), [], []
 
     def prepare(disk: Disk) -> None:
-        disk.make_folder(Path("/e"))
-        for path in sorted(folder.iterdir()):
-            disk.write_atomic(Path("/e") / path.name, path.read_bytes())
-        office = Office(Path("/e"), disk)
+        for path in sorted(path for part in parts for path in (folder / part).iterdir()):
+            disk.write_atomic(disk.make_folder(Path("/") / path.parent.name) / path.name, path.read_bytes())
+        office = Office(Path("/enrolment"), disk)
         office.decide(old.ask(office.invite()))
         second[:] = [office.invite()]
         letters[:] = [card.ask(second[0])]
 
     def decided(disk: Disk) -> tuple[str, int, bytes]:
-        return Office(Path("/e"), disk, calls=9).decide(letters[0])
+        return Office(Path("/enrolment"), disk, calls=9).decide(letters[0])
 
     points = 0
     for _, _, disk in crash_points(decided, prepare):
@@ -210,9 +256,10 @@ def test_the_power_may_go_at_any_write_of_enrolment(tmp_path: Path) -> None:
         assert reason == ""
         assert serial(card.take(second[0], answer).certificate) == number
         assert number in (2, 3), "a number that was drawn is never drawn again"
-        assert Office(Path("/e"), disk).list().serials == (1,)
+        assert x509.load_pem_x509_certificate(card.take(second[0], answer).transport).serial_number == number
+        assert Office(Path("/enrolment"), disk).list().serials == (1,)
         assert decided(disk)[1] == number
-        assert EnrolmentLedger(Path("/e"), disk).next_serial() > number
+        assert EnrolmentLedger(Path("/enrolment"), disk).next_serial() > number
     assert points > 20
 
 

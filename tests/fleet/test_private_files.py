@@ -29,6 +29,9 @@ root = "fleet/root.pub"
 host = "127.0.0.1"
 port = 1
 password = "fleet/devices/dev-000/password"
+ca = "fleet/tls/ca.pem"
+tls_certificate = "fleet/devices/dev-000/tls.pem"
+tls_key = "fleet/devices/dev-000/tls.key"
 [work]
 bundle = "bundle"
 data = "rows.npz"

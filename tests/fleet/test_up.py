@@ -55,6 +55,7 @@ root = "{fleet}/root.pub"
 host = "127.0.0.1"
 port = {port}
 password = "{fleet}/devices/{name}/password"
+ca = "{fleet}/tls/ca.pem"
 [work]
 bundle = "{folder}/bundle"
 data = "rows.npz"

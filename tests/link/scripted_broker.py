@@ -19,6 +19,7 @@ class ScriptedBroker:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._scripts, self._open = scripts, [self._server]
         self.failures: list[BaseException] = []
+        self.logins: list[bytes] = []  # bodies of CONNECT packets
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -33,17 +34,22 @@ class ScriptedBroker:
             script = self._scripts[min(played, len(self._scripts) - 1)]
             played += 1
             try:
-                frame(client)  # CONNECT
+                self.logins.append(frame(client)[1])
                 script(client)
             except OSError:
                 continue
             except BaseException as failure:  # noqa: BLE001 - the test shows it
                 self.failures.append(failure)
 
-    def link(self) -> MqttLink:
+    def link(self, **more: object) -> MqttLink:
         port = self._server.getsockname()[1]
         address = Address(host="127.0.0.1", port=port, client_id="dev-1", password="p")
-        return MqttLink(address, entropy=SystemEntropy())
+        return MqttLink(address, **({"entropy": SystemEntropy()} | more))
+
+    @property
+    def versions(self) -> list[int]:
+        """The protocol levels that were asked for."""
+        return [body[6] for body in self.logins]
 
     def close(self) -> None:
         self._server.shutdown(socket.SHUT_RDWR)

@@ -8,7 +8,7 @@ from scripted_broker import ACCEPTED, ScriptedBroker, exactly, frame, until
 
 from accord.entropy import SystemEntropy
 from accord.errors import LocalProtocolError, UsageError
-from accord.link import ClosedError, Delivery, FullError, LinkError, RefusedError, UnreachableError
+from accord.link import ClosedError, Delivery, FullError, LinkError, RefusedError, UnreachableError, paho_client
 from accord.link import mqtt as mqtt_link
 from accord.link.address import Address
 
@@ -141,13 +141,21 @@ def test_closing_does_not_wait_forever_for_a_broker_that_stopped_reading(monkeyp
 
 
 @pytest.mark.parametrize(
-    ("code", "says"),
-    [(1, "3.1.1"), (2, "client id"), (4, "password"), (5, "enrolled"), (3, "refused"), (99, "refused")],
+    ("code", "name", "says"),
+    [
+        (1, "WrongVersion", "3.1.1"),
+        (2, "WrongClientId", "client id"),
+        (3, "BrokerUnavailable", "later"),
+        (4, "WrongPassword", "password"),
+        (5, "NotAuthorized", "enrolled"),
+        (99, "UnspecifiedError", "said no"),
+    ],
 )
-def test_a_refused_login_says_what_to_look_at(code: int, says: str) -> None:
+def test_a_refused_login_has_a_name_and_says_what_to_look_at(code: int, name: str, says: str) -> None:
     broker = ScriptedBroker(lambda client: client.sendall(bytes([0x20, 2, 0, code])))
-    with pytest.raises(RefusedError, match=says):
+    with pytest.raises(RefusedError, match=says) as found:
         broker.link()
+    assert found.value.reason == name
     broker.close()
 
 
@@ -194,7 +202,7 @@ def test_what_can_not_be_sent_is_refused_by_name() -> None:
             call()
 
     def flood() -> None:
-        for _ in range(mqtt_link.QUEUED + 1):
+        for _ in range(paho_client.QUEUED + 1):
             link.publish("a", b"x")
 
     with pytest.raises(FullError, match="wait for the connection"):

@@ -31,7 +31,7 @@ NAME = "pi-7"
 
 def asked(number: int = 1, name: str = NAME, **outside: str) -> bytes:
     key = SigningKey(bytes([number]) * 32)
-    body = Enrol(device=name, identity=key.public, nonce=bytes(16), proof=bytes(32)).encode()
+    body = Enrol(device=name, identity=key.public, nonce=bytes(16), proof=bytes(32), csr=b"").encode()
     wrapped = {"sender": name, "recipient": ENROLMENT} | outside
     return seal(TAG_OF[Enrol], body, key=key, **wrapped).encode()
 
@@ -42,6 +42,7 @@ def answer(letter: bytes, serial: int, number: int = 1) -> Answer:
         certificate=FLEET.certificate(NAME, SigningKey(bytes([number]) * 32).public, serial),
         roles=FLEET.roles(),
         revocations=FLEET.revocations(),
+        transport=b"",
     )
     data = seal(TAG_OF[Enrolled], message.encode(), key=FLEET.enrolment, sender=ENROLMENT, recipient=NAME).encode()
     return Answer(device=NAME, request=prg.digest(letter), status=APPROVED, data=data)

@@ -25,7 +25,7 @@ def sealed(message: Record, key: SigningKey = KEYS.enrolment, sender: str = ENRO
     return seal(TAG_OF[type(message)], message.encode(), key=key, sender=sender, recipient=recipient).encode()
 
 
-ASKED = sealed(Enrol(device=ME, identity=KEY.public, nonce=NONCE, proof=PROOF), KEY, ME, ENROLMENT)
+ASKED = sealed(Enrol(device=ME, identity=KEY.public, nonce=NONCE, proof=PROOF, csr=b""), KEY, ME, ENROLMENT)
 
 
 def paper(key: SigningKey = KEYS.enrolment, **changes: Any) -> bytes:
@@ -35,7 +35,11 @@ def paper(key: SigningKey = KEYS.enrolment, **changes: Any) -> bytes:
 
 
 GOOD = Enrolled(
-    request=prg.digest(ASKED), certificate=paper(), roles=KEYS.roles(), revocations=KEYS.revocations(2, (3, 4))
+    request=prg.digest(ASKED),
+    certificate=paper(),
+    roles=KEYS.roles(),
+    revocations=KEYS.revocations(2, (3, 4)),
+    transport=b"",
 )
 NO = Declined(request=prg.digest(ASKED), reason="InvitationSpent", roles=KEYS.roles())
 STRANGERS = dataclasses.replace(KEYS, root=STRANGER, enrolment=STRANGER)

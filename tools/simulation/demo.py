@@ -31,6 +31,7 @@ from simulation.rig import JOB, Rig, RigSettings
 from simulation.scenarios import scenario
 
 Rows = npt.NDArray[Any]
+PLAIN = "without TLS: on a real network everybody between could read the passwords and log in with them"
 
 
 class Demo:
@@ -81,6 +82,7 @@ class Demo:
                 momentum=settings.momentum,
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
+                tls=settings.tls,
             ),
             names,
         )
@@ -92,7 +94,8 @@ class Demo:
             rig.prepare(bundle, {d.device: d for d in self.partition.devices})
             self._audience.say(
                 f"profile standard: {self._devices} devices on a complete graph of {self._neighbours} neighbours, "
-                f"{self._threshold} must answer; the devices' own floor is {FLOOR}; broker {settings.broker}"
+                f"{self._threshold} must answer; the devices' own floor is {FLOOR}; broker {settings.broker}, "
+                + ("TLS with a certificate for each device" if settings.tls else PLAIN)
             )
             rounds = self._fleet(rig)
             self._audience.say(f"sums: {rounds.exact} of {rounds.exact} exact, by the rows counted inside the masks")

@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--broker", choices=BROKERS, default=default.broker, help="which broker to start (default %(default)s)")
     add("--rows", type=int, help=f"most training rows (default {_usual('rows')})")
     add("--seed", type=int, default=default.seed, help="of the data's partition and the first model")
+    add("--insecure", action="store_true", help="plain MQTT: everybody on the network could read the passwords")
     add("--calm", action="store_true", help="kill no device")
     add("--report", type=Path, default=Path("demo.html"), help="where the report goes (default %(default)s)")
     add("--keep", type=Path, metavar="DIR", help="keep keys, logs and journals in this new folder")
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch_size=usual.batch_size,
         seed=arguments.seed,
         chaos=not arguments.calm,
+        tls=not arguments.insecure,
         state=folder,
     )
     started = time.perf_counter()

@@ -27,6 +27,7 @@ class DemoSettings:
     batch_size: int = 32
     epochs: int = 1
     chaos: bool = True
+    tls: bool = True
     state: Path = field(default_factory=lambda: Path("demo-state"))
 
     def __post_init__(self) -> None:

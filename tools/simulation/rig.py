@@ -39,6 +39,7 @@ class RigSettings:
     batch_size: int
     epochs: int
     task: str = "classification"
+    tls: bool = True
     windows: Mapping[str, float] = field(
         default_factory=lambda: {
             "gather": 4.0,
@@ -68,7 +69,7 @@ class Rig:
             NewFleet(tenant=TENANT, devices=names, expires=int(time.time()) + _LIFE),
             SystemEntropy(),
         )
-        self.broker = RigBroker(settings.broker, self.folder / "broker", TENANT, self.fleet.passwords())
+        self.broker = RigBroker(settings.broker, self.folder / "broker", TENANT, self.fleet, tls=settings.tls)
         self._aggregator: subprocess.Popen[bytes] | None = None
         self._devices: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
@@ -121,8 +122,7 @@ class Rig:
         text = f"""[aggregator]
 fleet = "fleet"
 state = "aggregator"
-[broker]
-{self.broker.table}[job]
+{self.broker.aggregator_table()}[job]
 name = "{JOB}"
 bundle = "bundle"
 task = "{settings.task}"
@@ -193,9 +193,7 @@ identity = "{fleet / "identity"}"
 certificate = "{fleet / "certificate"}"
 roles = "{self.fleet.path / "roles"}"
 root = "{self.fleet.path / "root.pub"}"
-[broker]
-{self.broker.table}password = "{fleet / "password"}"
-[work]
+{self.broker.device_table(name)}[work]
 bundle = "{self.folder / "bundle"}"
 data = "rows.npz"
 [limits]
