@@ -14,26 +14,25 @@ from pathlib import Path
 from accord.entropy import SystemEntropy
 from accord.errors import UsageError
 from accord.files import make_folder, read_private
-from accord.ids import AGGREGATOR
 from accord.wire.enrolment import Invite
-from broker import credentials
+from broker import config_cli, credentials, password_files
 from broker.config import BrokerConfig, Listener, Tls
 from broker.config_file import load
 from broker.credentials import Login
 from broker.service import CLIENTS, GOODBYE, serve
 from broker.status import ask
 
-LARGEST_PASSWORD = 1_024  # bytes
 STDIN = 0
 DAY = 86_400  # seconds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add `run`, `add`, `remove` and `status`."""
+    """Add `run`, `add`, `remove`, `status` and `config`."""
     parser.epilog = "example: accord broker run --config broker.toml"
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _configure_run(commands)
     _configure_clients(commands)
+    config_cli.configure(commands)
 
 
 def _configure_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -109,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "run":
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
         asyncio.run(_run(_config(arguments), leashed=arguments.leashed, as_json=arguments.json))
+    elif arguments.action == "config":
+        return config_cli.run(arguments)
     else:
         {"add": _add, "remove": _remove, "status": _status}[arguments.action](arguments)
     return 0
@@ -171,35 +172,21 @@ def _add(arguments: argparse.Namespace) -> None:
         invite = Invite.decode(read_private(arguments.invite, Invite.LIMIT))
         logins = [Login(client=invite.device, secret=invite.password)]
     elif arguments.fleet is not None:
-        logins = [Login(client=client, secret=_password(file)) for client, file in _files(arguments.fleet).items()]
+        logins = [
+            Login(client=client, secret=password_files.password(file))
+            for client, file in password_files.of_fleet(arguments.fleet).items()
+        ]
     elif arguments.certificate:
         logins = [Login(client=arguments.client)]
     else:
         expires = int(now + arguments.days * DAY) if arguments.days is not None else 0
-        logins = [Login(client=arguments.client, secret=_password(arguments.password), expires=expires)]
+        logins = [Login(client=arguments.client, secret=password_files.password(arguments.password), expires=expires)]
     credentials.add(make_folder(arguments.state) / CLIENTS, logins, SystemEntropy(), now)
     names = [login.client for login in logins]
     if arguments.json:
         print(json.dumps({"clients": names}))
     else:
         print(f"{', '.join(names) if len(names) < 5 else f'{len(names)} clients'} may log in")
-
-
-def _files(fleet: Path) -> dict[str, Path]:
-    """Return the password files of a fleet for development, or of the aggregator's part of one."""
-    files = {path.parent.name: path for path in sorted((fleet / "devices").glob("*/password"))}
-    places = (fleet / "passwords" / AGGREGATOR, fleet / AGGREGATOR / "password", fleet / "password")
-    found = next((path for path in places if path.exists()), None)
-    if found is None:
-        raise UsageError(f"{fleet} is no fleet's folder: it holds no password of the aggregator")
-    return files | {AGGREGATOR: found}
-
-
-def _password(file: Path) -> str:
-    password = read_private(file, LARGEST_PASSWORD).decode(errors="replace").strip()
-    if not password:
-        raise UsageError(f"{file} is empty: write the password into it")
-    return password
 
 
 def _read(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:

@@ -5,32 +5,27 @@ listener asks for certificates a client shows one beside its password: taken out
 at the next reload, which Mosquitto does not do for a certificate that is revoked.
 """
 
-import base64
 import getpass
-import hashlib
-import os
-import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from accord.entropy import Entropy
 from accord.files import make_folder, read_private, write_atomic
 from accord.ids import AGGREGATOR, checked_name
 from accord.link.port import LARGEST_PAYLOAD
 from accord.wire import topics
+from broker import dynamic_security
 from broker.config import Listener
+from broker.pbkdf2 import line
 from broker.process import Process, installed
 
 LARGEST_PACKET = LARGEST_PAYLOAD + 1_024  # bytes: the link's largest payload and its topic
+MOST_WAITING = 64 << 20  # bytes that wait for one client
+PASSWORDS, ACCESS_LIST = "mosquitto.passwords", "mosquitto.acl"
+PLUGIN = "mosquitto_dynamic_security.so"
 LARGEST = 1 << 24  # bytes of the password file
-PASSWORDS = "mosquitto.passwords"
-ITERATIONS = 101  # of PBKDF2, mosquitto_passwd's default; passwords here are 24 random bytes
-
-
-def hashed(password: str, salt: bytes) -> str:
-    """Return a password as mosquitto keeps it: `$7$`, PBKDF2-HMAC-SHA512 (RFC 8018)."""
-    key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
-    return f"$7${ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
+Access = Literal["files", "dynamic"]
 
 
 def access_list(tenant: str) -> str:
@@ -50,23 +45,37 @@ def _action(name: str) -> topics.Action:
     return "publish" if name == "publish" else "subscribe"
 
 
-def configuration(state: Path, *listeners: Listener) -> str:
-    """Return mosquitto.conf; passwords and access list lie in `state`."""
-    # As root it would change to the user `mosquitto`, who can't read our private files.
+def configuration(state: Path, *listeners: Listener, access: Access = "files", user: str = "") -> str:
+    """Return mosquitto.conf.
+
+    Args:
+        state: the folder of everything else: who may log in and do what, what is kept, the log.
+        listeners: where it listens.
+        access: `files`, a password file and an access list; `dynamic`, the dynamic security plugin, by which clients
+            come and go while it runs (`broker.dynamic_security`).
+        user: as whom it runs; empty for whoever asks. Started as root it would else change to one that can't read
+            private files.
+    """
+    who = (
+        f"password_file {state / PASSWORDS}\nacl_file {state / ACCESS_LIST}"
+        if access == "files"
+        else f"plugin {plugin()}\nplugin_opt_config_file {state / dynamic_security.FILE}"
+    )
     return f"""# Made by Accord from its topic rules.
-user {getpass.getuser()}
+user {user or getpass.getuser()}
 per_listener_settings false
 allow_anonymous false
-password_file {state / PASSWORDS}
-acl_file {state / "mosquitto.acl"}
-use_username_as_clientid true
+{who}
 max_packet_size {LARGEST_PACKET}
 max_inflight_messages 16
 max_queued_messages 1000
+max_queued_bytes {MOST_WAITING}
+max_keepalive 600
 set_tcp_nodelay true
 persistence true
 persistence_location {state}/
 autosave_interval 60
+persistent_client_expiration 30d
 log_dest file {state / "mosquitto.log"}
 log_type error
 log_type warning
@@ -76,7 +85,9 @@ connection_messages true
 
 
 def _listener(one: Listener) -> str:
-    lines = [f"listener {one.port} {one.host}"]
+    # A client's name is its client id, so nobody takes over a neighbour's session. It counts for the listener above it
+    # alone; with none above it, Mosquitto opens one more, without TLS, on port 1883.
+    lines = [f"listener {one.port} {one.host}", "use_username_as_clientid true"]
     if one.websocket:
         lines.append("protocol websockets")
     if one.tls is not None:
@@ -86,12 +97,23 @@ def _listener(one: Listener) -> str:
     return "\n".join([*lines, ""])
 
 
+def plugin() -> Path:
+    """Return where Debian's package puts the dynamic security plugin."""
+    found = sorted(Path("/usr/lib").glob(f"*/{PLUGIN}"))
+    return found[0] if found else Path("/usr/lib/x86_64-linux-gnu") / PLUGIN
+
+
+def password_file(passwords: Mapping[str, str], entropy: Entropy) -> str:
+    """Return the password file."""
+    lines = [f"{checked_name(name, 'client id')}:{line(text, entropy(12))}" for name, text in passwords.items()]
+    return "\n".join([*lines, ""])
+
+
 def write(state: Path, tenant: str, passwords: Mapping[str, str], entropy: Entropy) -> None:
     """Write the access list and the password file of `state`, 0600 both."""
     make_folder(state)
-    lines = [f"{checked_name(name, 'client id')}:{hashed(text, entropy(12))}" for name, text in passwords.items()]
-    write_atomic(state / PASSWORDS, ("\n".join(lines) + "\n").encode())
-    write_atomic(state / "mosquitto.acl", access_list(checked_name(tenant, "tenant")).encode())
+    write_atomic(state / PASSWORDS, password_file(passwords, entropy).encode())
+    write_atomic(state / ACCESS_LIST, access_list(checked_name(tenant, "tenant")).encode())
 
 
 def remove(state: Path, clients: Iterable[str]) -> None:
@@ -107,19 +129,18 @@ class Mosquitto:
 
     Args:
         state: its folder, which `write` has filled.
-        listeners: where it listens, at least one.
+        listeners: where it listens.
+        access: as for `configuration`.
 
     Raises:
         UsageError: mosquitto is not installed, or did not start.
     """
 
-    def __init__(self, state: Path, *listeners: Listener) -> None:
-        last = listeners[-1]
+    def __init__(self, state: Path, *listeners: Listener, access: Access = "files") -> None:
         config = state / "mosquitto.conf"
-        write_atomic(config, configuration(state, *listeners).encode())
-        self._process = Process(
-            [installed("mosquitto"), "-c", str(config)], last.host, last.port, state / "mosquitto.log"
-        )
+        write_atomic(config, configuration(state, *listeners, access=access).encode())
+        words, last = [installed("mosquitto"), "-c", str(config)], listeners[-1]
+        self._process = Process(words, last.host, last.port, state / "mosquitto.log")
 
     @property
     def pid(self) -> int:
@@ -133,8 +154,7 @@ class Mosquitto:
 
     def reload(self) -> None:
         """Have it read passwords, access list and certificates again; who may not log in any more is sent away."""
-        if self.pid:
-            os.kill(self.pid, signal.SIGHUP)
+        self._process.reload()
 
     def stop(self) -> None:
         """Stop it and wait until it is gone."""

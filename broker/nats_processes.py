@@ -44,7 +44,7 @@ class Nats:
         nodes: int = 1,
         tls: Tls | None = None,
     ) -> None:
-        binary, self._state = installed("nats-server"), state
+        binary, self._state, self._tenant = installed("nats-server"), state, tenant
         self.host = HOST
         self.ports = tuple(free_port() for _ in range(nodes))
         routes = [f"{HOST}:{free_port()}" for _ in range(nodes)]
@@ -99,6 +99,13 @@ class Nats:
             return False
         others = found.get("replicas", [])
         return len(others) == len(self._nodes) - 1 and all(one.get("current") for one in others)
+
+    def let_in(self, passwords: Mapping[str, str], entropy: Entropy) -> None:
+        """Change who may log in while the nodes run; who is taken out is cut."""
+        known = nats.users(self._tenant, passwords, entropy).encode()
+        for at, node in enumerate(self._nodes):
+            write_atomic(self._state / f"node-{at + 1}" / nats.USERS, known)
+            node.reload()
 
     def kill(self, at: int) -> None:
         """End one node with SIGKILL."""

@@ -1,6 +1,7 @@
 """Another's broker as a subprocess on loopback: started, waited for, stopped or killed."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -88,6 +89,11 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.kill()
             self._process = None
+
+    def reload(self) -> None:
+        """Have it read its files again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """End it with SIGKILL, as a power cut does."""

@@ -1,7 +1,5 @@
 """Brokers as subprocesses on free ports, each with two devices and the aggregator enrolled, and clients of them."""
 
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -12,12 +10,12 @@ from pathlib import Path
 from raw_client import RawClient, connect
 
 from accord.entropy import SystemEntropy
-from accord.files import make_folder, write_atomic
+from accord.files import make_folder
 from accord.link.address import Address
 from accord.link.mqtt import MqttLink
 from accord.link.port import Will
 from accord.link.session import session_id
-from broker import credentials, mosquitto, nats
+from broker import credentials, mosquitto
 from broker.config import Listener
 from broker.nats_processes import Nats
 from broker.process import free_port
@@ -91,13 +89,11 @@ class BrokerUnderTest:
         del self._passwords[client]
         if self.kind == "embedded":
             credentials.remove(self.state / "clients", [client])
-            return
-        if self.kind == "mosquitto":
-            mosquitto.write(self.state, TENANT, self._passwords, SystemEntropy())
+        elif self.kind == "mosquitto":
+            mosquitto.remove(self.state, [client])
+            self._mosquitto.reload()
         else:
-            users = nats.users(TENANT, self._passwords, SystemEntropy())
-            write_atomic(self.state / "node-1" / nats.USERS, users.encode())
-        os.kill(self.pid, signal.SIGHUP)
+            self._nats.let_in(self._passwords, SystemEntropy())
 
     def client_id(self, client: str) -> str:
         """The MQTT client id under which the broker keeps a client's session."""

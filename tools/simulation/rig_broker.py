@@ -80,17 +80,13 @@ class RigBroker:
             case "nats":
                 from broker.nats_processes import Nats  # noqa: PLC0415 - bcrypt is needed for this broker only
 
-                self._nats = Nats(
-                    self._folder,
-                    self._tenant,
-                    self._fleet.passwords(),
-                    SystemEntropy(),
-                    nodes=NODES,
-                    tls=self._files if self._tls else None,
-                )
+                # One listener for each node is all that NATS has: everybody shows a certificate.
+                tls = self._asking if self._tls else None
+                passwords = self._fleet.passwords()
+                self._nats = Nats(self._folder, self._tenant, passwords, SystemEntropy(), nodes=NODES, tls=tls)
                 self._nats.start()
                 self.port, *others = self._nats.ports
-                self._others = tuple(others)
+                self.mutual_port, self._others = self.port if self._tls else 0, tuple(others)
             case _:
                 self._start_embedded()
 
@@ -120,6 +116,10 @@ class RigBroker:
     def _files(self) -> Tls:
         return Tls(certificate=self._fleet.tls.server, key=self._fleet.tls.server_key)
 
+    @property
+    def _asking(self) -> Tls:
+        return Tls(certificate=self._files.certificate, key=self._files.key, clients=self._fleet.tls.ca)
+
     def _table(self) -> list[str]:
         """Return the lines of a client's table `[broker]` that say where it is."""
         lines = ["[broker]", f'host = "{self.host}"', f"port = {self.port}"]
@@ -136,8 +136,7 @@ class RigBroker:
         where = [Listener(port=self.port, tls=self._files if self._tls else None, insecure=not self._tls)]
         if self._tls:
             self.mutual_port = free_port()
-            asking = Tls(certificate=self._files.certificate, key=self._files.key, clients=self._fleet.tls.ca)
-            where.append(Listener(port=self.mutual_port, tls=asking))
+            where.append(Listener(port=self.mutual_port, tls=self._asking))
         self._mosquitto = mosquitto.Mosquitto(self._folder, *where)
         self._mosquitto.start()
 
