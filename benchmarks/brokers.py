@@ -26,9 +26,11 @@ from typing import Any
 from accord.entropy import SystemEntropy
 from accord.errors import UsageError
 from accord.files import make_folder
+from accord.link.session import Session, session_id
 from accord.wire import topics
 from broker import credentials, mosquitto
 from broker.config import Listener
+from broker.nats_processes import Nats
 from broker.process import free_port
 
 TENANT = "fleet"
@@ -39,7 +41,7 @@ PER_DEVICE = 5  # letters for each in the storm
 PATIENCE = 60.0  # seconds for the storm
 DEVICES = {"embedded": 500}
 MORE_DEVICES = 1_000
-Running = tuple[int, int]  # port, process id
+Running = tuple[int, int, Session]  # port, process id, under which MQTT client id a session is kept
 
 
 def field(data: bytes) -> bytes:
@@ -58,10 +60,13 @@ def packet(first: int, body: bytes) -> bytes:
 class Client(asyncio.Protocol):
     """One MQTT 3.1.1 client that acknowledges at once and hands every letter to `heard`."""
 
-    def __init__(self, name: str, password: str, heard: Callable[[str, bytes], None], *, clean: bool) -> None:
+    def __init__(
+        self, name: str, password: str, heard: Callable[[str, bytes], None], *, clean: bool, session: Session
+    ) -> None:
         self._name, self._heard = name, heard
         flags = 0xC2 if clean else 0xC0
-        parts = field(b"MQTT") + bytes([4, flags, 0, 60]) + field(name.encode()) * 2 + field(password.encode())
+        said = (session_id(name, password, session), name, password)
+        parts = field(b"MQTT") + bytes([4, flags, 0, 60]) + b"".join(field(text.encode()) for text in said)
         self._first = packet(0x10, parts)
         self._held = bytearray()
         self._answers: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
@@ -120,12 +125,17 @@ class Client(asyncio.Protocol):
 
 
 async def come(
-    port: int, name: str, passwords: Mapping[str, str], heard: Callable[[str, bytes], None], *, clean: bool = True
+    running: Running,
+    name: str,
+    passwords: Mapping[str, str],
+    heard: Callable[[str, bytes], None],
+    *,
+    clean: bool = True,
 ) -> Client:
     """Log in, again and again while the broker turns us away for now."""
-    loop = asyncio.get_running_loop()
+    loop, (port, _process, session) = asyncio.get_running_loop(), running
     while True:
-        client = Client(name, passwords[name], heard, clean=clean)
+        client = Client(name, passwords[name], heard, clean=clean, session=session)
         try:
             await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
             await client.answer(0x20)
@@ -148,7 +158,7 @@ def resident(process: int) -> float:
 
 async def stream(running: Running, passwords: Mapping[str, str], size: int, window: int, seconds: float) -> float:
     """Letters of QoS 1 per CPU second from one device to the aggregator, `window` of them on their way."""
-    port, process = running
+    process = running[1]
     credit, arrived = asyncio.Semaphore(window), 0
 
     def heard(_topic: str, _payload: bytes) -> None:
@@ -156,9 +166,9 @@ async def stream(running: Running, passwords: Mapping[str, str], size: int, wind
         arrived += 1
         credit.release()
 
-    aggregator = await come(port, AGGREGATOR, passwords, heard)
+    aggregator = await come(running, AGGREGATOR, passwords, heard)
     await aggregator.subscribe(topics.everything_up(TENANT)[0])
-    device = await come(port, "dev-0", passwords, heard)
+    device = await come(running, "dev-0", passwords, heard)
     topic = topics.upload(TENANT, "dev-0", 0, bytes(16)) if size > SMALL else topics.up(TENANT, "dev-0", "req")
     payload, until, before, sent = bytes(size), time.monotonic() + seconds, cpu(process), 0
     while time.monotonic() < until:
@@ -181,7 +191,7 @@ async def fleet(
     running: Running, passwords: Mapping[str, str], count: int, told: Callable[[str], None]
 ) -> dict[str, Any]:
     """Connections, heartbeats and the storm."""
-    port, process = running
+    process = running[1]
     names = [f"dev-{number}" for number in range(count)]
     beats: list[float] = []
     requests: set[str] = set()
@@ -193,12 +203,12 @@ async def fleet(
         else:
             requests.add(topic.split("/")[4])
 
-    aggregator = await come(port, AGGREGATOR, passwords, up)
+    aggregator = await come(running, AGGREGATOR, passwords, up)
     await aggregator.subscribe(topics.everything_up(TENANT)[0])
 
     async def arrive(name: str, *, new: bool) -> Client:
         async with gate:
-            device = await come(port, name, passwords, lambda _t, p: letters[name].add(p), clean=False)
+            device = await come(running, name, passwords, lambda _t, p: letters[name].add(p), clean=False)
             if new:
                 await device.subscribe(topics.down(TENANT, name, "cmd"))
             return device
@@ -283,13 +293,24 @@ def debian_mosquitto(folder: Path, passwords: Mapping[str, str]) -> Iterator[Run
     found = mosquitto.Mosquitto(folder / "state", Listener(port=port, insecure=True))
     found.start()
     try:
-        yield port, found.pid
+        yield port, found.pid, "plain"
     finally:
         found.stop()
 
 
-BROKERS = {"embedded": embedded, "mosquitto": debian_mosquitto}
-"""How a broker is started: a context manager of a folder and the clients' passwords, which yields port and process."""
+@contextlib.contextmanager
+def one_nats(folder: Path, passwords: Mapping[str, str]) -> Iterator[Running]:
+    """One server of NATS with the configuration that we write for it."""
+    found = Nats(folder / "state", TENANT, passwords, SystemEntropy())
+    found.start()
+    try:
+        yield found.ports[0], found.pids[0], "derived"
+    finally:
+        found.stop()
+
+
+BROKERS = {"embedded": embedded, "mosquitto": debian_mosquitto, "nats": one_nats}
+"""How a broker is started: a context manager of a folder and the clients' passwords, which yields `Running`."""
 PEERS = {"amqtt": amqtt}
 
 
@@ -305,7 +326,7 @@ def _leashed(words: list[str], folder: Path, said: str) -> Iterator[Running]:
         line = process.stdout.readline()
         if not line:
             raise UsageError(f"the broker did not start: {(folder / 'log').read_text()[-500:]}")
-        yield json.loads(line)["port"], process.pid
+        yield json.loads(line)["port"], process.pid, "plain"
     finally:
         process.stdin.close()
         try:

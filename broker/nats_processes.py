@@ -100,6 +100,11 @@ class Nats:
         others = found.get("replicas", [])
         return len(others) == len(self._nodes) - 1 and all(one.get("current") for one in others)
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The ids of the nodes' processes."""
+        return tuple(node.pid for node in self._nodes)
+
     def let_in(self, passwords: Mapping[str, str], entropy: Entropy) -> None:
         """Change who may log in while the nodes run; who is taken out is cut."""
         known = nats.users(self._tenant, passwords, entropy).encode()
