@@ -238,7 +238,7 @@ class MqttLink:
                 delay = min(LARGEST_DELAY, delay * 2)
                 try:
                     self._again()
-                except Exception as error:  # whatever it was, this thread must live
+                except Exception as error:  # noqa: BLE001 - whatever it was, this thread must live
                     self.refusal = str(self._explained(error) if isinstance(error, OSError) else error)
                     continue
                 break
