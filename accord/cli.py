@@ -111,6 +111,12 @@ COMMANDS: tuple[Command, ...] = (
         sentence="Train over simulated devices in one process, with the real protocol.",
     ),
     Command(
+        name="plan",
+        module="accord.plan_cli",
+        extra="",
+        sentence="Plan the secure sums of a round: graph, thresholds, invitations, risks and costs.",
+    ),
+    Command(
         name="version",
         module="accord.version_cli",
         extra="",

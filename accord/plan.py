@@ -10,8 +10,8 @@ from accord.values import dataclass
 
 SMALLEST_COHORT = 3
 """Two is always refused: each would learn the other's update."""
-LARGEST_COHORT = 255
-"""Shares are indexed by one byte (Shamir over GF(2^8))."""
+LARGEST_COHORT = 4_096
+"""On a sparse graph; a complete one ends at 255, as shares are indexed by one byte (Shamir over GF(2^8))."""
 MICRO = 1_000_000
 """Rates travel as integers in millionths: signed messages hold no floats."""
 PICO = 10**12
@@ -70,6 +70,19 @@ class Fixed(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Graph(Record):
+    """Who masks with whom: everyone with everyone in a cohort of up to `complete_up_to`, else each with a few.
+
+    How many follows from the roster's size and two shares in millionths: of devices that are `corrupt`, and of those
+    that may drop out between ROSTER and UNMASK. See `accord.secagg.graph`.
+    """
+
+    complete_up_to: int = field(Int(0, 255), 100)
+    corrupt: int = field(Int(0, MICRO // 2 - 1), 100_000)
+    dropout: int = field(Int(0, MICRO - 1), 100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task(Record):
     """What the model predicts.
 
@@ -108,8 +121,8 @@ class Plan(Record):
     revocations_digest: bytes = field(Octets(32))
     seal_key: bytes = field(Octets(32))
     profile: str = field(OneOf(PROFILES))
-    cohort_floor: int = field(Int(SMALLEST_COHORT, LARGEST_COHORT))
-    cohort_cap: int = field(Int(SMALLEST_COHORT, LARGEST_COHORT))
+    cohort_floor: int = field(Int(SMALLEST_COHORT, 255))
+    cohort_cap: int = field(Int(SMALLEST_COHORT, 255))
     training: Training = field(Nested(Training))
     fixed: Fixed = field(Nested(Fixed))
     task: Task = field(Nested(Task))
