@@ -30,9 +30,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def root(leaves: Sequence[bytes]) -> bytes:
     """Return the 32-byte tree head over `leaves`, in their order (RFC 6962, section 2.1)."""
+    return head([leaf_hash(leaf) for leaf in leaves])
+
+
+def head(hashes: Sequence[bytes]) -> bytes:
+    """Return the 32-byte tree head over leaves whose hashes are given, in their order."""
     tree = Tree()
-    for leaf in leaves:
-        tree.append(leaf_hash(leaf))
+    for known in hashes:
+        tree.append(known)
     return tree.root()
 
 

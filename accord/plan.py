@@ -121,13 +121,14 @@ class Plan(Record):
     revocations_digest: bytes = field(Octets(32))
     seal_key: bytes = field(Octets(32))
     profile: str = field(OneOf(PROFILES))
-    cohort_floor: int = field(Int(SMALLEST_COHORT, 255))
-    cohort_cap: int = field(Int(SMALLEST_COHORT, 255))
+    cohort_floor: int = field(Int(SMALLEST_COHORT, LARGEST_COHORT))
+    cohort_cap: int = field(Int(SMALLEST_COHORT, LARGEST_COHORT))
     training: Training = field(Nested(Training))
     fixed: Fixed = field(Nested(Fixed))
     task: Task = field(Nested(Task))
     length: int = field(Int(0, 2**28))
     expires: int = field(Int(0, 2**48))
+    graph: Graph = field(Nested(Graph), Graph())
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -171,8 +171,8 @@ def text(found: dict[str, Any]) -> str:
         *(f"- {lie}" for lie in found["lies"]),
         "",
         f"cost of {found['length']:,} coordinates, estimated for a core of a small x86 server",
-        f"- each device: {up} up, and beside them {more_up} up and {down} down; {found['device_seconds']:.2f} s of a core",
-        f"- aggregator: {found['aggregator_seconds']:.2f} s of a core",
+        f"- each device: {up} up, and beside them {more_up} up and {down} down; {found['device_seconds']:.2f} s",
+        f"- aggregator: {found['aggregator_seconds']:.2f} s",
     ]
     return "\n".join(lines)
 

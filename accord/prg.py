@@ -5,7 +5,7 @@ and a test says so. See docs/protocol.md, section 3.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import nacl.bindings
@@ -20,6 +20,8 @@ else:
 KEY_SIZE = 32
 NONCE_SIZE = 12
 _TAG_SIZE = 16
+_PIECE = 1 << 16
+_ZEROS = memoryview(bytes(_PIECE))
 
 
 def digest(data: bytes) -> bytes:
@@ -48,3 +50,19 @@ def keystream_cryptography(key: bytes, nonce: bytes, size: int) -> bytes:
 
 keystream: Callable[[bytes, bytes, int], bytes] = keystream_cryptography if _HAVE_CRYPTOGRAPHY else keystream_pynacl
 """`keystream(key 32 B, nonce 12 B, size)`: the fastest backend that is installed."""
+
+
+def keystream_pieces(key: bytes, nonce: bytes, size: int) -> Iterator[memoryview]:
+    """Yield the same bytes as `keystream`, in pieces of at most 64 KiB; a piece holds until the next one is asked for.
+
+    PyNaCl has no stream that goes on, so there the whole keystream is one piece.
+    """
+    if not _HAVE_CRYPTOGRAPHY:
+        yield memoryview(keystream_pynacl(key, nonce, size))
+        return
+    encryptor: Any = Cipher(algorithms.ChaCha20(key, (1).to_bytes(4, "little") + nonce), mode=None).encryptor()
+    buffer = memoryview(bytearray(min(_PIECE, size)))
+    for start in range(0, size, _PIECE):
+        piece = buffer[: min(_PIECE, size - start)]
+        encryptor.update_into(_ZEROS[: len(piece)], piece)
+        yield piece

@@ -10,7 +10,7 @@ from accord.entropy import Entropy
 from accord.errors import CodecError, Refusal, UsageError
 from accord.secagg import keys, unmasked
 from accord.secagg.authority import Authority
-from accord.secagg.cohort import assembled, first_context, new_roster
+from accord.secagg.cohort import assembled, first_context, leaves_of, new_roster, shown_to
 from accord.update.pipeline import Form
 from accord.wire.check_in import FAILED, Withdraw
 from accord.wire.envelope import Envelope
@@ -222,11 +222,14 @@ class Attempt:
 
     def _complete(self, online: set[str]) -> bool:
         """Return whether everybody who is wanted and here was offered the plan."""
+        if self._invitation.waits_for_all:
+            return len(self.offered) >= self._invitation.devices
         here = len((online - self._invitation.barred - self._muster.turned_away) | set(self.offered))
         return len(self.offered) >= min(self._invitation.devices, max(here, self.plan.cohort_floor))
 
     def _begin(self, name: str, group: list[str], now: float) -> list[Effect]:
         plan, length = self.plan, self.form.length
+        own: Mapping[str, Roster] = {}
         if plan.profile == unmasked.PROFILE:
             roster = Roster(cohort=name, profile=plan.profile, neighbours=0, threshold=0, members=())
             root = unmasked.second_context(self._context, name)
@@ -235,16 +238,21 @@ class Attempt:
                 plan, name, root, seal_keys, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now
             )
         else:
-            roster = new_roster(name, plan.profile, [self._muster.joined[device][0] for device in group])
+            roster = new_roster(name, plan.profile, [self._muster.joined[device][0] for device in group], plan.graph)
             identities = [self.offered[member.device].identity for member in roster.members]
             cohort = assembled(roster, self._context, identities)
             root = cohort.root
+            if not cohort.graph.complete:
+                leaves = leaves_of(roster)
+                own = {device: shown_to(roster, cohort, leaves, device) for device in group}
             state = engine.begin(plan, cohort, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now)
         held = self.cohorts[name] = CohortOf(state, root)
         self.of_device |= dict.fromkeys(group, name)
         for device in group:  # who went while others joined is gone here too
             if device in self._gone:
                 held.state, _ = engine.step(held.state, Gone(device=device), self._gone[device])
+        if own:
+            return [Send(device=d, data=self._desk.sealed(own[d], d, self._context)) for d in group]
         data = self._desk.sealed(roster, name, self._context)
         return [Send(device=device, data=data) for device in group]
 

@@ -31,6 +31,7 @@ class Invitation:
     revocations: bytes = field(repr=False)
     devices: int  # at most
     cohorts: int
+    waits_for_all: bool
     barred: frozenset[str]  # devices that dealt wrong shares in an attempt before
     sitting_out: frozenset[str] = frozenset()  # devices that withdrew from the round: nobody waits for them
     prove: Callable[[int], tuple[bytes, ...]] = from_empty  # size seen -> proof up to the plan's checkpoint, or Refusal

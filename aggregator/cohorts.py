@@ -4,20 +4,6 @@ from collections.abc import Sequence
 
 from accord.entropy import Entropy
 from accord.errors import UsageError
-from accord.secagg.graph import COMPLETE_UP_TO
-
-
-def cap(devices: int, count: int, floor: int) -> int:
-    """Return the largest cohort that a plan must allow, so that whoever joins can be dealt.
-
-    From `floor` up, n devices fill n // floor cohorts of at most 2 * floor - 1.
-
-    Args:
-        devices: that may join.
-        count: the cohorts asked for.
-        floor: the smallest cohort allowed.
-    """
-    return max(-(-devices // count), min(2 * floor - 1, COMPLETE_UP_TO), floor)
 
 
 def form(devices: Sequence[str], count: int, floor: int, cap: int, entropy: Entropy) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from accord.plan import Fixed, Task, Training
+from accord.plan import Fixed, Graph, Task, Training
 from accord.signing import SigningKey
 from accord.update.pipeline import Total
 from accord.wire.versions import CohortRoot
@@ -47,6 +47,9 @@ class Request:
     task: Task
     length: int
     profile: str
+    cap: int  # the largest cohort
+    graph: Graph = field(default_factory=Graph)
+    waits_for_all: bool = False  # until the join window ends, whoever is online
 
 
 @dataclass(frozen=True, kw_only=True)

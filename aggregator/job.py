@@ -13,13 +13,12 @@ import numpy as np
 
 from accord.errors import CodecError, LocalProtocolError, UsageError
 from accord.optimisers import STEADY, Schedule
-from accord.plan import Fixed, Task, Training, modulus_bits
+from accord.plan import Fixed, Graph, Task, Training, modulus_bits
 from accord.prg import digest
-from accord.secagg.graph import COMPLETE_UP_TO
+from accord.secagg.planner import Choice, Question, choose
 from accord.tensors import Layout
 from accord.update.pipeline import BOUNDS, POWERS, ROW_POWERS, Total
 from accord.update.snapshot import Scaling, Snapshot, decode
-from aggregator.cohorts import cap
 from aggregator.coordinator_values import Closed, Request
 from aggregator.job_state import JobState
 from aggregator.strategies.fedavg import FedAvg
@@ -50,6 +49,11 @@ class JobSettings:
     profile: str
     value_bits: int = 16
     schedule: Schedule = STEADY
+    preset: str = "fleet"
+    corrupt: float = 0.1  # share of devices that may work with the aggregator
+    dropout: float = 0.0  # share that is gone between ROSTER and UNMASK: more are invited for it
+    largest_cohort: int = 100
+    complete_up_to: int = 100  # members of a cohort in which everyone masks with everyone
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.devices_per_round > self.devices or self.devices_per_round < self.floor:
@@ -62,6 +66,47 @@ class JobSettings:
                 f"{self.cohorts} cohorts of at least {self.floor} need {self.cohorts * self.floor} devices per round, "
                 f"not {self.devices_per_round}",
             )
+        self.cohort(self.devices_per_round, self.training_cohorts)
+
+    @property
+    def training_cohorts(self) -> int:
+        """Cohorts of a training round."""
+        return max(self.cohorts, self.fewest_cohorts(self.devices_per_round))
+
+    def fewest_cohorts(self, devices: int) -> int:
+        """Return how many cohorts so many devices need."""
+        return -(-devices // self.largest_cohort)
+
+    @property
+    def graph(self) -> Graph:
+        """The rule that plans carry."""
+        return self._question(self.floor, 1, self.dropout).rule
+
+    def cohort(self, devices: int, cohorts: int, *, all_there: bool = False) -> Choice:
+        """Return what one cohort of a round is, with whom to invite beyond its share of `devices`.
+
+        Args:
+            devices: wanted in the round.
+            cohorts: that they are dealt into.
+            all_there: whether everyone who exists is among them, so that nobody else can be invited.
+
+        Raises:
+            UsageError: too many would drop out, or a sum would not be safe; the message says what would do.
+        """
+        return choose(self._question(devices // cohorts, cohorts, 0.0 if all_there else self.dropout))
+
+    def _question(self, devices: int, cohorts: int, dropout: float) -> Question:
+        return Question(
+            devices=devices,
+            corrupt=self.corrupt,
+            dropout=dropout,
+            preset=self.preset,
+            floor=self.floor,
+            available=self.devices // cohorts,
+            largest=self.largest_cohort,
+            complete_up_to=self.complete_up_to,
+            value_bits=self.value_bits,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +176,11 @@ class Job:
         if purpose is None:
             return None
         training = purpose == "train"
-        devices = settings.devices_per_round if training else settings.devices
-        cohorts = max(settings.cohorts if training else 1, -(-devices // COMPLETE_UP_TO))
-        largest = cap(devices, cohorts, settings.floor)
+        wanted = settings.devices_per_round if training else settings.devices
+        cohorts = settings.training_cohorts if training else settings.fewest_cohorts(wanted)
+        choice = settings.cohort(wanted, cohorts, all_there=not training)
+        devices = max(wanted, cohorts * choice.invited)
+        largest = max(choice.cap, -(-devices // cohorts))
         exponents: tuple[int, ...] = self._powers if purpose == "moments" else ()
         fixed = Fixed(
             value_bits=settings.value_bits,
@@ -151,6 +198,9 @@ class Job:
             task=self.task,
             length={"train": self._layout.size, "evaluate": 0}.get(purpose, self._statistics),
             profile=settings.profile,
+            cap=largest,
+            graph=settings.graph,
+            waits_for_all=settings.preset == "sites",
         )
 
     def _training(self) -> Training:

@@ -18,7 +18,6 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import Opening, Revocations, Roles, opened
 from aggregator.attempt import Attempt
 from aggregator.attempt_values import Invitation, from_empty
-from aggregator.cohorts import cap
 from aggregator.coordinator_values import Announce, Effect, Model, Office, Planned, Request, Settings
 from aggregator.desk import Desk
 
@@ -118,6 +117,7 @@ class Planner:
                 revocations=self._revocations,
                 devices=request.devices,
                 cohorts=request.cohorts,
+                waits_for_all=request.waits_for_all,
                 barred=turn.barred,
                 sitting_out=turn.sitting_out,
                 prove=from_empty if prove is None else lambda seen: prove(checkpoint, seen),
@@ -150,12 +150,13 @@ class Planner:
             seal_key=seal_key,
             profile=request.profile,
             cohort_floor=request.floor,
-            cohort_cap=cap(request.devices, request.cohorts, request.floor),
+            cohort_cap=request.cap,
             training=request.training,
             fixed=request.fixed,
             task=request.task,
             length=request.length,
             expires=clock + self._settings.lifetime,
+            graph=request.graph,
         )
 
     def _opening(self, turn: Turn) -> Announce:

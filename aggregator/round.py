@@ -126,7 +126,7 @@ def begin_unmasked(
         phase=Phase.COLLECTING,
         deadline=now + windows.collect,
         windows=windows,
-        stage=unmasked.Collecting(members, plan.cohort_floor),
+        stage=unmasked.Collecting(members, plan.cohort_floor, plan.graph),
         seal_pair=seal_pair,
         expected=members,
     )

@@ -56,6 +56,12 @@ def check(  # noqa: C901 - one rule after another
         raise Refusal("Unmasked", "the plan asks for an update without masks; set allow_unmasked to agree")
     if plan.cohort_floor < limits.smallest_cohort:
         raise Refusal("SmallCohort", f"the plan's floor {plan.cohort_floor} is below {limits.smallest_cohort}")
+    if plan.graph.complete_up_to < limits.complete_up_to:
+        raise Refusal(
+            "SparseGraph",
+            f"the plan gives cohorts above {plan.graph.complete_up_to} a sparse graph, on which a lying aggregator can "
+            f"isolate a device; this one asks for a complete graph up to {limits.complete_up_to}",
+        )
     if plan.attempt > limits.max_attempts:
         raise Refusal("TooManyAttempts", f"attempt {plan.attempt} is more than {limits.max_attempts}")
     if plan.training.epochs > limits.max_epochs:

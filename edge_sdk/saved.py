@@ -7,6 +7,7 @@ See docs/protocol.md, section 10.
 from dataclasses import field
 from typing import ClassVar
 
+from accord.plan import LARGEST_COHORT
 from accord.records import Octets, Record
 from accord.records import field as wire
 from accord.values import dataclass
@@ -58,7 +59,7 @@ class AnsweredOnce(Record):
 
     opening: bytes = wire(LETTER)
     context: bytes = wire(Octets(32))
-    survivors: bytes = wire(Octets(0, 32))
+    survivors: bytes = wire(Octets(0, LARGEST_COHORT // 8))
     letter: bytes = wire(Octets(1, 1 << 19))
 
 
@@ -70,7 +71,7 @@ class Unsettled(Record):
 
     opening: bytes = wire(Octets(1, 1 << 16))
     context: bytes = wire(Octets(32))
-    survivors: bytes = wire(Octets(0, 32))
+    survivors: bytes = wire(Octets(0, LARGEST_COHORT // 8))
 
 
 FILES: dict[str, type[Record]] = {

@@ -60,6 +60,7 @@ class Limits:
     max_attempts: int = 3  # times one round may train on this device's rows
     allow_unmasked: bool = False  # whether the aggregator may see this device's own update
     max_epochs: int = 100  # local passes per round
+    complete_up_to: int = 100  # members of a cohort in which it must mask with everyone
 
     def __post_init__(self) -> None:
         if self.smallest_cohort < SMALLEST_COHORT:
@@ -69,6 +70,8 @@ class Limits:
             )
         if self.max_attempts < 1 or self.max_epochs < 1:
             raise UsageError("max_attempts and max_epochs are at least 1")
+        if not 0 <= self.complete_up_to <= 255:
+            raise UsageError("complete_up_to is from 0 (any cohort may be sparse) to 255")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,8 @@ class Summing:
             profile=plan.profile,
             floor=max(plan.cohort_floor, self._state.limits.smallest_cohort),
             cap=plan.cohort_cap,
+            rule=plan.graph,
+            vouched=self._state.limits.smallest_cohort,
         )
         self._state.allowed("roster")
         self._state.move("roster")

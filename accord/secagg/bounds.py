@@ -45,9 +45,9 @@ def least_degree(members: int, corrupt: int, dropout: int, highest: int) -> tupl
 
 @lru_cache(maxsize=256)
 def chosen(members: int, corrupt: int, dropout: int, highest: int) -> tuple[int, int] | None:
-    """Return (k, t) with the highest threshold that `least_degree` allows, or None."""
+    """Return (k, t), or None: t is in the middle of what `least_degree` allows, so that more may be bad either way."""
     found = least_degree(members, corrupt, dropout, highest)
-    return None if found is None else (found[0], found[2])
+    return None if found is None else (found[0], (found[1] + found[2]) // 2)
 
 
 def _connected(members: int, share: int) -> int | None:

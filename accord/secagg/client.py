@@ -4,6 +4,7 @@ A step consumes its stage and returns the next one with its message; a stage tha
 no key pair sees two rosters, no vector is masked twice, and no dealer's second share is given away.
 """
 
+from collections.abc import Collection
 from dataclasses import field
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from accord import prg
 from accord.entropy import Entropy
 from accord.errors import LocalProtocolError, Refusal
+from accord.plan import SMALLEST_COHORT, Graph
 from accord.secagg import keys, ring, shamir
 from accord.secagg.authority import Authority
-from accord.secagg.cohort import Cohort, verified
+from accord.secagg.cohort import USUAL, Cohort, verified
 from accord.secagg.commitments import SECRET, share_hash
 from accord.signing import SigningKey
 from accord.values import dataclass
@@ -28,6 +30,7 @@ class _Participation:
     device: str
     cohort: Cohort
     floor: int
+    vouched: int
     mask: keys.KeyPair = field(repr=False)
     seal: keys.KeyPair = field(repr=False)
     secret: bytes = field(repr=False)
@@ -36,6 +39,21 @@ class _Participation:
     def place(self) -> int:
         """Our roster position."""
         return self.cohort.position(self.device)
+
+    @property
+    def near(self) -> tuple[int, ...]:
+        """The positions that this device shares and masks with, its own among them."""
+        return self.cohort.holders(self.place)
+
+    def check_size(self, members: Collection[int], what: str) -> None:
+        """Refuse too few members, in all or among those that this device has verified.
+
+        Raises:
+            Refusal: `SmallCohort`.
+        """
+        seen = len(members) if self.cohort.graph.complete else sum(position in members for position in self.near)
+        if len(members) < self.floor or seen < max(self.vouched, self.cohort.threshold):
+            raise Refusal("SmallCohort", f"only {len(members)} {what}, of whom this device knows {seen}")
 
 
 class _Stage:
@@ -87,36 +105,54 @@ class Joining(_Stage):
         """The pair under which this device seals; profile `off` needs it, as it has no later stage."""
         return self._seal
 
-    def roster(self, roster: Roster, authority: Authority, *, profile: str, floor: int, cap: int) -> "Sharing":
+    def roster(
+        self,
+        roster: Roster,
+        authority: Authority,
+        *,
+        profile: str,
+        floor: int,
+        cap: int,
+        rule: Graph = USUAL,
+        vouched: int = SMALLEST_COHORT,
+    ) -> "Sharing":
         """Verify the roster and split our secrets among its members.
 
         Args:
             roster: the aggregator's message, its signature checked by the caller.
             authority: whose certificates count.
             profile: the plan's.
-            floor: the smallest cohort that this device accepts, in members it verified itself.
+            floor: the smallest cohort that this device accepts.
             cap: the largest one, the plan's: the width of the sum is made for it.
+            rule: the plan's.
+            vouched: of the members, how many this device must have verified itself. On a complete graph that is all.
 
         Raises:
             Refusal: `RosterChanged`, `LargeCohort`, `NotInRoster`, `SmallCohort`, or one of `cohort.verified`.
         """
         self._leave("RosterChanged")
-        if len(roster.members) > cap:
-            raise Refusal("LargeCohort", f"{len(roster.members)} members where the plan allows {cap}")
-        cohort = verified(roster, self._context, profile, authority)
+        if roster.size > cap:
+            raise Refusal("LargeCohort", f"{roster.size} members where the plan allows {cap}")
         own = Member(device=self.device, join=self.letter.payload, signature=self.letter.signature)
+        cohort = verified(roster, self._context, profile, authority, rule=rule, own=own)
         if own not in roster.members:
             raise Refusal("NotInRoster", "the roster does not hold the JOIN that this device sent")
-        if cohort.size < floor:
-            raise Refusal("SmallCohort", f"{cohort.size} members where this device asks for {floor}")
+        if cohort.size < floor or cohort.shown < vouched:
+            raise Refusal("SmallCohort", f"{cohort.size} members where this device asks for {max(floor, vouched)}")
         own_part = _Participation(
-            device=self.device, cohort=cohort, floor=floor, mask=self._mask, seal=self._seal, secret=self._self
+            device=self.device,
+            cohort=cohort,
+            floor=floor,
+            vouched=vouched,
+            mask=self._mask,
+            seal=self._seal,
+            secret=self._self,
         )
         return Sharing(own_part, self._entropy)
 
 
 class Sharing(_Stage):
-    """Our two secrets, split; `message` is the SHARE."""
+    """Our two secrets, split among our neighbours and ourselves; `message` is the SHARE."""
 
     def __init__(self, part: _Participation, entropy: Entropy) -> None:
         super().__init__()
@@ -124,14 +160,15 @@ class Sharing(_Stage):
         self._part = part
         self.place = part.place
         secret, cohort = part.secret, part.cohort
-        shares = shamir.split(secret + part.mask.secret, cohort.size, cohort.threshold, entropy)
-        self._own = shares[self.place]
+        near = part.near
+        shares = shamir.split(secret + part.mask.secret, len(near), cohort.threshold, entropy)
+        self._own = shares[near.index(self.place)]
         self.message = Share(
             commitment=prg.digest(secret),
             hashes=tuple(share_hash(share) for share in shares),
             sealed=tuple(
                 keys.lock(self._direction(position, outgoing=True), share)
-                for position, share in enumerate(shares)
+                for position, share in zip(near, shares, strict=True)
                 if position != self.place
             ),
         )
@@ -158,25 +195,25 @@ class Sharing(_Stage):
         dealers = self.cohort.positions(message.dealers)
         if self.place not in dealers:
             raise Refusal("NotADealer", "the aggregator says that this device dealt no shares")
-        if len(dealers) < max(self._part.floor, self.cohort.threshold):
-            raise Refusal("SmallCohort", f"only {len(dealers)} members dealt shares")
-        others = [position for position in dealers if position != self.place]
+        dealt = set(dealers)
+        self._part.check_size(dealt, "members dealt shares")
+        others = [position for position in self._part.near if position in dealt and position != self.place]
         if len(message.sealed) != len(others):
             raise Refusal("MissingShare", f"{len(message.sealed)} shares from {len(others)} dealers")
         held = {self.place: self._own}
         for position, sealed in zip(others, message.sealed, strict=True):
             key = self._direction(position, outgoing=False)
             held[position] = keys.unlock(key, sealed, f"the share of {self.cohort.devices[position]}")
-        return Masking(self._part, held)
+        return Masking(self._part, held, message.dealers)
 
 
 class Masking(_Stage):
     """The shares of everyone who dealt; ready to mask one vector."""
 
-    def __init__(self, part: _Participation, held: dict[int, bytes]) -> None:
+    def __init__(self, part: _Participation, held: dict[int, bytes], dealers: bytes) -> None:
         super().__init__()
         self.cohort = part.cohort
-        self._part, self._held = part, held
+        self._part, self._held, self._dealers = part, held, dealers
 
     def mask(self, vector: ring.Ring, bits: int) -> tuple["Unmasking", ring.Ring, bytes]:
         """Mask `vector`, uint32 of shape (n,), modulo 2^`bits`.
@@ -191,16 +228,17 @@ class Masking(_Stage):
         if vector.dtype != np.uint32 or vector.ndim != 1:
             raise LocalProtocolError(f"a flat uint32 vector is masked, not {vector.dtype} of shape {vector.shape}")
         cohort, device = self.cohort, self._part.device
-        masked = vector.copy()
-        ring.add_mask(masked, keys.self_seed(self._part.secret, cohort.context), bits)
+        seeds = [(keys.self_seed(self._part.secret, cohort.context), False)]
         for position in self._held:
             peer = cohort.devices[position]
             if peer != device:
                 seed = keys.pair_seed(
                     self._part.mask, cohort.mask_keys[position], context=cohort.context, one=device, other=peer
                 )
-                ring.add_mask(masked, seed, bits, negative=device > peer)
-        return following, ring.reduced(masked, bits), cohort.bitmap(self._held)
+                seeds.append((seed, device > peer))
+        masked = vector.copy()
+        ring.add_masks(masked, seeds, bits)
+        return following, ring.reduced(masked, bits), self._dealers
 
     def masked(self) -> "Unmasking":
         """Return the next stage without masking: the masked vector was written before a restart.
@@ -209,19 +247,21 @@ class Masking(_Stage):
             Refusal: `MaskedBefore`.
         """
         self._leave("MaskedBefore")
-        return Unmasking(self._part, self._held)
+        return Unmasking(self._part, self._held, self._dealers)
 
 
 class Unmasking(_Stage):
     """The vector is out; one answer is left to give."""
 
-    def __init__(self, part: _Participation, held: dict[int, bytes]) -> None:
+    def __init__(self, part: _Participation, held: dict[int, bytes], dealers: bytes) -> None:
         super().__init__()
         self.cohort = part.cohort
-        self._part, self._held = part, held
+        self._part, self._held, self._dealers = part, held, dealers
 
     def survivors(self, message: Survivors, seal_key: bytes) -> tuple["Answered", Unmask]:
-        """Give one share per dealer: of the self mask if its vector arrived, of its mask key if not. Never both.
+        """Give one share per neighbour that dealt: of its self mask if its vector arrived, else of its mask key.
+
+        Never both.
 
         Args:
             message: whose vectors arrived.
@@ -234,10 +274,9 @@ class Unmasking(_Stage):
         alive = set(self.cohort.positions(message.survivors))
         if self._part.place not in alive:
             raise Refusal("CalledDead", "the survivor set leaves this device out though its vector was sent")
-        if not alive <= set(self._held):
+        if not alive <= set(self.cohort.positions(self._dealers)):
             raise Refusal("NotASharer", "the survivor set names a member that dealt no shares")
-        if len(alive) < max(self._part.floor, self.cohort.threshold):
-            raise Refusal("SmallCohort", f"only {len(alive)} survivors")
+        self._part.check_size(alive, "survivors")
         answer = b"".join(
             share[:SECRET] if position in alive else share[SECRET:] for position, share in sorted(self._held.items())
         )

@@ -6,7 +6,6 @@ from accord.plan import SMALLEST_COHORT, Graph
 from accord.secagg import bounds
 from accord.secagg.shamir import MAX_SHARES
 
-COMPLETE_UP_TO = 100
 _DRAWN = 16
 """Bytes of keystream that decide one member's place in the ring."""
 
@@ -16,8 +15,8 @@ def rule(members: int, graph: Graph) -> tuple[int, int]:
 
     Up to `graph.complete_up_to` members everyone masks with everyone, and t = floor(n/2) + 1: with t above half of the
     holders, two different survivor sets can't both gather t answers for one secret from devices that answer once. Above
-    it each has the least even number of neighbours that the bounds allow, and the highest threshold (see `bounds`);
-    where that is no fewer than everyone, the graph is complete.
+    it each has the least even number of neighbours that the bounds allow, and a threshold in the middle of
+    what they allow (see `bounds`); where that is no fewer than everyone, the graph is complete.
 
     Raises:
         LocalProtocolError: fewer than 3 members, or more neighbours are needed than a secret can have shares.
@@ -34,17 +33,6 @@ def rule(members: int, graph: Graph) -> tuple[int, int]:
             f"dropping out need more than {MAX_SHARES - 1} neighbours each: form smaller cohorts"
         )
     return members - 1, members // 2 + 1
-
-
-def standard(members: int) -> tuple[int, int]:
-    """Return (neighbours, threshold) of the complete graph of profile `standard`.
-
-    Raises:
-        LocalProtocolError: fewer than 3 members, or more than the complete graph carries.
-    """
-    if not SMALLEST_COHORT <= members <= COMPLETE_UP_TO:
-        raise LocalProtocolError(f"a complete graph has 3 to {COMPLETE_UP_TO} members, not {members}")
-    return rule(members, Graph())
 
 
 class Neighbourhoods:
@@ -67,6 +55,7 @@ class Neighbourhoods:
             drawn = [stream[at * _DRAWN : (at + 1) * _DRAWN] for at in range(members)]
             self._ring = sorted(range(members), key=lambda position: (drawn[position], position))
             self._place = {position: at for at, position in enumerate(self._ring)}
+            self._around: dict[int, tuple[int, ...]] = {}
 
     def __repr__(self) -> str:
         return f"Neighbourhoods({'complete' if self._complete else f'{2 * self._half} of {len(self._ring)}'})"
@@ -80,5 +69,7 @@ class Neighbourhoods:
         """Return a member's position and those of its neighbours, ascending: the holders of its shares."""
         if self._complete:
             return self._complete
-        at, ring = self._place[position], self._ring
-        return tuple(sorted(ring[(at + step) % len(ring)] for step in range(-self._half, self._half + 1)))
+        if position not in self._around:
+            at, ring, steps = self._place[position], self._ring, range(-self._half, self._half + 1)
+            self._around[position] = tuple(sorted(ring[(at + step) % len(ring)] for step in steps))
+        return self._around[position]

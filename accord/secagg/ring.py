@@ -1,9 +1,11 @@
 """Vectors modulo 2^m, in uint32: masks from keystreams, added and taken away. Sums wrap at 2^32, which 2^m divides."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
-from accord.prg import NONCE_SIZE, keystream
+from accord.prg import NONCE_SIZE, keystream, keystream_pieces
 
 Ring = npt.NDArray[np.uint32]
 _NONCE = bytes(NONCE_SIZE)
@@ -15,18 +17,35 @@ def mask(seed: bytes, length: int, bits: int) -> npt.NDArray[np.unsignedinteger]
     A seed expands once, so its nonce is zero. Up to 16 bits take 2 bytes of keystream each, more take 4; the high bits
     are not cleared, since only the low ones count.
     """
-    dtype = np.dtype("<u2") if bits <= 16 else np.dtype("<u4")
+    dtype = _dtype(bits)
     values: npt.NDArray[np.unsignedinteger] = np.frombuffer(keystream(seed, _NONCE, length * dtype.itemsize), dtype)
     return values
 
 
-def add_mask(vector: Ring, seed: bytes, bits: int, *, negative: bool = False) -> None:
-    """Add the mask of `seed` to `vector`, uint32 of shape (n,), in place; take it away if `negative`."""
-    values = mask(seed, vector.size, bits)
-    if negative:
-        np.subtract(vector, values, out=vector, dtype=np.uint32, casting="unsafe")
-    else:
-        np.add(vector, values, out=vector, dtype=np.uint32, casting="unsafe")
+def add_masks(vector: Ring, seeds: Iterable[tuple[bytes, bool]], bits: int) -> None:
+    """Add masks to `vector`, uint32 of shape (n,), in place.
+
+    Each is expanded in pieces that stay in the processor's cache, into one buffer.
+
+    Args:
+        vector: what they are added to.
+        seeds: 32 bytes each, with whether its mask is taken away.
+        bits: m.
+    """
+    dtype = _dtype(bits)
+    total = np.zeros(vector.size, dtype)
+    for seed, negative in seeds:
+        start = 0
+        for piece in keystream_pieces(seed, _NONCE, vector.size * dtype.itemsize):
+            values = np.frombuffer(piece, dtype)
+            part = total[start : start + values.size]
+            (np.subtract if negative else np.add)(part, values, out=part)
+            start += values.size
+    np.add(vector, total, out=vector, dtype=np.uint32, casting="unsafe")
+
+
+def _dtype(bits: int) -> np.dtype[np.unsignedinteger]:
+    return np.dtype("<u2") if bits <= 16 else np.dtype("<u4")
 
 
 def reduced(vector: Ring, bits: int) -> Ring:

@@ -40,10 +40,9 @@ class Sharing:
             Refusal: `NotAMember`, `WrongShape` or `SharesChanged`.
         """
         place = self.cohort.position(device)
-        if len(message.hashes) != self.cohort.size or len(message.sealed) != self.cohort.size - 1:
-            raise Refusal(
-                "WrongShape", f"{device} dealt {len(message.sealed)} shares in a cohort of {self.cohort.size}"
-            )
+        near = len(self.cohort.holders(place))
+        if len(message.hashes) != near or len(message.sealed) != near - 1:
+            raise Refusal("WrongShape", f"{device} dealt {len(message.sealed)} shares, and has {near - 1} neighbours")
         if self._dealt.setdefault(place, message) != message:
             raise Refusal("SharesChanged", f"{device} dealt twice, differently")
 
@@ -63,7 +62,9 @@ class Sharing:
         answers = {}
         for place in dealers:
             sealed = tuple(
-                self._dealt[dealer].sealed[place - (place > dealer)] for dealer in dealers if dealer != place
+                self._dealt[dealer].sealed[cohort.rank(place, dealer) - (place > dealer)]
+                for dealer in cohort.holders(place)
+                if dealer != place and dealer in self._dealt
             )
             answers[cohort.devices[place]] = Shares(dealers=bitmap, sealed=sealed)
         return Collecting(cohort, self._floor, self._dealt, bitmap), answers
@@ -126,7 +127,7 @@ class Unmasking:
 
     def __init__(self, cohort: Cohort, dealt: dict[int, Share], alive: list[int], total: ring.Ring) -> None:
         self.cohort = cohort
-        self._dealt, self._alive, self._sum = dealt, alive, total
+        self._dealt, self._alive, self._sum = dealt, frozenset(alive), total
         self._answers: dict[int, dict[int, bytes]] = {}
         self._sealed: dict[int, bytes] = {}
         self.wrong_holders: set[str] = set()
@@ -134,12 +135,12 @@ class Unmasking:
     @property
     def survivors(self) -> tuple[str, ...]:
         """The devices whose vectors are in the sum."""
-        return tuple(self.cohort.devices[place] for place in self._alive)
+        return tuple(self.cohort.devices[place] for place in sorted(self._alive))
 
     @property
     def recovered(self) -> tuple[str, ...]:
         """The devices that dealt shares and dropped out: their masks are opened and taken off the sum."""
-        return tuple(self.cohort.devices[place] for place in sorted(set(self._dealt) - set(self._alive)))
+        return tuple(self.cohort.devices[place] for place in sorted(set(self._dealt) - self._alive))
 
     @property
     def complete(self) -> bool:
@@ -168,7 +169,7 @@ class Unmasking:
             recipient="aggregator",
         )
         self._answers[place] = {}
-        dealers = sorted(self._dealt)
+        dealers = [dealer for dealer in cohort.holders(place) if dealer in self._dealt]
         try:
             answer = keys.unlock(key, message.sealed, f"the answer of {device}")
         except Refusal:
@@ -180,7 +181,7 @@ class Unmasking:
         for at, dealer in enumerate(dealers):
             share = answer[at * SECRET : (at + 1) * SECRET]
             start = 0 if dealer in self._alive else SHORT_HASH
-            expected = self._dealt[dealer].hashes[place][start : start + SHORT_HASH]
+            expected = self._dealt[dealer].hashes[cohort.rank(place, dealer)][start : start + SHORT_HASH]
             if half_hash(share) == expected:
                 self._answers[place][dealer] = share
             else:
@@ -192,27 +193,29 @@ class Unmasking:
         Raises:
             Aborted: `TooFewAnswers`, or `WrongDealer` with the dealer's id.
         """
-        weights: dict[tuple[int, ...], shamir.Bytes] = {}
-        secrets = {}
-        for dealer in sorted(self._dealt):
-            holders = tuple(place for place in sorted(self._answers) if dealer in self._answers[place])
-            holders = holders[: self.cohort.threshold]
-            if len(holders) < self.cohort.threshold:
+        secrets = self._opened()
+        seeds = [self._seeds(dealer, secret) for dealer, secret in secrets.items()]
+        total = self._sum.copy()
+        ring.add_masks(total, (seed for of_dealer in seeds for seed in of_dealer), bits)
+        return ring.reduced(total, bits)
+
+    def _opened(self) -> dict[int, bytes]:
+        """Combine t good shares of each dealer, all dealers at once, and check what comes out."""
+        cohort = self.cohort
+        dealers, places, shares = sorted(self._dealt), [], []
+        for dealer in dealers:
+            holders = [p for p in cohort.holders(dealer) if dealer in self._answers.get(p, ())][: cohort.threshold]
+            if len(holders) < cohort.threshold:
                 raise Aborted(
                     "TooFewAnswers",
-                    f"{len(holders)} good shares of {self.cohort.devices[dealer]}; {self.cohort.threshold} needed",
+                    f"{len(holders)} good shares of {cohort.devices[dealer]}; {cohort.threshold} needed",
                 )
-            if holders not in weights:
-                weights[holders] = shamir.lagrange(holders)
-            secrets[dealer] = shamir.combine(weights[holders], [self._answers[place][dealer] for place in holders])
-            self._check(dealer, secrets[dealer])
-        total = self._sum.copy()
-        for dealer, secret in secrets.items():
-            if dealer in self._alive:
-                ring.add_mask(total, keys.self_seed(secret, self.cohort.context), bits, negative=True)
-            else:
-                self._take_pairs_off(total, dealer, keys.KeyPair(secret), bits)
-        return ring.reduced(total, bits)
+            places.append([cohort.rank(place, dealer) for place in holders])
+            shares += [self._answers[place][dealer] for place in holders]
+        opened = dict(zip(dealers, shamir.combine_all(places, shares), strict=True))
+        for dealer, secret in opened.items():
+            self._check(dealer, secret)
+        return opened
 
     def _check(self, dealer: int, secret: bytes) -> None:
         """Compare an opened secret with what its dealer committed to."""
@@ -224,10 +227,18 @@ class Unmasking:
             name = self.cohort.devices[dealer]
             raise Aborted("WrongDealer", f"{name} dealt shares of another secret", name)
 
-    def _take_pairs_off(self, total: ring.Ring, gone: int, pair: keys.KeyPair, bits: int) -> None:
-        """Take off the masks that survivors shared with a device whose vector did not arrive."""
-        cohort, one = self.cohort, self.cohort.devices[gone]
-        for place in self._alive:
-            other = cohort.devices[place]
-            seed = keys.pair_seed(pair, cohort.mask_keys[place], context=cohort.context, one=one, other=other)
-            ring.add_mask(total, seed, bits, negative=other < one)
+    def _seeds(self, dealer: int, secret: bytes) -> list[tuple[bytes, bool]]:
+        """Return the masks that come off with a dealer's secret, each with whether it is subtracted.
+
+        Of a survivor that is its own mask, of a dropout the masks that it shares with survivors.
+        """
+        cohort, one = self.cohort, self.cohort.devices[dealer]
+        if dealer in self._alive:
+            return [(keys.self_seed(secret, cohort.context), True)]
+        pair, seeds = keys.KeyPair(secret), []
+        for place in cohort.holders(dealer):
+            if place in self._alive:
+                other = cohort.devices[place]
+                seed = keys.pair_seed(pair, cohort.mask_keys[place], context=cohort.context, one=one, other=other)
+                seeds.append((seed, other < one))
+        return seeds

@@ -1,6 +1,7 @@
 """Shamir's secret sharing, bytewise over GF(2^8) with the polynomial 0x11b (FIPS 197), in NumPy tables.
 
-Share i is the value at x = i + 1, where i is the holder's roster position: an index is never read from a message.
+Share i is the value at x = i + 1, where i is the holder's rank among its dealer's holders: an index is never read from
+a message.
 See docs/protocol.md, section 7.4.
 """
 
@@ -67,25 +68,36 @@ def split(secret: bytes, shares: int, threshold: int, entropy: Entropy) -> list[
     return [row.tobytes() for row in values]
 
 
-def lagrange(positions: Sequence[int]) -> Bytes:
-    """Return the weights that give the value at 0 from shares at `positions` (roster positions, each once).
+def combine_all(positions: Sequence[Sequence[int]], shares: Sequence[bytes]) -> list[bytes]:
+    """Return many secrets at once, each from t shares.
+
+    Args:
+        positions: for each secret the t positions of its shares among its holders, from 0.
+        shares: the shares of the first secret in that order, then those of the second, and so on; all of one size.
 
     Raises:
         LocalProtocolError: a position is repeated or out of its range.
     """
-    if len(set(positions)) != len(positions) or any(not 0 <= p < MAX_SHARES for p in positions):
+    if not positions:
+        return []
+    rows = np.frombuffer(b"".join(shares), np.uint8).reshape(len(positions), len(positions[0]), -1)
+    secrets: Bytes = np.bitwise_xor.reduce(PRODUCT[rows, lagrange(positions)[:, :, None]], axis=1)
+    return [secret.tobytes() for secret in secrets]
+
+
+def lagrange(positions: Sequence[Sequence[int]]) -> Bytes:
+    """Return for each row of positions the weights, uint8 of the same shape, that give the value at 0.
+
+    Raises:
+        LocalProtocolError: a position is repeated or out of its range.
+    """
+    if any(len(set(row)) != len(row) or not all(0 <= p < MAX_SHARES for p in row) for row in positions):
         raise LocalProtocolError("share positions are distinct and from 0 to 254")
-    points = np.array(positions, np.int64) + 1
+    points = np.array(positions, np.uint8) + np.uint8(1)
     logs = _LOG[points]
-    differences = points[:, None] ^ points[None, :]
-    np.fill_diagonal(differences, 1)
-    powers = logs.sum() - logs - _LOG[differences].sum(axis=1)
+    differences = points[:, :, None] ^ points[:, None, :]
+    diagonal = np.arange(points.shape[1])
+    differences[:, diagonal, diagonal] = 1
+    powers = logs.sum(axis=1, keepdims=True) - logs - _LOG[differences].sum(axis=2)
     weights: Bytes = _EXP[powers % 255]
     return weights
-
-
-def combine(weights: Bytes, shares: Sequence[bytes]) -> bytes:
-    """Return the secret from shares of equal size and the weights of their positions."""
-    rows = np.frombuffer(b"".join(shares), np.uint8).reshape(len(shares), -1)
-    secret: Bytes = np.bitwise_xor.reduce(PRODUCT[rows, weights[:, None]], axis=0)
-    return secret.tobytes()

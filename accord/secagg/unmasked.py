@@ -8,7 +8,9 @@ See docs/protocol.md, section 7.8.
 from accord import merkle, prg
 from accord.cbor import encode
 from accord.errors import Aborted, Refusal
+from accord.plan import Graph
 from accord.secagg import graph, keys, ring
+from accord.secagg.cohort import USUAL
 from accord.wire.messages import Survivors
 
 PROFILE = "off"
@@ -27,9 +29,9 @@ def update_key(pair: keys.KeyPair, public: bytes, context: bytes, device: str) -
 class Collecting:
     """Adds vectors as they arrive; `close` gives the survivors in ascending order of ids."""
 
-    def __init__(self, members: tuple[str, ...], floor: int) -> None:
+    def __init__(self, members: tuple[str, ...], floor: int, rule: Graph = USUAL) -> None:
         self.members = members
-        self._threshold = graph.standard(len(members))[1]
+        self._threshold = graph.rule(len(members), rule)[1]
         self._needed = max(floor, self._threshold)
         self._digests: dict[str, bytes] = {}
         self._sum: ring.Ring | None = None

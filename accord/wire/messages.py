@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from accord.errors import CodecError
 from accord.merkle import LARGEST_PROOF
+from accord.plan import LARGEST_COHORT
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, RecordType, Text, field
 from accord.values import dataclass
 from accord.wire.check_in import Ask, CheckIn, Later, Withdraw
@@ -17,12 +18,14 @@ from accord.wire.envelope import Envelope
 from accord.wire.versions import Measurement, Promotion, Version
 
 KEY = DIGEST = Octets(32)
-BITMAP = Octets(1, 32)
+BITMAP = Octets(1, LARGEST_COHORT // 8)
 """One bit per roster position, least significant bit first; bits behind the last position are zero."""
 VERSION = Int(0, 2**32)
 SECONDS = Int(0, 2**48)
 SIZE = Int(0, 2**31)
-MEMBERS = 255
+HOLDERS = 255
+"""Of one secret: its dealer and the dealer's neighbours."""
+LEAF = 32
 LOG_SIZE = Int(0, 2**53)
 SEALED_SHARES = 64 + 16
 SHARE_HASHES = 32
@@ -150,26 +153,36 @@ class Member(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Roster(Record):
-    """Aggregator to a cohort: who is in it, in ascending order of device ids; bound to ctx1."""
+    """Aggregator to a cohort: who is in it, in ascending order of device ids; bound to ctx1.
+
+    On a sparse graph each device gets its own: `members` are itself and its neighbours, and `leaves` holds the hash of
+    every member's entry in the tree, 32 bytes each. Where `leaves` is empty, `members` are all.
+    """
 
     LIMIT: ClassVar[int] = 1 << 19
 
     cohort: str = field(Name())
     profile: str = field(Text(16))
-    neighbours: int = field(Int(0, MEMBERS))
-    threshold: int = field(Int(0, MEMBERS))
-    members: tuple[Member, ...] = field(Many(Nested(Member), 0, MEMBERS))
+    neighbours: int = field(Int(0, HOLDERS))
+    threshold: int = field(Int(0, HOLDERS))
+    members: tuple[Member, ...] = field(Many(Nested(Member), 0, LARGEST_COHORT))
+    leaves: bytes = field(Octets(0, LEAF * LARGEST_COHORT), b"")
+
+    @property
+    def size(self) -> int:
+        """Number of members, n, shown or not."""
+        return len(self.leaves) // LEAF or len(self.members)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share(Record):
-    """Device to aggregator: commitments, and one sealed pair of shares for every other member, in roster order."""
+    """Device to aggregator: commitments, and one sealed pair of shares for every neighbour, in roster order."""
 
     LIMIT: ClassVar[int] = 1 << 16
 
     commitment: bytes = field(DIGEST)
-    hashes: tuple[bytes, ...] = field(Many(Octets(SHARE_HASHES), 1, MEMBERS))
-    sealed: tuple[bytes, ...] = field(Many(Octets(SEALED_SHARES), 0, MEMBERS))
+    hashes: tuple[bytes, ...] = field(Many(Octets(SHARE_HASHES), 1, HOLDERS))
+    sealed: tuple[bytes, ...] = field(Many(Octets(SEALED_SHARES), 0, HOLDERS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +190,7 @@ class Shares(Record):
     """Aggregator to one device: who dealt shares, and what they sealed for this device, in roster order."""
 
     dealers: bytes = field(BITMAP)
-    sealed: tuple[bytes, ...] = field(Many(Octets(SEALED_SHARES), 0, MEMBERS))
+    sealed: tuple[bytes, ...] = field(Many(Octets(SEALED_SHARES), 0, HOLDERS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +224,7 @@ class Result(Record):
     status: str = field(OneOf(("closed", "aborted")))
     reason: str = field(Text(64))
     included: bool = field(Flag())
-    survivors: bytes = field(Octets(0, 32))
+    survivors: bytes = field(Octets(0, LARGEST_COHORT // 8))
     transcript: bytes = field(DIGEST)
 
 
@@ -252,9 +265,9 @@ TAGS: dict[str, type[Record]] = {
     "opening/1": Opening,
     "check-in/3": CheckIn,
     "later/1": Later,
-    "plan/2": Offer,
+    "plan/3": Offer,
     "join/1": Join,
-    "roster/1": Roster,
+    "roster/2": Roster,
     "share/1": Share,
     "shares/1": Shares,
     "masked/1": Masked,

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from accord import cbor, prg
 from accord.errors import CodecError
-from accord.plan import Task
+from accord.plan import LARGEST_COHORT, Task
 from accord.records import Int, Many, Name, Nested, Octets, OneOf, Record, Text, field
 from accord.values import dataclass
 
@@ -44,7 +44,7 @@ class CohortRoot(Record):
 
     name: str = field(Name())
     root: bytes = field(_DIGEST)
-    survivors: bytes = field(Octets(0, 32))
+    survivors: bytes = field(Octets(0, LARGEST_COHORT // 8))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
-from aggregator.cohorts import cap, form
+from accord.secagg.planner import Question, choose
+from aggregator.cohorts import form
 
 
 @given(
@@ -34,10 +35,11 @@ def test_everybody_sums_once_within_the_bounds(devices: int, count: int, floor: 
 @given(data=st.data(), count=st.integers(1, 8), floor=st.integers(3, 50))
 def test_whoever_joins_can_be_dealt_under_the_cap_of_the_plan(data: st.DataObject, count: int, floor: int) -> None:
     """However many of the invited devices join, the plan's cap leaves room for cohorts that keep the floor."""
-    invited = data.draw(st.integers(count * floor, count * floor + 200))
+    invited = data.draw(st.integers(count * floor, count * 100))
     joined = data.draw(st.integers(floor, invited))
     names = [f"dev-{i:03d}" for i in range(joined)]
-    groups = form(names, count, floor, cap(invited, count, floor), SeededEntropy(0))
+    choice = choose(Question(devices=invited // count, floor=floor, corrupt=0.0))
+    groups = form(names, count, floor, max(choice.cap, -(-invited // count)), SeededEntropy(0))
     assert len(groups) == min(count, joined // floor)
 
 

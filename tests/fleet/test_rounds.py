@@ -84,6 +84,7 @@ class World:
             "devices": len(self.sessions),
             "cohorts": 1,
             "floor": 3,
+            "cap": 100,
             "training": Training(epochs=1, batch_size=8, learning_rate=1, momentum=0, proximal=0),
             "fixed": Fixed(value_bits=16, modulus_bits=24, exponents=(0,), largest_weight=100),
             "task": Task(kind="classification", outputs=2, target_exponent=0, transform="none"),

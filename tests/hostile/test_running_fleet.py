@@ -56,6 +56,7 @@ REQUEST = Request(
     devices=len(NAMES),
     cohorts=1,
     floor=3,
+    cap=100,
     training=Training(epochs=1, batch_size=8, learning_rate=1, momentum=0, proximal=0),
     fixed=Fixed(value_bits=16, modulus_bits=32, exponents=(0,), largest_weight=10),
     task=Task(kind="classification", outputs=2, target_exponent=0, transform="none"),

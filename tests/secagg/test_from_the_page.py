@@ -79,7 +79,7 @@ class Stranger:
         self.signature = sodium.crypto_sign(covered, signing)[:64]
 
     def roster(self, payload: bytes) -> Share:
-        cohort, profile, k, t, members = cbor2.loads(payload)
+        cohort, profile, k, t, members, _ = cbor2.loads(payload)
         self.ids = [member[0] for member in members]
         self.joins = [cbor2.loads(member[1]) for member in members]
         root = tree_head([encoded(member) for member in members])

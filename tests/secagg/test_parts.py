@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from accord.entropy import SeededEntropy
 from accord.errors import CodecError, LocalProtocolError, Refusal
-from accord.secagg import graph, keys, ring, shamir
+from accord.secagg import keys, ring, shamir
 from accord.update import packing
 
 
@@ -17,14 +17,14 @@ def test_any_t_shares_give_the_secret_back(n: int, data: st.DataObject) -> None:
     secret = data.draw(st.binary(min_size=64, max_size=64))
     shares = shamir.split(secret, n, t, SeededEntropy(n))
     chosen = data.draw(st.permutations(range(n)))[:t]
-    assert shamir.combine(shamir.lagrange(chosen), [shares[p] for p in chosen]) == secret
+    assert shamir.combine_all([chosen, chosen], [shares[p] for p in chosen] * 2) == [secret, secret]
 
 
 def test_one_share_too_few_says_nothing() -> None:
     counts = np.zeros(256)
     for seed in range(40):
         shares = shamir.split(bytes(64), 5, 3, SeededEntropy(seed))
-        guess = shamir.combine(shamir.lagrange([0, 4]), [shares[0], shares[4]])
+        (guess,) = shamir.combine_all([[0, 4]], [shares[0], shares[4]])
         counts += np.bincount(np.frombuffer(guess + shares[1], np.uint8), minlength=256)
     expected = counts.sum() / 256
     chi2 = ((counts - expected) ** 2 / expected).sum()
@@ -46,7 +46,7 @@ def test_splits_that_can_not_be_made(n: int, t: int) -> None:
 @pytest.mark.parametrize("positions", [[0, 0], [255], [-1]])
 def test_positions_that_can_not_be_combined(positions: list[int]) -> None:
     with pytest.raises(LocalProtocolError):
-        shamir.lagrange(positions)
+        shamir.lagrange([positions])
 
 
 @given(st.integers(0, 300), st.sampled_from([*range(4, 33)]), st.integers(0, 2**32))
@@ -71,8 +71,8 @@ def test_packing_refuses_other_sizes_and_dirty_fill_bits() -> None:
 def test_a_mask_goes_away_again(bits: int, length: int) -> None:
     vector = np.arange(length, dtype=np.uint32)
     masked = vector.copy()
-    ring.add_mask(masked, b"s" * 32, bits)
-    ring.add_mask(masked, b"s" * 32, bits, negative=True)
+    ring.add_masks(masked, [(b"s" * 32, False)], bits)
+    ring.add_masks(masked, [(b"s" * 32, True)], bits)
     assert (ring.reduced(masked, bits) == ring.reduced(vector, bits)).all()
 
 
@@ -99,10 +99,3 @@ def test_both_ends_derive_the_same_key_and_each_direction_another() -> None:
     with pytest.raises(Refusal, match="WeakKey"):
         one.shared(bytes(32))
     assert one.secret.hex() not in repr(one)
-
-
-def test_the_rule_of_profile_standard() -> None:
-    assert [graph.standard(n) for n in (3, 4, 12, 100)] == [(2, 2), (3, 3), (11, 7), (99, 51)]
-    for n in (2, 101):
-        with pytest.raises(LocalProtocolError):
-            graph.standard(n)

@@ -65,7 +65,7 @@ def test_the_rule_of_profile_standard() -> None:
     usual = Graph(corrupt=100_000, dropout=100_000)
     assert [graph.rule(n, usual) for n in (3, 4, 12, 100)] == [(2, 2), (3, 3), (11, 7), (99, 51)]
     assert graph.rule(1_000, usual) == (52, 28)
-    assert graph.rule(100, dataclasses.replace(usual, complete_up_to=50)) == (42, 32)
+    assert graph.rule(100, dataclasses.replace(usual, complete_up_to=50)) == (42, 27)
     assert graph.rule(20, dataclasses.replace(usual, complete_up_to=0)) == (19, 11)  # 30 of 19 would be needed
 
 

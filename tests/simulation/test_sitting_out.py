@@ -94,6 +94,7 @@ def request(bundle: Bundle, devices: int) -> Request:
         devices=devices,
         cohorts=1,
         floor=3,
+        cap=devices,
         training=Training(epochs=1, batch_size=BATCH, learning_rate=10_000, momentum=0, proximal=0, optimiser="adam"),
         fixed=Fixed(
             value_bits=16,

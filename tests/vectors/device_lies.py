@@ -9,7 +9,7 @@ from taped import MASKED, STRANGER, Case, Named, again, signed, to_device
 
 from accord import merkle, prg
 from accord.plan import Plan
-from accord.secagg.cohort import first_context
+from accord.secagg.cohort import first_context, leaves_of
 from accord.wire import messages
 from accord.wire.check_in import CheckIn, Later
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
@@ -18,7 +18,7 @@ from edge_sdk.saved import Joined, Shared
 
 ME = "dev-00"
 OPENING, PLAN, ROSTER, SHARES, SURVIVORS, RESULT = (
-    MASKED.place(tag, ME) for tag in ("opening/1", "plan/2", "roster/1", "shares/1", "survivors/1", "result/1")
+    MASKED.place(tag, ME) for tag in ("opening/1", "plan/3", "roster/2", "shares/1", "survivors/1", "result/1")
 )
 OFFER = opened(MASKED.letter(PLAN), Offer)
 ROSTERED = opened(MASKED.letter(ROSTER), Roster)
@@ -99,7 +99,7 @@ def _before_the_plan() -> Iterator[Named]:
 
 def _plans() -> Iterator[Named]:
     yield "StaleNonce", to_device("a plan that answers another check-in", PLAN, offered(nonce=bytes(16)))
-    yield "NotForUs", to_device("the plan of another device", PLAN, MASKED.find("plan/2", "dev-01").encode())
+    yield "NotForUs", to_device("the plan of another device", PLAN, MASKED.find("plan/3", "dev-01").encode())
     for name, value in (("tenant", "u"), ("job", "k"), ("round", 2), ("attempt", 2), ("base_version", 1)):
         yield "ForeignPlan", to_device(f"a plan with another {name}", PLAN, offered(**{name: value}))
     for name in ("params_digest", "bundle_digest"):
@@ -112,6 +112,8 @@ def _plans() -> Iterator[Named]:
         to_device("no masks, though the device wants them", PLAN, offered(profile="off"), allow_unmasked=False),
     )
     yield "SmallCohort", to_device("a floor below the device's own", PLAN, offered(), smallest_cohort=4)
+    graph = dataclasses.replace(plan.graph, complete_up_to=50)
+    yield "SparseGraph", to_device("few neighbours for 51 devices", PLAN, offered(graph=graph), complete_up_to=100)
     training = dataclasses.replace(plan.training, epochs=3)
     yield "TooMuchWork", to_device("more epochs than the device allows", PLAN, offered(training=training), max_epochs=2)
     nonce = drawn(ME, "nonce", attempt=2)(16)
@@ -203,6 +205,12 @@ def _rosters() -> Iterator[Named]:
         "BadMessage",
         lied(ROSTER, "a JOIN that is none", members=(*members[:3], dataclasses.replace(fourth, join=b"\xff"))),
     )
+    leaves = leaves_of(ROSTERED)
+    yield "WrongNeighbours", lied(ROSTER, "three of our neighbours", members=members[:3], leaves=leaves)
+    yield "WrongNeighbours", lied(ROSTER, "an entry that is not in the tree", leaves=leaves[:96] + bytes(32))
+    yield "NotInRoster", lied(ROSTER, "a tree without us", leaves=bytes(32) + leaves[32:])
+    yield "DuplicateMember", lied(ROSTER, "an entry twice in the tree", leaves=leaves[:96] + leaves[64:96])
+    yield "WrongShape", lied(ROSTER, "half an entry", leaves=leaves + bytes(16))
     other = again(letter, members=(first, second, third), neighbours=2, threshold=2)
     yield "RosterChanged", to_device("a second roster", SHARES, other)
     yield "RosterChanged", to_device("the same roster twice", SHARES, letter.encode())
@@ -218,7 +226,7 @@ def _files() -> Iterator[Named]:
     )
     shared = Shared(roster=MASKED.letter(ROSTER).encode(), letter=MASKED.find("share/1", ME).encode())
     for about, first, then in (
-        ("a plan of another device", {"offer": MASKED.find("plan/2", "dev-01").encode()}, {}),
+        ("a plan of another device", {"offer": MASKED.find("plan/3", "dev-01").encode()}, {}),
         ("another seed than the letters were made from", {"seed": bytes(32)}, {}),
         ("other shares than were written", {}, {"letter": MASKED.find("share/1", "dev-01").encode()}),
         ("a roster of a stranger", {}, {"roster": again(MASKED.letter(ROSTER), STRANGER)}),

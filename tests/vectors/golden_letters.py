@@ -147,7 +147,7 @@ def plan() -> Any:
         "parts": {type(part).__name__: part.encode().hex() for part in parts},
         "ctx1": context.hex(),
         "cohort": cohort.name,
-        "members": [member.encode().hex() for member in opened(next(letters(entries, "roster/1")), Roster).members],
+        "members": [member.encode().hex() for member in opened(next(letters(entries, "roster/2")), Roster).members],
         "roster_root": cohort.root.hex(),
         "k": cohort.neighbours,
         "t": cohort.threshold,
@@ -164,7 +164,7 @@ def cohort_of(entries: list[dict[str, Any]], context: bytes) -> Any:
         revocations=opened(Envelope.decode(OFFICE.revocations), Revocations),
         now=0,
     )
-    return verified(opened(next(letters(entries, "roster/1")), Roster), context, "standard", authority)
+    return verified(opened(next(letters(entries, "roster/2")), Roster), context, "standard", authority)
 
 
 def masked_cohort() -> list[dict[str, Any]]:

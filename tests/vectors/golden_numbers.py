@@ -73,7 +73,7 @@ def rounding() -> Any:
 
 def _plan(**changes: Any) -> Plan:
     for entry in record():
-        if "data" in entry and (letter := Envelope.decode(bytes.fromhex(entry["data"]))).tag == "plan/2":
+        if "data" in entry and (letter := Envelope.decode(bytes.fromhex(entry["data"]))).tag == "plan/3":
             return dataclasses.replace(Plan.decode(opened(letter, Offer).plan), **changes)
     raise AssertionError("the recording has a plan")
 

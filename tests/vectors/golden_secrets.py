@@ -47,8 +47,8 @@ def masks() -> Any:
     cases = []
     for bits in WIDTHS:
         masked = vector.copy()
-        ring.add_mask(masked, seed, bits)
-        ring.add_mask(masked, minus, bits, negative=True)
+        ring.add_masks(masked, [(seed, False)], bits)
+        ring.add_masks(masked, [(minus, True)], bits)
         cases.append(
             {
                 "bits": bits,
@@ -70,8 +70,8 @@ def shares() -> Any:
         openings = []
         for holders in (list(range(t)), list(range(n - t, n)), list(range(n))[::2][:t]):
             if len(holders) == t:
-                weights = shamir.lagrange(holders)
-                found = shamir.combine(weights, [dealt[at] for at in holders])
+                weights = shamir.lagrange([holders])
+                (found,) = shamir.combine_all([holders], [dealt[at] for at in holders])
                 openings.append({"holders": holders, "weights": weights.tobytes().hex(), "secret": found.hex()})
         cases.append(
             {

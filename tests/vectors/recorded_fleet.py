@@ -55,6 +55,7 @@ def request(**changes: Any) -> agg.Request:
         "devices": len(NAMES),
         "cohorts": 1,
         "floor": 3,
+        "cap": 5,
         "training": Training(epochs=1, batch_size=8, learning_rate=10_000, momentum=0, proximal=0),
         "fixed": Fixed(value_bits=16, modulus_bits=20, exponents=(0, -2), largest_weight=100),
         "task": Task(kind="classification", outputs=2, target_exponent=0, transform="none"),

@@ -161,13 +161,13 @@ def test_masks_come_off_and_shares_open() -> None:
         bits, length = case["bits"], len(found["vector"])
         vector = packing.unpack(HEX(case["packed"]), length, bits)
         assert vector.tolist() == case["masked"]
-        ring.add_mask(vector, HEX(found["seed"]), bits, negative=True)
-        ring.add_mask(vector, HEX(found["minus_seed"]), bits)
+        ring.add_masks(vector, [(HEX(found["seed"]), True)], bits)
+        ring.add_masks(vector, [(HEX(found["minus_seed"]), False)], bits)
         assert ring.reduced(vector, bits).tolist() == [value % 2**bits for value in found["vector"]]
     for case in vectors("shares"):
         for opening in case["openings"]:
             dealt = [HEX(case["shares"][at]) for at in opening["holders"]]
-            secret = shamir.combine(shamir.lagrange(opening["holders"]), dealt).hex()
+            secret = shamir.combine_all([opening["holders"]], dealt)[0].hex()
             assert secret == opening["secret"] == case["secret"]
 
 

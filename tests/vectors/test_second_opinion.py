@@ -101,7 +101,7 @@ def test_a_whole_cohort_from_its_secrets() -> None:
         if "data" in entry:
             letter = Envelope.decode(HEX(entry["data"]))
             letters[letter.tag, letter.sender] = letter
-    joins = {m.device: Join.decode(m.join) for m in Roster.decode(letters["roster/1", "aggregator"].payload).members}
+    joins = {m.device: Join.decode(m.join) for m in Roster.decode(letters["roster/2", "aggregator"].payload).members}
     seal_public = second.public_of(HEX(found["seal_secret"]))
     for name in names:
         identity = Ed25519PrivateKey.from_private_bytes(HEX(found["devices"][name]["identity"]))

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from accord.bundle.archive import read_bundle
 from accord.entropy import SeededEntropy
 from accord.errors import AccordError
+from accord.plan import Graph
 from accord.prg import digest
 from accord.runtimes import Runtime, open_runtime
-from accord.secagg.graph import standard
+from accord.secagg.graph import rule
 from accord.tensors import Vector
 from accord.update.snapshot import decode
 from aggregator.blobs import BLOBS, Blobs
@@ -66,7 +67,7 @@ class Demo:
         self._devices = len(self.partition.devices)
         self._statistics = 2
         """Rounds before the first training: what scales rows, and how many there are; or the latter alone."""
-        self._neighbours, self._threshold = standard(self._devices)
+        self._neighbours, self._threshold = rule(self._devices, Graph())
 
     def run(self) -> History:
         """Run the baselines and the fleet, and return the history."""

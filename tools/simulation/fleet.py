@@ -97,7 +97,7 @@ class SimulatedFleet:
         )
         self._transport.start()
         self.devices: dict[str, SimulatedDevice] = {}
-        limits = Limits(smallest_cohort=SMALLEST, allow_unmasked=True, max_epochs=10_000)
+        limits = Limits(smallest_cohort=SMALLEST, allow_unmasked=True, max_epochs=10_000, complete_up_to=0)
         for serial, (device, worker) in enumerate(sorted(workers.items()), 1):
             key = SigningKey(entropy.child("identity", device)(32))
             identity = Identity(
