@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from accord.errors import CodecError, LocalProtocolError, UsageError
-from accord.optimisers import STEADY, Schedule
-from accord.plan import Fixed, Graph, Task, Training, modulus_bits
+from accord.errors import CodecError, LocalProtocolError
+from accord.plan import Fixed, Training, modulus_bits
 from accord.prg import digest
-from accord.secagg.planner import Choice, Question, choose
 from accord.tensors import Layout
 from accord.update.pipeline import BOUNDS, POWERS, ROW_POWERS, Total
 from accord.update.snapshot import Scaling, Snapshot, decode
 from aggregator.coordinator_values import Closed, Request
+from aggregator.job_settings import JobSettings
 from aggregator.job_state import JobState
-from aggregator.strategies.fedavg import FedAvg
+from aggregator.strategies.change import Strategy
 
 HEADROOM = 8.0
 """A device's change may be this many times larger than the mean's largest value before it is cut."""
@@ -36,84 +35,11 @@ SMALLEST_DEVIATION = 2.0**-120
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobSettings:
-    """What a person asked for."""
-
-    rounds: int
-    devices: int  # that exist; statistics and the last evaluation ask all of them
-    devices_per_round: int
-    cohorts: int
-    floor: int
-    training: Training
-    task: Task
-    profile: str
-    value_bits: int = 16
-    schedule: Schedule = STEADY
-    preset: str = "fleet"
-    corrupt: float = 0.1  # share of devices that may work with the aggregator
-    dropout: float = 0.0  # share that is gone between ROSTER and UNMASK: more are invited for it
-    largest_cohort: int = 100
-    complete_up_to: int = 100  # members of a cohort in which everyone masks with everyone
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1 or self.devices_per_round > self.devices or self.devices_per_round < self.floor:
-            raise UsageError(
-                f"{self.rounds} rounds with {self.devices_per_round} of {self.devices} devices can't be run: "
-                f"at least 1 round and {self.floor} devices are needed",
-            )
-        if self.cohorts < 1 or self.cohorts * self.floor > self.devices_per_round:
-            raise UsageError(
-                f"{self.cohorts} cohorts of at least {self.floor} need {self.cohorts * self.floor} devices per round, "
-                f"not {self.devices_per_round}",
-            )
-        self.cohort(self.devices_per_round, self.training_cohorts)
-
-    @property
-    def training_cohorts(self) -> int:
-        """Cohorts of a training round."""
-        return max(self.cohorts, self.fewest_cohorts(self.devices_per_round))
-
-    def fewest_cohorts(self, devices: int) -> int:
-        """Return how many cohorts so many devices need."""
-        return -(-devices // self.largest_cohort)
-
-    @property
-    def graph(self) -> Graph:
-        """The rule that plans carry."""
-        return self._question(self.floor, 1, self.dropout).rule
-
-    def cohort(self, devices: int, cohorts: int, *, all_there: bool = False) -> Choice:
-        """Return what one cohort of a round is, with whom to invite beyond its share of `devices`.
-
-        Args:
-            devices: wanted in the round.
-            cohorts: that they are dealt into.
-            all_there: whether everyone who exists is among them, so that nobody else can be invited.
-
-        Raises:
-            UsageError: too many would drop out, or a sum would not be safe; the message says what would do.
-        """
-        return choose(self._question(devices // cohorts, cohorts, 0.0 if all_there else self.dropout))
-
-    def _question(self, devices: int, cohorts: int, dropout: float) -> Question:
-        return Question(
-            devices=devices,
-            corrupt=self.corrupt,
-            dropout=dropout,
-            preset=self.preset,
-            floor=self.floor,
-            available=self.devices // cohorts,
-            largest=self.largest_cohort,
-            complete_up_to=self.complete_up_to,
-            value_bits=self.value_bits,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Step:
     """What a closed round changed: summed figures, and the next snapshot if the model moved.
 
-    `saturated` is the share of values that devices had to cut; above `SATURATED` the scales have `doubled` at least.
+    `saturated` is the share of values that devices had to cut; above `SATURATED` the scales `doubled` at least.
+    `shortened` are the cohorts whose means the merge shortened; `reason` is why the model did not move, if so.
     """
 
     purpose: str
@@ -121,6 +47,8 @@ class Step:
     snapshot: Snapshot | None = field(default=None, repr=False)
     saturated: float = 0.0
     doubled: bool = False
+    reason: str = ""
+    shortened: tuple[str, ...] = ()
 
 
 class Job:
@@ -146,7 +74,7 @@ class Job:
         exponents: Sequence[int],
         snapshot: Snapshot,
         columns: int,
-        strategy: FedAvg,
+        strategy: Strategy,
         statistics: bool = True,
         scaled: bool = True,
         largest_weight: int = 1,
@@ -269,13 +197,21 @@ class Job:
         if purpose == "evaluate":
             return Step(purpose=purpose, figures=figures)
         means = [total.mean for total in closed.totals if total.mean is not None]
-        weights = [total.weight for total in closed.totals]
-        params = self._strategy.merged(self.snapshot.params, means, weights)
+        if len(means) < self._strategy.fewest_cohorts:
+            return Step(purpose=purpose, figures=figures, reason="TooFewCohorts")
+        change = self._strategy.change(means, [total.weight for total in closed.totals])
+        params = self.snapshot.params + change.vector
         share = sum(t.saturated for t in closed.totals) / (self._layout.size * max(1, len(closed.included)))
-        self._rescale(np.average(np.stack(means), axis=0, weights=weights).astype(np.float32), share)
+        self._rescale(change.vector, share)
         self.snapshot = dataclasses.replace(self.snapshot, params=params)
-        doubled = share > SATURATED
-        return Step(purpose=purpose, figures=figures, snapshot=self.snapshot, saturated=share, doubled=doubled)
+        return Step(
+            purpose=purpose,
+            figures=figures,
+            snapshot=self.snapshot,
+            saturated=share,
+            doubled=share > SATURATED,
+            shortened=tuple(closed.cohorts[place].name for place in change.shortened),
+        )
 
     def _rescale(self, mean: np.ndarray[tuple[int, ...], np.dtype[np.float32]], saturated: float) -> None:
         """Choose the next scales: a tensor's goes down by one power at most, and up as far as it must."""

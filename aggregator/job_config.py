@@ -10,8 +10,10 @@ from accord.errors import UsageError
 from accord.ids import checked_name
 from accord.optimisers import STEADY, Schedule
 from accord.plan import DEFAULT_GATE, LARGEST_COHORT, MICRO, PICO, SMALLEST_COHORT, Task, Training
-from aggregator.job import JobSettings
+from accord.secagg.planner import FLEET_FLOOR
+from aggregator.job_settings import JobSettings
 from aggregator.round_values import Windows
+from aggregator.strategies.robust import NORM_GATE, strategy
 
 WINDOWS = ("gather", "join", "share", "collect", "unmask", "grace")
 LOSSES: Mapping[str, tuple[str, ...]] = {
@@ -38,10 +40,17 @@ SHAPE: Shape = {
         "devices": (int, None),
         "devices_per_round": (int, 0),
         "cohorts": (int, 1),
-        "floor": (int, 20),
+        "floor": (int, 0),
         "secure_aggregation": (bool, True),
         "max_attempts": (int, 3),
         "export_gate": (float, DEFAULT_GATE / MICRO),
+        "preset": (str, "fleet"),
+        "corrupt": (float, 0.1),
+        "dropout": (float, 0.0),
+        "largest_cohort": (int, 100),
+        "complete_up_to": (int, 100),
+        "merge": (str, "mean"),
+        "norm_gate": (float, NORM_GATE),
     },
     "training": {
         "epochs": (int, 1),
@@ -88,6 +97,13 @@ class JobConfig:
     training: Training
     windows: Windows
     schedule: Schedule = STEADY
+    preset: str = "fleet"
+    corrupt: float = 0.1
+    dropout: float = 0.0
+    largest_cohort: int = 100
+    complete_up_to: int = 100
+    merge: str = "mean"
+    norm_gate: float = NORM_GATE
 
     def __post_init__(self) -> None:
         checked_name(self.name, "job")
@@ -97,7 +113,8 @@ class JobConfig:
             raise UsageError(f"[job] export_gate {self.export_gate} is not from 0 (ask for nothing) to 1")
         if any(getattr(self.windows, name) < 0 for name in WINDOWS):
             raise UsageError("[windows] are 0 or more seconds")
-        if not SMALLEST_COHORT <= self.floor <= LARGEST_COHORT:
+        strategy(self.merge, self.norm_gate)
+        if self.floor and not SMALLEST_COHORT <= self.floor <= LARGEST_COHORT:
             raise UsageError(f"[job] floor {self.floor} is not from {SMALLEST_COHORT} to {LARGEST_COHORT}")
         self.settings(outputs=1)
 
@@ -109,7 +126,7 @@ class JobConfig:
             devices=self.devices,
             devices_per_round=self.devices_per_round or self.devices,
             cohorts=self.cohorts,
-            floor=self.floor,
+            floor=self.floor or (SMALLEST_COHORT if self.preset == "sites" else FLEET_FLOOR),
             training=self.training,
             task=Task(
                 kind=self.task,
@@ -120,6 +137,12 @@ class JobConfig:
             ),
             profile="standard" if self.secure_aggregation else "off",
             schedule=self.schedule,
+            preset=self.preset,
+            corrupt=self.corrupt,
+            dropout=self.dropout,
+            largest_cohort=self.largest_cohort,
+            complete_up_to=self.complete_up_to,
+            merge=self.merge,
         )
 
     def check_bundle(self, loss: str, batch: int) -> None:

@@ -25,7 +25,7 @@ from aggregator.job_config import JobConfig
 from aggregator.job_runner import JobRunner
 from aggregator.registry import Registry
 from aggregator.store import Store
-from aggregator.strategies.fedavg import FedAvg
+from aggregator.strategies.robust import strategy
 from aggregator.tables import jobs
 from aggregator.unit_of_work import UnitOfWork
 
@@ -157,6 +157,6 @@ def _job(config: JobConfig, bundle: Bundle) -> Job:
         exponents=bundle.manifest.exponents,
         snapshot=Snapshot(params=bundle.params.copy(), scaling=unscaled(columns)),
         columns=columns,
-        strategy=FedAvg(),
+        strategy=strategy(config.merge, config.norm_gate),
         scaled=bundle.manifest.scaled,
     )

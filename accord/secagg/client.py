@@ -4,9 +4,6 @@ A step consumes its stage and returns the next one with its message; a stage tha
 no key pair sees two rosters, no vector is masked twice, and no dealer's second share is given away.
 """
 
-from collections.abc import Collection
-from dataclasses import field
-
 import numpy as np
 
 from accord import prg
@@ -15,45 +12,12 @@ from accord.errors import LocalProtocolError, Refusal
 from accord.plan import SMALLEST_COHORT, Graph
 from accord.secagg import keys, ring, shamir
 from accord.secagg.authority import Authority
-from accord.secagg.cohort import USUAL, Cohort, verified
+from accord.secagg.cohort import USUAL, verified
 from accord.secagg.commitments import SECRET, share_hash
+from accord.secagg.participation import Participation
 from accord.signing import SigningKey
-from accord.values import dataclass
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Join, Member, Result, Roster, Share, Shares, Survivors, Unmask
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Participation:
-    """What one device carries from stage to stage; nothing secret shows in its repr."""
-
-    device: str
-    cohort: Cohort
-    floor: int
-    vouched: int
-    mask: keys.KeyPair = field(repr=False)
-    seal: keys.KeyPair = field(repr=False)
-    secret: bytes = field(repr=False)
-
-    @property
-    def place(self) -> int:
-        """Our roster position."""
-        return self.cohort.position(self.device)
-
-    @property
-    def near(self) -> tuple[int, ...]:
-        """The positions that this device shares and masks with, its own among them."""
-        return self.cohort.holders(self.place)
-
-    def check_size(self, members: Collection[int], what: str) -> None:
-        """Refuse too few members, in all or among those that this device has verified.
-
-        Raises:
-            Refusal: `SmallCohort`.
-        """
-        seen = len(members) if self.cohort.graph.complete else sum(position in members for position in self.near)
-        if len(members) < self.floor or seen < max(self.vouched, self.cohort.threshold):
-            raise Refusal("SmallCohort", f"only {len(members)} {what}, of whom this device knows {seen}")
 
 
 class _Stage:
@@ -139,7 +103,7 @@ class Joining(_Stage):
             raise Refusal("NotInRoster", "the roster does not hold the JOIN that this device sent")
         if cohort.size < floor or cohort.shown < vouched:
             raise Refusal("SmallCohort", f"{cohort.size} members where this device asks for {max(floor, vouched)}")
-        own_part = _Participation(
+        own_part = Participation(
             device=self.device,
             cohort=cohort,
             floor=floor,
@@ -154,7 +118,7 @@ class Joining(_Stage):
 class Sharing(_Stage):
     """Our two secrets, split among our neighbours and ourselves; `message` is the SHARE."""
 
-    def __init__(self, part: _Participation, entropy: Entropy) -> None:
+    def __init__(self, part: Participation, entropy: Entropy) -> None:
         super().__init__()
         self.cohort = part.cohort
         self._part = part
@@ -210,7 +174,7 @@ class Sharing(_Stage):
 class Masking(_Stage):
     """The shares of everyone who dealt; ready to mask one vector."""
 
-    def __init__(self, part: _Participation, held: dict[int, bytes], dealers: bytes) -> None:
+    def __init__(self, part: Participation, held: dict[int, bytes], dealers: bytes) -> None:
         super().__init__()
         self.cohort = part.cohort
         self._part, self._held, self._dealers = part, held, dealers
@@ -253,7 +217,7 @@ class Masking(_Stage):
 class Unmasking(_Stage):
     """The vector is out; one answer is left to give."""
 
-    def __init__(self, part: _Participation, held: dict[int, bytes], dealers: bytes) -> None:
+    def __init__(self, part: Participation, held: dict[int, bytes], dealers: bytes) -> None:
         super().__init__()
         self.cohort = part.cohort
         self._part, self._held, self._dealers = part, held, dealers

@@ -186,7 +186,10 @@ def _at(question: Question, invited: int) -> Choice | str:
     if complete and (corrupt >= threshold or (strict and 3 * corrupt >= invited)):
         return f"{corrupt} corrupt of {invited} devices could open any secret, as {threshold} shares do"
     if needed - corrupt < 2:
-        return f"a sum of {needed} devices of which {corrupt} are corrupt may hold one honest device alone"
+        return (
+            f"a sum of {needed} devices of which {corrupt} are corrupt may hold one honest device alone: set a floor of "
+            f"{corrupt + 2} or more"
+        )
     few = chance_below(needed, invited, question.dropout)
     answers = chance_below(threshold, neighbours + complete, question.dropout) * (1 if complete else invited)
     worst = max(few, answers)

@@ -7,6 +7,7 @@ import numpy as np
 
 from accord.errors import UsageError
 from accord.tensors import Vector
+from aggregator.strategies.change import Change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +20,12 @@ class FedAvg:
         if not 0 < self.server_learning_rate <= 10:
             raise UsageError(f"a server learning rate of {self.server_learning_rate} is not above 0 and at most 10")
 
-    def merged(self, params: Vector, means: Sequence[Vector], weights: Sequence[int]) -> Vector:
-        """Return the next parameters, float32 of shape (P,).
+    @property
+    def fewest_cohorts(self) -> int:
+        """One has a mean."""
+        return 1
 
-        Args:
-            params: the current ones.
-            means: one mean change per cohort.
-            weights: the summed weight of each cohort.
-        """
-        change = np.average(np.stack(means).astype(np.float64), axis=0, weights=weights)
-        return (params + self.server_learning_rate * change).astype(np.float32)
+    def change(self, means: Sequence[Vector], weights: Sequence[int]) -> Change:
+        """Return the weighted mean; see `Strategy.change`."""
+        mean = np.average(np.stack(means).astype(np.float64), axis=0, weights=weights)
+        return Change(vector=(self.server_learning_rate * mean).astype(np.float32))

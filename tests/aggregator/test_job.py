@@ -14,9 +14,12 @@ from accord.plan import Task, Training
 from accord.tensors import Layout
 from accord.update.pipeline import BOUNDS, POWERS, ROW_POWERS, Total
 from accord.update.snapshot import Snapshot, unscaled
-from aggregator.coordinator_values import Closed
-from aggregator.job import HEADROOM, SATURATED, Job, JobSettings, Step
+from accord.wire.versions import CohortRoot
+from aggregator.coordinator_values import Closed, Request
+from aggregator.job import HEADROOM, SATURATED, Job, Step
+from aggregator.job_settings import JobSettings
 from aggregator.strategies.fedavg import FedAvg
+from aggregator.strategies.robust import strategy
 
 LAYOUT = Layout((("w", (2, 100)), ("b", (100,))))
 CLASSES = Task(kind="classification", outputs=2, target_exponent=0, transform="none")
@@ -254,3 +257,67 @@ def test_a_rate_of_nothing_stays_nothing_and_statistics_rounds_have_the_whole_on
 def test_impossible_schedules(fields: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="use"):
         Schedule(**fields)
+
+
+def test_a_robust_job_needs_five_cohorts_and_says_what_is_left() -> None:
+    with pytest.raises(UsageError, match=r"at least 5 cohorts, not 2.*What is left"):
+        job(merge="median")
+
+
+def robust() -> Job:
+    """Seven cohorts of three, merged by their median."""
+    return Job(
+        settings=dataclasses.replace(SETTINGS, devices_per_round=21, cohorts=7, merge="median"),
+        layout=LAYOUT,
+        exponents=(-3, -5),
+        snapshot=Snapshot(params=np.zeros(LAYOUT.size, np.float32), scaling=unscaled(2)),
+        columns=2,
+        strategy=strategy("median", 3.0),
+        statistics=False,
+    )
+
+
+def test_a_poisoned_cohort_moves_neither_the_model_nor_its_scales() -> None:
+    one, roots = robust(), tuple(CohortRoot(name=f"c{i}", root=bytes(32), survivors=b"\x07") for i in range(7))
+    totals = [trained(0.01, 0.01)] * 5 + [trained(-1000, 1000)] * 2
+    step = one.closed(dataclasses.replace(closed(*totals, devices=21), cohorts=roots))
+    assert step.snapshot is not None
+    assert np.allclose(step.snapshot.params, 0.01)
+    assert step.shortened == ("c5", "c6")
+    assert max(exponents(one)) <= -3, "the scales follow what was merged"
+
+
+def test_a_round_that_lost_too_many_cohorts_leaves_the_model_as_it_is() -> None:
+    one = robust()
+    step = one.closed(closed(*[trained(0.01, 0.01)] * 4))
+    assert (step.snapshot, step.reason) == (None, "TooFewCohorts")
+    assert one.purpose == "train", "the next round is another one"
+    assert not one.snapshot.params.any()
+
+
+def test_dropouts_invite_more_and_what_would_end_too_many_rounds_is_refused() -> None:
+    def asked(**changes: Any) -> Request:
+        one = job(statistics=False, devices=200, devices_per_round=64, cohorts=1, floor=43, **changes)
+        request = one.request()
+        assert request is not None
+        return request
+
+    calm, stormy = asked(), asked(dropout=0.3)
+    assert calm.devices == 64
+    assert stormy.devices == 80
+    assert stormy.cap >= 80
+    with pytest.raises(UsageError, match="rounds without a sum"):
+        job(devices=64, devices_per_round=64, cohorts=1, floor=43, dropout=0.3)
+
+
+def test_large_cohorts_get_a_sparse_graph_and_sites_are_waited_for() -> None:
+    large = {"devices": 1_000, "devices_per_round": 1_000, "cohorts": 1, "largest_cohort": 1_000}
+    with pytest.raises(UsageError, match="one honest device alone: set a floor"):
+        job(statistics=False, **large)
+    request = job(statistics=False, floor=200, **large).request()
+    assert request is not None
+    assert (request.cohorts, request.cap, request.graph.complete_up_to) == (1, 1_000, 100)
+    assert not request.waits_for_all
+    request = job(statistics=False, devices=4, devices_per_round=4, cohorts=1, preset="sites").request()
+    assert request is not None
+    assert request.waits_for_all

@@ -28,8 +28,9 @@ from aggregator.books import MemoryBooks
 from aggregator.chronicle import Chronicle
 from aggregator.coordinator import Coordinator
 from aggregator.enrolment import new_fleet
-from aggregator.job import Job, JobSettings
+from aggregator.job import Job
 from aggregator.job_runner import JobRunner
+from aggregator.job_settings import JobSettings
 from aggregator.round_values import Windows
 from aggregator.strategies.fedavg import FedAvg
 from edge_sdk import session_values as dev

@@ -20,7 +20,8 @@ from accord.runtimes.initial import exponents
 from accord.tensors import Layout, Vector
 from accord.update.pipeline import Contribution
 from accord.update.snapshot import Snapshot, decode, unscaled
-from aggregator.job import Job, JobSettings
+from aggregator.job import Job
+from aggregator.job_settings import JobSettings
 from aggregator.strategies.fedavg import FedAvg
 from simulation.fleet import SMALLEST, SimulatedFleet
 from simulation.history import DeviceRow, History

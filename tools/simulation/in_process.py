@@ -14,7 +14,8 @@ from accord.plan import DEFAULT_GATE
 from accord.plan import Task as PlanTask
 from accord.prg import digest
 from accord.update.snapshot import Snapshot, columns_of, unscaled
-from aggregator.job import Job, JobSettings
+from aggregator.job import Job
+from aggregator.job_settings import JobSettings
 from aggregator.strategies.fedavg import FedAvg
 from edge_sdk.rows import Rows
 from edge_sdk.trainer import Trainer
