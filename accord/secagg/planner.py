@@ -187,8 +187,8 @@ def _at(question: Question, invited: int) -> Choice | str:
         return f"{corrupt} corrupt of {invited} devices could open any secret, as {threshold} shares do"
     if needed - corrupt < 2:
         return (
-            f"a sum of {needed} devices of which {corrupt} are corrupt may hold one honest device alone: set a floor of "
-            f"{corrupt + 2} or more"
+            f"a sum of {needed} devices of which {corrupt} are corrupt may hold one honest device alone: set a floor "
+            f"of {corrupt + 2} or more"
         )
     few = chance_below(needed, invited, question.dropout)
     answers = chance_below(threshold, neighbours + complete, question.dropout) * (1 if complete else invited)

@@ -44,7 +44,7 @@ def test_the_story_is_on_a_sparse_graph() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.floats(0, 0.3), st.integers(0, 2**32))
-def test_the_sum_is_exact_whoever_drops_out_or_aborts_by_name(rate: float, seed: int) -> None:
+def test_the_sum_is_exact_whoever_drops_out_or_aborts_by_name(rate: float, seed: int) -> None:  # noqa: C901 - a story
     rng, fleet = np.random.default_rng(seed), Fleet()
     lost = rng.random((MEMBERS, 3)) < rate / 3
     stage, sharing = server.Sharing(fleet.cohort, 3), {}

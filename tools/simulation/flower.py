@@ -22,7 +22,7 @@ from accord.update.pipeline import Contribution
 from accord.update.snapshot import Snapshot, decode, unscaled
 from aggregator.job import Job
 from aggregator.job_settings import JobSettings
-from aggregator.strategies.fedavg import FedAvg
+from aggregator.strategies.robust import NORM_GATE, strategy
 from simulation.fleet import SMALLEST, SimulatedFleet
 from simulation.history import DeviceRow, History
 from simulation.metrics import Evaluation
@@ -146,12 +146,13 @@ def simulate_clients(
             task=PlanTask(kind="classification", outputs=1, target_exponent=0, transform="none"),
             profile="standard" if settings.secure_aggregation else "off",
             schedule=settings.rates,
+            merge=settings.merge,
         ),
         layout=layout,
         exponents=exponents(layout, start.params),
         snapshot=start,
         columns=0,
-        strategy=FedAvg(),
+        strategy=strategy(settings.merge, NORM_GATE),
         statistics=False,
         largest_weight=LARGEST_WEIGHT,
     )

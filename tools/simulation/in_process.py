@@ -16,7 +16,7 @@ from accord.prg import digest
 from accord.update.snapshot import Snapshot, columns_of, unscaled
 from aggregator.job import Job
 from aggregator.job_settings import JobSettings
-from aggregator.strategies.fedavg import FedAvg
+from aggregator.strategies.robust import NORM_GATE, strategy
 from edge_sdk.rows import Rows
 from edge_sdk.trainer import Trainer
 from edge_sdk.transforms import transformed
@@ -150,12 +150,13 @@ class _Simulation:
                 ),
                 profile="standard" if settings.secure_aggregation else "off",
                 schedule=settings.rates,
+                merge=settings.merge,
             ),
             layout=runtime.layout,
             exponents=manifest.exponents,
             snapshot=start,
             columns=columns,
-            strategy=FedAvg(),
+            strategy=strategy(settings.merge, NORM_GATE),
             scaled=manifest.scaled,
         )
         self.runner = Runner(

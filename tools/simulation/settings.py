@@ -8,6 +8,7 @@ from accord.optimisers import SCHEDULES, Schedule
 from accord.plan import MICRO, OPTIMISERS, PICO
 from accord.plan import Training as PlanTraining
 from accord.runtimes.opening import NAMES as RUNTIMES
+from accord.secagg.planner import tolerated
 from simulation.task import KINDS
 
 TRANSFORMS = ("none", "log", "log1p")
@@ -33,6 +34,7 @@ class SimulationSettings:
     rounds: int = 60
     devices_per_round: int = 12
     cohorts: int = 1
+    merge: str = "mean"
     local_epochs: int = 2
     batch_size: int = 32
     lr: float = 0.05
@@ -67,6 +69,7 @@ class SimulationSettings:
         for name, value, low, high in whole:
             if not low <= value <= high:
                 raise UsageError(f"{name} {value} is out of range: use {low} to {high}")
+        tolerated(self.merge, self.cohorts)
         self._check_words()
         self._check_rates()
         if not 0 <= self.dropout < 1:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from accord.optimisers import SCHEDULES
 from accord.plan import OPTIMISERS
+from accord.secagg.planner import MERGES
 from simulation import datasets
 from simulation.columns import NAMES, PERCENT
 from simulation.history import History, RoundRow
@@ -55,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, default=default.rounds, help="training rounds (default %(default)s)")
     add("--devices-per-round", type=int, default=default.devices_per_round, help="default %(default)s")
     add("--cohorts", type=int, default=default.cohorts, help="secure sums per round (default %(default)s)")
+    add("--merge", choices=MERGES, default=default.merge, help="of the cohorts' changes (default %(default)s)")
     add("--local-epochs", type=int, default=default.local_epochs, help="passes per round (default %(default)s)")
     add("--batch-size", type=int, default=default.batch_size, help="rows per step (default %(default)s)")
     add("--lr", type=float, default=default.lr, help="learning rate on the devices (default %(default)s)")
