@@ -7,14 +7,21 @@ last line is one JSON object; CPU times are medians of the repeats.
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
+from peers.environments import environment
 
 from accord.entropy import SeededEntropy
+from accord.errors import LocalProtocolError
+from accord.plan import Graph
 from accord.secagg import client, keys, server
 from accord.secagg.authority import Authority
-from accord.secagg.cohort import assembled, new_roster
+from accord.secagg.cohort import assembled, leaves_of, new_roster, shown_to
+from accord.secagg.graph import rule
 from accord.signing import SigningKey
 from accord.update import packing
 from accord.wire.envelope import Envelope, seal
@@ -54,7 +61,23 @@ class Meter:
         self._since = time.process_time()
 
 
-def run(clients: int, size: int, dropout: float, bits: int, seed: int) -> dict[str, float | bool]:
+def rule_of(clients: int, neighbours: int) -> Graph:
+    """Return the rule under which each client has so many neighbours; 0 is a complete graph."""
+    if not neighbours:
+        return Graph(complete_up_to=255)
+    degrees: dict[int, Graph] = {}
+    for percent in range(60):
+        found = Graph(complete_up_to=0, corrupt=100_000, dropout=10_000 * percent)
+        try:
+            degrees.setdefault(rule(clients, found)[0], found)
+        except LocalProtocolError:  # past what a secret can have shares for
+            break
+    if neighbours not in degrees:
+        sys.exit(f"with {clients} clients and a tenth of them corrupt, --neighbours is one of {sorted(degrees)}")
+    return degrees[neighbours]
+
+
+def run(clients: int, size: int, *, dropout: float, bits: int, graph: Graph, seed: int) -> dict[str, float | bool]:
     rng = np.random.default_rng(seed)
     aggregator, enrolment = SigningKey(b"a" * 32), SigningKey(b"e" * 32)
     roles = Roles(
@@ -62,7 +85,7 @@ def run(clients: int, size: int, dropout: float, bits: int, seed: int) -> dict[s
     )
     revocations = Revocations(version=1, serials=())
     seal_pair = keys.KeyPair(b"s" * 32)
-    names = [f"dev-{i:03d}" for i in range(clients)]
+    names = [f"dev-{i:04d}" for i in range(clients)]
     identities = {name: SigningKey(rng.bytes(32)) for name in names}
     certificates = {
         name: seal(
@@ -121,15 +144,24 @@ def run(clients: int, size: int, dropout: float, bits: int, seed: int) -> dict[s
         letter.check(certificate.identity)
         members.append(Member(device=name, join=letter.payload, signature=letter.signature))
         found.append(certificate.identity)
-    roster = new_roster("c", "standard", members)
+    roster = new_roster("c", "standard", members, graph)
     cohort = assembled(roster, CONTEXT, found)
     sharing_stage = server.Sharing(cohort, floor)
-    letter_roster = down(roster, "c", CONTEXT)
+    if cohort.graph.complete:
+        rosters = dict.fromkeys(names, down(roster, "c", CONTEXT))
+    else:
+        leaves = leaves_of(roster)
+        rosters = {name: down(shown_to(roster, cohort, leaves, name), name, CONTEXT) for name in names}
     meter.switch("server")
     sharing, shares = {}, {}
     for name in names:
         stage = joining[name].roster(
-            opened(received(letter_roster), Roster), authorities[name], profile="standard", floor=floor, cap=len(names)
+            opened(received(rosters[name]), Roster),
+            authorities[name],
+            profile="standard",
+            floor=floor,
+            cap=len(names),
+            rule=graph,
         )
         sharing[name] = stage
         shares[name] = up(name, stage.message, stage.cohort.context)
@@ -176,17 +208,32 @@ def run(clients: int, size: int, dropout: float, bits: int, seed: int) -> dict[s
     }
 
 
+def peer(clients: int, size: int, dropout: float, graph: Graph) -> dict[str, float]:
+    """Return Flower's figures for the same numbers of clients, shares and answers, and as long a vector of float32."""
+    degree, threshold = rule(clients, graph)
+    words = [str(word) for word in (clients, size, degree + 1, threshold, dropout)]
+    script = Path(__file__).parent / "peers" / "flower_secagg.py"
+    done = subprocess.run([environment("flower"), script, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {f"peer_{name}": round(found[name], 4) for name in ("server_cpu_s", "client_cpu_s")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--size", type=int, default=100_000)
     parser.add_argument("--dropout", type=float, default=0.1, help="share of devices gone between SHARE and MASKED")
+    parser.add_argument("--neighbours", type=int, default=0, help="of each client on a sparse graph (default: all)")
     parser.add_argument("--bits", type=int, default=16, help="width of the modulus")
+    parser.add_argument("--peer", choices=("flower",), help="also measure a peer, in an environment of its own")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     arguments = parser.parse_args()
+    graph = rule_of(arguments.clients, arguments.neighbours)
     found = [
-        run(arguments.clients, arguments.size, arguments.dropout, arguments.bits, seed)
+        run(arguments.clients, arguments.size, dropout=arguments.dropout, bits=arguments.bits, graph=graph, seed=seed)
         for seed in range(arguments.repeats)
     ]
     result = {
@@ -197,6 +244,9 @@ def main() -> None:
         "control_bytes_down": round(found[0]["control_bytes_down"]),
         "exact": all(f["exact"] for f in found),
     }
+    if arguments.peer:
+        result |= peer(arguments.clients, arguments.size, arguments.dropout, graph)
+        result["peer_to_server"] = round(result["peer_server_cpu_s"] / result["server_cpu_s"], 1)
     if not arguments.json:
         print(f"{arguments.repeats} cohorts of {arguments.clients}", flush=True)
     print(json.dumps(result))

@@ -12,6 +12,7 @@ PACKAGES = {
     "onnxruntime-training": ["onnxruntime-training==1.19.2", "onnx==1.16.2", "numpy<2", "setuptools"],
     "accord-onnx": [f"{ROOT}[onnx]"],
     "litert": [f"{ROOT}[litert]"],
+    "flower": ["flwr==1.42.0", "numpy"],
 }
 PYTHONS = {"onnxruntime-training": "3.10"}
 """Where a side's last wheel was made for an older Python than ours."""
