@@ -5,6 +5,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ from broker.status import ask
 
 STDIN = 0
 DAY = 86_400  # seconds
+SPARE = 64  # open files beside connections
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -196,7 +198,17 @@ def _read(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
         stopping.set()
 
 
+def _room_for(config: BrokerConfig) -> None:
+    """Ask for as many open files as there may be connections: systems give 1024 where nobody asks."""
+    wanted = config.limits.clients + config.limits.strangers + SPARE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 async def _run(config: BrokerConfig, *, leashed: bool, as_json: bool) -> None:
+    _room_for(config)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,6 +15,7 @@ from broker.wire import READ_AHEAD, Wire
 LOG = logging.getLogger("accord.broker")
 LARGEST_KEY = 65_536  # bytes of a key's file
 GOODBYE = 5.0  # seconds in which a connection that was ended may still take what it was sent
+LAST = 1.0  # seconds for connections that were cut when the broker ends
 BACKLOG = 1_024  # connections that wait: a fleet may come back all at once
 
 
@@ -99,6 +100,8 @@ class Listeners:
         self._door = door
         self._open: list[tuple[Listener, asyncio.Server, ssl.SSLContext | None]] = []
         self._stamps: dict[Tls, tuple[int, ...]] = {}
+        self._serving: set[asyncio.Task[None]] = set()
+        self._transports: set[asyncio.Transport] = set()
 
     async def open(self, listeners: tuple[Listener, ...]) -> None:
         """Take the ports; nobody is served before `start`.
@@ -111,7 +114,7 @@ class Listeners:
         try:
             for listener in listeners:
                 made = context(listener.tls) if listener.tls is not None else None
-                serve = self._serving(listener, made)
+                serve = self._served(listener, made)
                 try:
                     server = await loop.create_server(
                         lambda serve=serve: _Arrival(serve),  # type: ignore[misc]
@@ -156,15 +159,34 @@ class Listeners:
                 except (UsageError, FileError) as error:
                     LOG.warning("the certificate stays as it was: %s", error)
 
+    def _cut(self, transport: asyncio.Transport) -> None:
+        transport.abort()
+        self._transports.discard(transport)
+
+    async def end(self) -> None:
+        """Cut the connections that are left, and wait until they are gone."""
+        for transport in self._transports:
+            transport.abort()
+        if self._serving:
+            _, stuck = await asyncio.wait(self._serving, timeout=LAST)
+            for task in stuck:
+                task.cancel()
+        await asyncio.sleep(0)  # what was aborted just now is closed in the loop's next turn
+
     def close(self) -> None:
         """Give the ports back; connections stay."""
         for _, server, _ in self._open:
             server.close()
 
-    def _serving(
+    def _served(
         self, listener: Listener, made: ssl.SSLContext | None
     ) -> Callable[[asyncio.Transport], Awaitable[None]]:
         async def serve(transport: asyncio.Transport) -> None:
+            task = asyncio.current_task()
+            if task is not None:
+                self._serving.add(task)
+                task.add_done_callback(self._serving.discard)
+            self._transports.add(transport)
             address = str((transport.get_extra_info("peername") or ("?",))[0])
             try:
                 await self._door.connected(
@@ -172,9 +194,8 @@ class Listeners:
                 )
             finally:
                 transport.close()
-                asyncio.get_running_loop().call_later(
-                    GOODBYE, transport.abort
-                )  # whoever does not read is not waited for
+                # Whoever does not read is not waited for.
+                asyncio.get_running_loop().call_later(GOODBYE, self._cut, transport)
 
         return serve
 

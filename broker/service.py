@@ -72,6 +72,7 @@ async def serve(config: BrokerConfig, stopping: asyncio.Event, listening: Callab
             # Its port is free for the next broker now: clients must not stay with one that only means to end.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(exchange.shutdown(), GOODBYE)
+            await listeners.end()
     finally:
         lock.close()
 
