@@ -74,6 +74,12 @@ class Exchange(Broker):  # type: ignore[misc]
             self._retain(sender, topic, payload, qos)
         return crowded
 
+    def goodbye(self, client: str) -> None:
+        """Publish no will for a client that says goodbye, also where it does so before amqtt listens for it."""
+        found = self._sessions.get(client)
+        if found is not None:
+            found[0].will_flag = False
+
     async def forget(self, client: str) -> None:
         """Forget a client that may log in no more: its session, its subscriptions and what waits for it."""
         await self._delete_session(client)
@@ -161,6 +167,9 @@ class Exchange(Broker):  # type: ignore[misc]
         handler = self._get_handler(session)
         if handler is not None and isinstance(handler.writer, Wire):
             self.outboxes[session.client_id].attach(handler.writer, keeps=not session.clean_session)
+            if handler.reader.over:
+                # It went while it came. amqtt began to listen for its end only now, and would wait for it for ever.
+                await handler.handle_connection_closed()
 
     async def _handle_subscription(
         self, client_session: Session, handler: BrokerProtocolHandler, subscribe_waiter: asyncio.Future[Any]

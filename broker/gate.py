@@ -97,6 +97,11 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
         """End what amqtt reads."""
         self._ended = True
 
+    @property
+    def over(self) -> bool:
+        """Whether the client is gone."""
+        return self._ended
+
     def answered(self) -> None:
         """Go on: the last subscription was answered."""
         self._answered.set()
@@ -158,6 +163,7 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
             self._answered.clear()
             return True
         elif packet.head == packets.DISCONNECT:
+            self._exchange.goodbye(self._client)
             return True
         else:
             raise CodecError(f"a packet that begins with {packet.head.hex()}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from accord.wire import topics
+from broker.status import ask
 from tests.broker.peer import Peer
 from tests.broker.raw_client import GOODBYE, RawClient, connect, puback, publish, subscribe
 from tests.broker.served import PASSWORDS, TENANT, Served
@@ -239,6 +240,19 @@ def test_a_goodbye_publishes_no_will(ours: Served) -> None:
     assert device.ended()
     other = come(ours, "dev-2")
     heard(other, topics.up(TENANT, "dev-2", "req"), aggregator)
+
+
+def test_who_goes_while_it_comes_is_gone(ours: Served) -> None:
+    aggregator, state = come(ours, "aggregator"), topics.up(TENANT, "dev-1", "state")
+    aggregator.subscribe(state)
+    for last in (b"\xf0\x00", GOODBYE, b"\xf0\x00", GOODBYE):
+        with RawClient(ours.port) as device:
+            device.send(connect("dev-1", PASSWORDS["dev-1"], clean=False, will=(state, b"gone", 1, False)) + last)
+            assert device.ended()
+        if last != GOODBYE:
+            assert [one.payload for one in aggregator.letters(1, 5)] == [b"gone"]
+    assert aggregator.letter(0.3) is None
+    assert ask(ours.state)["clients"] == 1
 
 
 def test_no_payload_is_formatted_on_its_way(broker: Broker) -> None:
