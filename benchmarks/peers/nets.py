@@ -11,6 +11,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from accord.entropy import SeededEntropy
+from quantize.builders import build_model
 from quantize.network import IR_VERSION, OPSET
 
 Array = npt.NDArray[np.float32]
@@ -52,15 +54,9 @@ class _Writer:
         self.weights[f"{name}.bias"] = np.zeros(filters, np.float32)
         self.layers.append(["conv", name, stride, kernel // 2, group])
 
-    def gru(self, name: str, inputs: int, hidden: int) -> None:
-        bound = hidden**-0.5
-        for part, shape in (("w", (1, 3 * hidden, inputs)), ("r", (1, 3 * hidden, hidden)), ("b", (1, 6 * hidden))):
-            self.weights[f"{name}.{part}"] = self._rng.uniform(-bound, bound, shape).astype(np.float32)
-        self.layers.append(["gru", name, hidden])
-
 
 def net(name: str) -> Net:
-    """Return a network; `mobilenet` is MobileNetV1 at a quarter of the width, its normalisations folded."""
+    """Return a network; `gru` is the built-in one, `mobilenet` MobileNetV1 at a quarter of the width, of ten blocks."""
     writer = _Writer(7)
     if name == "mlp":
         for place, (inputs, outputs) in enumerate(((784, 256), (256, 128), (128, 10)), 1):
@@ -93,14 +89,21 @@ def net(name: str) -> Net:
         writer.dense("head", channels, 10)
         shape, outputs, batch = (3, 96, 96), 10, 16
     else:
-        writer.gru("gru", FEATURES, HIDDEN)
-        writer.dense("head", HIDDEN, 12)
         shape, outputs, batch = (STEPS, FEATURES), 12, 16
+        writer.layers += [["gru", "gru", HIDDEN], ["dense", "head"]]
+        drawn = {item.name: numpy_helper.to_array(item) for item in built_in(shape, outputs).graph.initializer}
+        writer.weights |= {name: value for name, value in drawn.items() if value.dtype == np.float32}
     return Net(input_shape=shape, outputs=outputs, batch=batch, layers=writer.layers, weights=writer.weights)
+
+
+def built_in(shape: tuple[int, ...], outputs: int) -> onnx.ModelProto:
+    return build_model(f"gru:{HIDDEN}", shape, outputs, SeededEntropy(7))
 
 
 def as_onnx(found: Net) -> onnx.ModelProto:
     """Return the network as an ONNX model of any number of rows."""
+    if found.layers[0][0] == "gru":
+        return built_in(found.input_shape, found.outputs)
     nodes: list[onnx.NodeProto] = []
     tensors: dict[str, npt.NDArray[Any]] = dict(found.weights)
 
@@ -131,17 +134,8 @@ def as_onnx(found: Net) -> onnx.ModelProto:
             at = add("MaxPool", [at], kernel_shape=[2, 2], strides=[2, 2])
         elif kind == "flatten":
             at = add("Flatten", [at])
-        elif kind == "average":
+        else:  # average
             at = add("Flatten", [add("GlobalAveragePool", [at])])
-        else:
-            (hidden,) = settings
-            turned = add("Transpose", [at], perm=[1, 0, 2])
-            last = f"{name}.last"
-            inputs = [turned, f"{name}.w", f"{name}.r", f"{name}.b"]
-            nodes.append(
-                helper.make_node("GRU", inputs, ["", last], name=name, hidden_size=hidden, linear_before_reset=1)
-            )
-            at = add("Squeeze", [last, constant("first", [0], np.int64)])
     nodes[-1].output[0] = "outputs"
     info = helper.make_tensor_value_info
     graph = helper.make_graph(

@@ -110,7 +110,7 @@ def test_rows_that_are_not_finite_are_dropped_and_counted_by_device(tmp_path: Pa
         ({"x_train": np.ones((12, 3), complex)}, "real numbers"),
         ({"x_train": np.ones((12, 3), "M8[s]")}, "real numbers"),
         ({"x_train": np.ones(12)}, r"rows x features.*x_train\[:, None\]"),
-        ({"x_train": np.ones((12, 3, 3))}, "rows x features"),
+        ({"x_train": np.ones((12, 3, 3, 3, 3))}, "rows x steps x features"),
         ({"x_train": np.array([["a"] * 3] * 12)}, "real numbers"),
         ({"x_train": np.full((12, 3), np.nan)}, "fill in or leave out"),
         ({"x_train": np.ones((0, 3)), "y_train": np.ones(0), "c_train": np.ones(0, int)}, "x_train .* is empty"),

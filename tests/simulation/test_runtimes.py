@@ -14,11 +14,12 @@ QUICK: dict[str, Any] = {"devices": 6, "devices_per_round": 6, "rounds": 8, "lr"
 
 
 def digits(model: str) -> Dataset:
-    """Digits as rows, or as the images that a convolution takes."""
+    """Digits as rows, as the images that a convolution takes, or as sequences of lines of pixels."""
     data = load("digits")
-    if model != "cnn:small":
+    shape = {"cnn:small": (-1, 1, 8, 8), "gru:16": (-1, 8, 8)}.get(model)
+    if shape is None:
         return data
-    images = (data.x_train.reshape(-1, 1, 8, 8), data.x_test.reshape(-1, 1, 8, 8))
+    images = (data.x_train.reshape(shape), data.x_test.reshape(shape))
     return dataclasses.replace(data, x_train=images[0], x_test=images[1])
 
 
@@ -59,3 +60,14 @@ def test_a_runtime_that_is_unknown_or_can_not_train_the_model_is_named() -> None
         trained("onnx,torch", model="linear")
     with pytest.raises(UsageError, match="linear and mlp"):
         trained("onnx,reference", model="cnn:small")
+
+
+def test_a_fleet_trains_a_recurrent_net_on_sequences() -> None:
+    history = trained("auto", model="gru:16", optimiser="adam", lr=0.02, momentum=0.0, rounds=5)
+    assert history.final.accuracy is not None
+    assert history.final.accuracy > 0.6
+
+
+def test_rows_that_are_no_sequences_say_what_would_be() -> None:
+    with pytest.raises(UsageError, match=r"gru:8 takes sequences, not rows of shape \(64,\)"):
+        simulate("digits", model="gru:8")

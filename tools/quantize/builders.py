@@ -1,9 +1,10 @@
-"""The models that need no file, with drawn weights: `linear`, `mlp:64,32`, `cnn:small` and `mobilenet:25`.
+"""The models that need no file, with drawn weights: `linear`, `mlp:64,32`, `cnn:small`, `mobilenet:25` and `gru:64`.
 
 Differentiates nothing.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from onnx import numpy_helper
 from accord.entropy import Entropy
 from accord.errors import UsageError
 from accord.runtimes import initial, reference
+from quantize.gru import gru
 from quantize.mobilenet import mobilenet
 from quantize.network import IR_VERSION, OPSET
 
@@ -27,8 +29,8 @@ def build_model(name: str, input_shape: tuple[int, ...], outputs: int, entropy: 
     """Return a model with initial weights as ONNX.
 
     Args:
-        name: `linear`, `mlp:64,32`, `cnn:small` or `mobilenet:25`.
-        input_shape: one row's; (channels, height, width) for `cnn:small` and `mobilenet`.
+        name: `linear`, `mlp:64,32`, `cnn:small`, `mobilenet:25` or `gru:64`.
+        input_shape: one row's; (channels, height, width) for `cnn:small` and `mobilenet`, (steps, features) for `gru`.
         outputs: width of the last layer.
         entropy: where the weights come from; `linear` and `mlp` draw the same ones as `accord.runtimes.reference`.
 
@@ -37,10 +39,13 @@ def build_model(name: str, input_shape: tuple[int, ...], outputs: int, entropy: 
     """
     if outputs < 1:
         raise UsageError(f"a model can't have {outputs} outputs: at least 1 is needed")
+    tensors: Mapping[str, npt.NDArray[Any]]
     if name == "cnn:small":
         nodes, tensors = _small_cnn(input_shape, outputs, entropy)
     elif name.startswith("mobilenet:"):
         nodes, tensors = mobilenet(name, input_shape, outputs, entropy)
+    elif name.startswith("gru:"):
+        nodes, tensors = gru(name, input_shape, outputs, entropy)
     else:
         tensors = initial.dense_stack(reference.widths(name, input_shape, outputs), entropy)
         nodes = _dense([] if len(input_shape) == 1 else ["Flatten"], "x", len(tensors) // 2)

@@ -30,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "example: accord quantize mlp:16 --input-shape 64 --outputs 10 --loss softmax --out bundle\n"
         "or: accord quantize net.onnx --tier last-2 --calibrate rows.npz --out bundle"
     )
-    parser.add_argument("model", metavar="MODEL", help="linear, mlp:64,32, cnn:small, mobilenet:25, or an ONNX file")
+    parser.add_argument(
+        "model", metavar="MODEL", help="linear, mlp:64,32, cnn:small, mobilenet:25, gru:64, or an ONNX file"
+    )
     parser.add_argument(
         "--input-shape",
         metavar="1,28,28",

@@ -45,7 +45,7 @@ class Dataset:
 
     Args:
         name: what the reports call it.
-        x_train: (N, F) or (N, C, H, W) float32, finite.
+        x_train: (N, F), (N, T, F) or (N, C, H, W) float32, finite.
         y_train: (N,) finite numbers or text, not encoded.
         c_train: (N,) the device of each row, integers or text; None if the data has no devices of its own.
         x_test: (M, ...) float32 of the same row shape.
@@ -86,7 +86,7 @@ class Dataset:
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """The shape of one row of x: (F,) or (C, H, W)."""
+        """The shape of one row of x: (F,), (T, F) for T steps of a sequence, or (C, H, W)."""
         return self.x_train.shape[1:]
 
     def task(self, kind: Kind | None = None) -> Task:
@@ -100,10 +100,10 @@ class Dataset:
 
 def _check_part(part: str, x: npt.NDArray[Any], y: npt.NDArray[Any], c: npt.NDArray[Any] | None, name: str) -> None:
     """Refuse the training or the test part for what is wrong with it."""
-    if x.ndim not in (2, 4) or x.dtype != np.float32 or min(x.shape) < 1:
+    if x.ndim not in (2, 3, 4) or x.dtype != np.float32 or min(x.shape) < 1:
         raise UsageError(
-            f"{name}: x_{part} is {x.dtype} of shape {x.shape}: rows x features, or rows x channels x height x width, "
-            "with at least one row that is finite",
+            f"{name}: x_{part} is {x.dtype} of shape {x.shape}: rows x features, rows x steps x features, or "
+            "rows x channels x height x width, with at least one row that is finite",
         )
     if y.shape != x.shape[:1] or y.dtype.kind not in "biufU":
         raise UsageError(f"{name}: y_{part} is {y.dtype} of shape {y.shape}: one number or text per row of x_{part}")
@@ -168,11 +168,11 @@ _Part = tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[Any] | None
 def _finite_part(part: str, arrays: dict[str, npt.NDArray[Any]], path: Path) -> tuple[_Part, Counter[str]]:
     """Return x as float32, y and c of the finite rows, and how many rows each device lost."""
     x, y, c = arrays[f"x_{part}"], arrays[f"y_{part}"], arrays.get(f"c_{part}")
-    if x.dtype.kind not in "biuf" or x.ndim not in (2, 4):
-        way = {1: f": reshape it with x_{part}[:, None]", 3: f": images need a channel, x_{part}[:, None]"}
+    if x.dtype.kind not in "biuf" or x.ndim not in (2, 3, 4):
+        way = f": reshape it with x_{part}[:, None]" if x.ndim == 1 else ""
         raise UsageError(
-            f"x_{part} in {path} is {x.dtype} of shape {x.shape}: real numbers are needed, as rows x features or "
-            f"rows x channels x height x width{way.get(x.ndim, '')}",
+            f"x_{part} in {path} is {x.dtype} of shape {x.shape}: real numbers are needed, as rows x features, "
+            f"rows x steps x features, or rows x channels x height x width{way}",
         )
     if 0 in x.shape:
         raise UsageError(

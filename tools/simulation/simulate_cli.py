@@ -22,8 +22,8 @@ from simulation.settings import TIERS, TRANSFORMS, SimulationSettings
 from simulation.task import KINDS
 
 DATA_HELP = """digits, breast-cancer, fashion-mnist, or a file FILE.npz with the arrays x_train, y_train, c_train,
-x_test, y_test, c_test: x is N x features or N x channels x height x width of numbers, y the labels or targets, c the
-device of each row (leave both c_ arrays out to have the rows dealt by --partition)"""
+x_test, y_test, c_test: x is N x features, N x steps x features or N x channels x height x width of numbers, y the
+labels or targets, c the device of each row (leave both c_ arrays out to have the rows dealt by --partition)"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         default=default.model,
-        help="linear, mlp:64,32, cnn:small, an .onnx file or a bundle (default %(default)s)",
+        help="linear or mlp:64,32 for any rows, cnn:small for images from 8 x 8, mobilenet:25 for images from 32 x 32, "
+        "gru:64 for rows of steps x features, an .onnx file or a bundle (default %(default)s)",
     )
     add(
         "--tier",

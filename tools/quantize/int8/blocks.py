@@ -1,7 +1,8 @@
 """Where a network can be cut in two, and the blocks of weights between the cuts.
 
 A cut is a tensor that alone carries everything from the nodes before it to those behind it, so residual branches stay
-whole. A block is the weighted nodes between two cuts; a depthwise convolution belongs to the block that follows it.
+whole; its first axis is the batch, as features are kept row by row. A block is the weighted nodes between two cuts; a
+depthwise convolution belongs to the block that follows it.
 """
 
 import itertools
@@ -36,7 +37,9 @@ def cuts(network: Network) -> list[tuple[int, str]]:
         live = {name for name in live if last_use.get(name, -1) > place}
         live |= {name for name in node.output if last_use.get(name, -1) > place}
         if len(live) == 1:
-            found.append((place + 1, next(iter(live))))
+            (cut,) = live
+            if network.shapes.get(cut, (None,))[:1] == (None,):
+                found.append((place + 1, cut))
     return found
 
 
