@@ -1,8 +1,11 @@
-"""The forward part of a training graph, cut from its bytes without `onnx`.
+"""The forward part of a training graph and the part that trains, cut from its bytes without `onnx`.
 
 onnxruntime computes every node of a graph whatever outputs are asked for, so a prediction from the training graph would
-cost a backward pass.
+cost a backward pass. A graph may also compute its outputs by other nodes than its loss: what is exported holds the
+operators of the model as it was, and what trains the forms that are quick to train.
 """
+
+from collections.abc import Iterable
 
 from accord.bundle.protobuf import BYTES, read_fields, write_field
 from accord.errors import Refusal
@@ -33,9 +36,18 @@ def forward_graph(train: bytes, output: str) -> bytes:
     Raises:
         Refusal: `CorruptGraph`: the bytes are no protobuf.
     """
+    return _part(train, {output})
+
+
+def training_part(train: bytes, outputs: Iterable[str]) -> bytes:
+    """Return a model with the outputs `outputs`, those that a step needs, and only what these need; see above."""
+    return _part(train, set(outputs))
+
+
+def _part(train: bytes, outputs: set[str]) -> bytes:
     parts = []
     for number, kind, content in read_fields(memoryview(train)):
-        kept = _cut(content, output.encode()) if number == _MODEL_GRAPH else content
+        kept = _cut(content, {output.encode() for output in outputs}) if number == _MODEL_GRAPH else content
         parts.append(write_field(number, kind, kept))
     return b"".join(parts)
 
@@ -57,10 +69,10 @@ def ends(model: bytes) -> tuple[list[str], list[str]]:
     return names[_GRAPH_INPUT], names[_GRAPH_OUTPUT]
 
 
-def _cut(graph: memoryview, output: bytes) -> bytes:
+def _cut(graph: memoryview, outputs: set[bytes]) -> bytes:
     fields = list(read_fields(graph))
     nodes = [_node(content) for number, _, content in fields if number == _GRAPH_NODE]
-    wanted = {output}
+    wanted = set(outputs)
     kept = []
     for node in reversed(nodes):  # nodes stand in topological order
         if wanted & node.outputs:
@@ -70,7 +82,7 @@ def _cut(graph: memoryview, output: bytes) -> bytes:
     for number, kind, content in fields:
         if number in (_GRAPH_NODE, _GRAPH_VALUE):
             continue
-        if number == _GRAPH_OUTPUT and _name(content, _VALUE_NAME) != output:
+        if number == _GRAPH_OUTPUT and _name(content, _VALUE_NAME) not in outputs:
             continue
         if number == _GRAPH_INPUT and _name(content, _VALUE_NAME) not in wanted:
             continue

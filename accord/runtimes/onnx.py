@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.bundle.archive import Bundle
-from accord.bundle.forward import ends, forward_graph
+from accord.bundle.forward import ends, forward_graph, training_part
 from accord.bundle.int8 import patched, rounded_tensors, scalars
 from accord.errors import Refusal, UsageError
 from accord.runtimes.binding import BoundGraph
@@ -145,17 +145,18 @@ class OnnxRuntime(GraphRuntime):
         super().__init__(bundle)
         manifest = bundle.manifest
         self._train, self._infer = bundle.train, bundle.infer
-        self._session = session(bundle.train, integers=False)
+        loss, output, *others = manifest.output_names
+        self._session = session(training_part(bundle.train, (loss, *others)), integers=False)
         self._forward: Any = None
         self._features: Any = None
         self._slots = bundle.quantization
         self._running: tuple[Vector, Exported] | None = None
         inputs = {item.name for item in self._session.get_inputs()}
         outputs = {item.name for item in self._session.get_outputs()}
-        if inputs != set(manifest.input_names) or not outputs >= set(manifest.output_names):
+        if inputs != set(manifest.input_names) or outputs != {loss, *others} or output not in ends(bundle.train)[1]:
             raise Refusal("CorruptGraph", "the inputs and outputs of train.onnx are not those of the manifest")
         self._bound = BoundGraph(self._session, manifest, load_onnxruntime().OrtValue.ortvalue_from_numpy)
-        self._outputs = [manifest.output_names[1]]
+        self._outputs = [output]
 
     def exported(self, params: Vector, x: npt.NDArray[Any]) -> Floats | None:
         """Return what the int8 model gives; see the port."""

@@ -1,15 +1,20 @@
 """The built-in depthwise net: its size, that it can be cut between any two of its blocks, and that it trains."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
+import onnx
 import pytest
 
 from accord.bundle.archive import read_bundle
+from accord.bundle.export import Units, export
+from accord.bundle.forward import training_part
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
 from accord.optimisers import Sgd
 from accord.runtimes import check_golden, open_runtime
+from accord.runtimes.onnx import Exported
 from quantize import Choices, make_bundle
 from quantize.builders import build_model
 from quantize.int8.blocks import blocks
@@ -57,6 +62,27 @@ def test_its_last_blocks_learn_on_top_of_a_frozen_part() -> None:
     exported = runtime.exported(params, x)
     assert exported is not None
     assert np.mean(exported.argmax(1) == y) > 0.8
+
+
+@pytest.mark.parametrize("tier", ["float", "last-all"])
+def test_an_app_gets_its_convolutions_though_small_maps_train_as_matrices(tier: str) -> None:
+    rows = np.random.default_rng(0).normal(size=(16, *SHAPE)).astype(np.float32)
+    choices = Choices(tier=tier, rows=None if tier == "float" else rows)
+    bundle = read_bundle(make_bundle("mobilenet:10", SHAPE, 2, "softmax", 16, SeededEntropy(0), None, choices))
+    same = Units(mean=np.zeros(3, np.float32), factor=np.ones(3, np.float32))
+    data = export(bundle, bundle.params, same, {})
+    operators = Counter(node.op_type for node in onnx.load_from_string(data).graph.node)
+    assert operators["Conv"] == 27
+    assert operators["MatMul"] == operators["Transpose"] == 0
+    found = Exported(data).predict(rows)
+    runtime = open_runtime(bundle)
+    assert np.abs(found - runtime.predict(bundle.params, rows)).max() < 1e-4
+    assert bundle.train is not None
+    loss, _, *others = bundle.manifest.output_names
+    trains = onnx.load_from_string(training_part(bundle.train, (loss, *others))).graph
+    assert not any(node.name.startswith("plain/") for node in trains.node), "a step computes one form"
+    if tier == "float":
+        assert any("/matrix" in node.name for node in trains.node)
 
 
 def test_names_and_shapes_that_do_not_suit_say_what_would() -> None:

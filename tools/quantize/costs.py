@@ -18,6 +18,7 @@ import numpy.typing as npt
 import onnx
 
 from accord.bundle.archive import Bundle
+from accord.bundle.forward import training_part
 from accord.entropy import SeededEntropy
 from accord.optimisers import Sgd
 from accord.runtimes import open_runtime
@@ -67,9 +68,11 @@ def costs_of(made: Made, rows: Array | None) -> Costs:
     """
     manifest, quantization = made.bundle.manifest, made.bundle.quantization
     assert made.bundle.train is not None
-    graph = onnx.load_from_string(made.bundle.train).graph
+    loss, _, *others = manifest.output_names
+    train = training_part(made.bundle.train, (loss, *others))
+    graph = onnx.load_from_string(train).graph
     sizes = tensor_bytes(made.bundle, graph, manifest.batch)
-    running = optimised(made.bundle.train)
+    running = optimised(train)
     tensors = largest_sum(running, tensor_bytes(made.bundle, running, manifest.batch))
     vector = 4 * manifest.layout.size
     seconds, steps = _step(made, rows)

@@ -169,7 +169,7 @@ def make_from(  # noqa: PLR0917 - the same, but for the model
         raise UsageError(str(error)) from error
     train = graph.model.SerializeToString(deterministic=True)
     infer = None if parts is None else parts.infer.SerializeToString(deterministic=True)
-    tflite = _tflite(graph, parts) if choices.tflite else None
+    tflite = _tflite(training_graph(trained, loss, plain=False), parts) if choices.tflite else None
     for attempt in range(ATTEMPTS):
         golden = golden_vectors(specification, graph, network, parts, entropy.child("golden", attempt))
         data = write_bundle(

@@ -24,7 +24,7 @@ from quantize.differentiate import (
 )
 from quantize.differentiate.losses import LOSSES
 from quantize.differentiate.registry import rule_of
-from quantize.differentiate.small_maps import with_matrices
+from quantize.differentiate.small_maps import as_it_was, with_matrices
 from quantize.differentiate.tape import Tape, initialisers
 from quantize.freezing import deepest_cut
 from quantize.network import IR_VERSION, OPSET, Network
@@ -61,19 +61,22 @@ class TrainingGraph:
     output_names: tuple[str, ...]
 
 
-def training_graph(network: Network, loss: str) -> TrainingGraph:
+def training_graph(network: Network, loss: str, *, plain: bool = True) -> TrainingGraph:
     """Return the training graph of a network: opset 20, IR 9, nothing but plain operators, any number of rows.
 
     Args:
         network: the forward model.
         loss: softmax, binary, mse or huber.
+        plain: the outputs come from the operators of the network, also where the loss and the gradients come from
+            quicker forms of them: what is exported is what was given. A runtime that can't leave them out while it
+            trains pays for both.
 
     Raises:
         UsageError: an operator has no rule, or a weight does not reach the output; it says behind which tensor
             everything can be trained, if there is one.
     """
     try:
-        return _differentiated(network, loss)
+        return _differentiated(network, loss, plain=plain)
     except UsageError as error:
         cut = deepest_cut(network, lambda part: _trains(part, loss))
         if cut is None:
@@ -87,14 +90,14 @@ def training_graph(network: Network, loss: str) -> TrainingGraph:
 def _trains(network: Network, loss: str) -> bool:
     """Tell whether a device could train the network: a frozen part stays in its graph, and needs listed operators."""
     try:
-        check_operators(_differentiated(network, loss).model.SerializeToString())
+        check_operators(_differentiated(network, loss, plain=True).model.SerializeToString())
     except (UsageError, Refusal):
         return False
     return True
 
 
-def _differentiated(network: Network, loss: str) -> TrainingGraph:
-    network = with_matrices(network)
+def _differentiated(network: Network, loss: str, *, plain: bool) -> TrainingGraph:
+    given, network = network, with_matrices(network)
     tape = Tape(network)
     y, weights = tape.fresh("y"), tape.fresh("weights")
     found = LOSSES[loss](tape, network.output, y, weights, network.outputs)
@@ -103,7 +106,8 @@ def _differentiated(network: Network, loss: str) -> TrainingGraph:
     if lost:
         raise UsageError(f"weight {lost[0]!r} does not change the output, so it can't be trained")
     gradients = [(f"grad/{name}", slopes[name]) for name in network.params]
-    named = {"loss": found.loss, "outputs": network.output, "metric": found.metric, **dict(gradients)}
+    outputs = as_it_was(tape, given) if plain else network.output
+    named = {"loss": found.loss, "outputs": outputs, "metric": found.metric, **dict(gradients)}
     renamed = {tape.fresh(wished): source for wished, source in named.items()}
     _name_outputs(tape, renamed)
     return TrainingGraph(

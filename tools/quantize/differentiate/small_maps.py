@@ -1,7 +1,8 @@
 """Depthwise convolutions on small maps written as matrices, one for each channel. Differentiates nothing.
 
 A runtime is slow at a depthwise convolution whose weights change, and slower at its gradients; on a few cells the
-matrix that takes a channel's input cells to its output cells is small, and three products do everything.
+matrix that takes a channel's input cells to its output cells is small, and three products do everything. The outputs
+that are predicted and exported come from the convolutions all the same.
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from quantize.differentiate.tape import attribute
+from quantize.differentiate.tape import Tape, attribute
 from quantize.differentiate.window import pairs_of, window_of
 from quantize.network import Network, shapes_of
 
@@ -32,6 +33,31 @@ def with_matrices(network: Network) -> Network:
     known = {**constants, **network.params}
     shapes = shapes_of(nodes, known, network.x, network.shapes[network.x][1:], network.output, network.x_type)
     return replace(network, nodes=tuple(nodes), constants=constants, shapes=shapes)
+
+
+def as_it_was(tape: Tape, network: Network) -> str:
+    """Append the nodes of the network that have other forms on the tape, or read what such nodes give.
+
+    Args:
+        tape: with the nodes of `with_matrices(network)`.
+        network: the network itself.
+
+    Returns:
+        The name of its output; nothing is appended where no node has another form.
+    """
+    written = {id(node) for node in tape.network.nodes}
+    names: dict[str, str] = {}
+    for node in network.nodes:
+        if id(node) in written and not any(name in names for name in node.input):
+            continue
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        names |= {name: tape.fresh(f"plain/{name}") for name in node.output if name}
+        copy.name = names[node.output[0]]
+        copy.input[:] = [names.get(name, name) for name in node.input]
+        copy.output[:] = [names.get(name, "") for name in node.output]
+        tape.nodes.append(copy)
+    return names.get(network.output, network.output)
 
 
 def _is_small(network: Network, node: onnx.NodeProto) -> bool:
