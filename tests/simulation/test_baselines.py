@@ -102,6 +102,26 @@ def test_the_digits_reach_what_plain_fedavg_reached_before() -> None:
     assert np.mean(reached) > 0.945
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimiser": "nesterov", "learning_rate": 0.05, "momentum": 0.9},
+        {"optimiser": "adam", "learning_rate": 0.005},
+        {"optimiser": "adamw", "learning_rate": 0.005},
+    ],
+)
+def test_baselines_take_the_optimiser_of_the_fleet(settings: dict[str, Any]) -> None:
+    devices = deal(load("digits"), parse_scheme("iid"), 4, SeededEntropy(0)).devices
+    given: dict[str, Any] = {"kind": "classification", "rounds": 3, "devices_per_round": 4}
+    reached = []
+    for asked in (settings, {"learning_rate": 0.005}):
+        training = Training(epochs=1, batch_size=32, **asked)
+        curve = fedavg(Softmax(), START, devices, training=training, entropy=SeededEntropy(1), **given)
+        reached.append(curve.final.accuracy or 0)
+    assert reached[0] > 0.85
+    assert reached[0] > reached[1]
+
+
 def test_devices_weigh_as_many_rows_as_they_have() -> None:
     one = Training(epochs=1, batch_size=100, learning_rate=1.0)
     fleet = [device("a", 0.0, 0.0, 0.0), device("b", 4.0), device("empty")]
@@ -151,7 +171,7 @@ def test_a_model_that_diverges_has_a_curve_of_nothing() -> None:
 def test_what_trains_nothing_is_refused() -> None:
     for bad in (
         {"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"momentum": 1.0},
-        {"learning_rate": float("inf")},
+        {"learning_rate": float("inf")}, {"optimiser": "lion"},
     ):  # fmt: skip
         with pytest.raises(UsageError):
             Training(**{"epochs": 1, "batch_size": 1, "learning_rate": 0.1, **bad})  # type: ignore[arg-type]

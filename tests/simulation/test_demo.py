@@ -60,7 +60,15 @@ def test_a_small_fleet_trains_while_devices_die(broker: str, tmp_path: Path) -> 
 
 
 def test_options_that_can_not_be_are_refused_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
-    for more in (["--devices", "2"], ["--rounds", "0"], ["--rows", "0"], ["--rows", "100"], ["--broker", "none"]):
+    for more in (
+        ["--devices", "2"],
+        ["--rounds", "0"],
+        ["--rows", "0"],
+        ["--rows", "100"],
+        ["--broker", "none"],
+        ["--lr", "0"],
+        ["--optimiser", "lion"],
+    ):
         assert cli.main(["demo", *more]) != 0
         assert more[0] in capsys.readouterr().err
     assert cli.main(["demo", "--report", "no/such/folder.html"]) == 1

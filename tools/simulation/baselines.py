@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from accord.entropy import Entropy
 from accord.errors import UsageError
+from accord.optimisers import Adam, Optimiser, Sgd
+from accord.plan import OPTIMISERS
 from simulation.metrics import Evaluation, evaluate
 from simulation.partition import DeviceData
 from simulation.task import Kind
@@ -43,22 +45,24 @@ class Gradients(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How one device trains in one round: minibatch SGD, whose momentum starts at zero each round.
+    """How one device trains in one round: minibatches, and an optimiser whose state starts at zero each round.
 
     Args:
         epochs: passes over the device's rows, 1 or more.
         batch_size: rows per step, 1 or more; the last batch of a pass may be smaller.
         learning_rate: above 0.
-        momentum: from 0 to below 1.
+        momentum: from 0 to below 1, of sgd and nesterov.
+        optimiser: sgd, nesterov, adam or adamw.
 
     Raises:
-        UsageError: a number is out of range.
+        UsageError: a number is out of range, or there is no such optimiser.
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
     momentum: float = 0.0
+    optimiser: str = "sgd"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -67,6 +71,15 @@ class Training:
             raise UsageError(
                 f"learning rate {self.learning_rate} must be above 0, and momentum {self.momentum} from 0 to below 1"
             )
+        if self.optimiser not in OPTIMISERS:
+            raise UsageError(f"optimiser {self.optimiser} is unknown: use one of {', '.join(OPTIMISERS)}")
+
+    def begun(self, start: Vector) -> Optimiser:
+        """Return a new optimiser for vectors like `start`, float32 (P,)."""
+        if self.optimiser in ("adam", "adamw"):
+            return Adam(start, learning_rate=self.learning_rate, decoupled=self.optimiser == "adamw")
+        nesterov = self.optimiser == "nesterov"
+        return Sgd(start, learning_rate=self.learning_rate, momentum=self.momentum, nesterov=nesterov)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,24 +218,20 @@ def centralized(
 
 
 class Steps:
-    """SGD with momentum on the flat vector, one minibatch after the other; starts from a copy of `start`."""
+    """An optimiser on the flat vector, one minibatch after the other; starts from a copy of `start`."""
 
     def __init__(self, model: Gradients, start: Vector, training: Training) -> None:
         self.params: Vector = start.astype(np.float32)
         self._model = model
-        self._training = training
+        self._optimiser = training.begun(self.params)
         self._gradient: Vector = np.empty_like(self.params)
-        self._velocity: Vector = np.zeros_like(self.params)
 
     def take(self, x: npt.NDArray[Any], y: npt.NDArray[Any], batches: Sequence[npt.NDArray[np.intp]]) -> None:
         """Change `params` by one step for each batch, which is a list of row numbers."""
-        rate, momentum = np.float32(self._training.learning_rate), np.float32(self._training.momentum)
         with np.errstate(over="ignore", invalid="ignore"):  # a model that diverges shows as None in the curve
             for batch in batches:
                 _, gradient = self._model.gradients(self.params, x[batch], y[batch], out=self._gradient)
-                self._velocity *= momentum
-                self._velocity += gradient
-                self.params -= rate * self._velocity
+                self._optimiser.step(self.params, gradient)
 
 
 def measure(model: Gradients, params: Vector, kind: Kind, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Evaluation:

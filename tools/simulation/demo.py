@@ -81,6 +81,7 @@ class Demo:
                 floor=FLOOR,
                 learning_rate=settings.learning_rate,
                 momentum=settings.momentum,
+                optimiser=settings.optimiser,
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
                 tls=settings.tls,
@@ -114,6 +115,7 @@ class Demo:
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
             momentum=settings.momentum,
+            optimiser=settings.optimiser,
         )
         self._audience.say(f"baselines: {self.scenario.plain_name} and one model on all rows")
         fedavg = baselines.fedavg(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from accord.plan import OPTIMISERS
 from simulation.demo import Demo
 from simulation.demo_rounds import Audience
 from simulation.demo_settings import DemoSettings
@@ -37,6 +38,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, help=f"training rounds (default {_usual('rounds')})")
     add("--broker", choices=BROKERS, default=default.broker, help="which broker to start (default %(default)s)")
     add("--rows", type=int, help=f"most training rows (default {_usual('rows')})")
+    add(
+        "--optimiser",
+        choices=OPTIMISERS,
+        default=default.optimiser,
+        help="of devices and baselines (default %(default)s)",
+    )
+    rates = _usual("learning_rate")
+    add("--lr", type=float, help=f"learning rate (default {rates}; a twentieth with adam and adamw)")
     add("--seed", type=int, default=default.seed, help="of the data's partition and the first model")
     add("--insecure", action="store_true", help="plain MQTT: everybody on the network could read the passwords")
     add("--calm", action="store_true", help="kill no device")
@@ -54,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_place(arguments.report)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="accord-demo-"))
-    usual = DEFAULTS[arguments.scenario]
+    usual, moments = DEFAULTS[arguments.scenario], arguments.optimiser in ("adam", "adamw")
     settings = DemoSettings(
         scenario=arguments.scenario,
         devices=usual.devices if arguments.devices is None else arguments.devices,
@@ -62,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         broker=arguments.broker,
         rows=usual.rows if arguments.rows is None else arguments.rows,
         test_rows=usual.test_rows,
-        learning_rate=usual.learning_rate,
+        learning_rate=usual.learning_rate / (20 if moments else 1) if arguments.lr is None else arguments.lr,
+        momentum=0.0 if moments else DemoSettings.momentum,
+        optimiser=arguments.optimiser,
         batch_size=usual.batch_size,
         seed=arguments.seed,
         chaos=not arguments.calm,
@@ -87,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         "rounds": settings.rounds,
         "broker": settings.broker,
         "rows": settings.rows,
+        "optimiser": settings.optimiser,
         "model": demo.scenario.model,
     }
     _finish(history, arguments, shown, console, time.perf_counter() - started)

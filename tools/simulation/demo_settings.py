@@ -24,6 +24,7 @@ class DemoSettings:
     seed: int = 0
     learning_rate: float = 0.05
     momentum: float = 0.9
+    optimiser: str = "sgd"
     batch_size: int = 32
     epochs: int = 1
     chaos: bool = True
@@ -35,6 +36,8 @@ class DemoSettings:
             raise UsageError(f"--devices {self.devices} is out of range: use {FLOOR} to 100")
         if not 1 <= self.rounds <= 10_000:
             raise UsageError(f"--rounds {self.rounds} is out of range: use 1 to 10000")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UsageError(f"--lr {self.learning_rate} is out of range: use more than 0")
         if not ROWS_PER_DEVICE * self.devices <= self.rows <= ALL_ROWS:
             raise UsageError(
                 f"--rows {self.rows} is out of range: {self.devices} devices use {ROWS_PER_DEVICE * self.devices} to "

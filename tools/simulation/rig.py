@@ -38,6 +38,7 @@ class RigSettings:
     momentum: float
     batch_size: int
     epochs: int
+    optimiser: str = "sgd"
     task: str = "classification"
     tls: bool = True
     windows: Mapping[str, float] = field(
@@ -134,6 +135,7 @@ epochs = {settings.epochs}
 batch_size = {settings.batch_size}
 learning_rate = {settings.learning_rate}
 momentum = {settings.momentum}
+optimiser = "{settings.optimiser}"
 [windows]
 """ + "".join(f"{name} = {seconds}\n" for name, seconds in settings.windows.items())
         write_atomic(self.folder / "aggregator.toml", text.encode())
