@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from accord.entropy import Entropy
 from accord.errors import CannotTrain, UsageError
-from accord.optimisers import finite, optimiser_of
 from accord.plan import Plan
 from accord.runtimes import Runtime
 from accord.tensors import Vector
@@ -21,6 +20,7 @@ from accord.update.snapshot import Snapshot, columns_of, decode
 from edge_sdk.figures import figures_of
 from edge_sdk.inputs import Inputs, prepared_rows
 from edge_sdk.labels import check_labels
+from edge_sdk.learner import learner_of
 from edge_sdk.pace import Pace, Paused, Progress
 from edge_sdk.rows import Array, Rows
 from edge_sdk.transforms import transformed
@@ -48,7 +48,7 @@ class Trainer:
         runtime: opened from the bundle.
         input_shape: of one row.
         rows: the device's own, or what gives them at the beginning of each piece of work.
-        entropy: decides the order of the rows in each pass.
+        entropy: decides the order of the rows in each pass, and how int8 weights are rounded.
         scaled: whether the model takes rows scaled by the fleet's statistics; if not, no row's values are counted.
         pace: asked before each step whether work may go on.
         progress: told after each step of training.
@@ -70,7 +70,6 @@ class Trainer:
         self._rows: Rows
         self._columns = columns_of(input_shape)
         self._counted = self._columns if scaled else 0
-        self._gradient = np.empty(runtime.layout.size, np.float32)
         self._inputs: Inputs | None = None
         self._under_way: _UnderWay | None = None
 
@@ -145,8 +144,8 @@ class Trainer:
 
     def _trained(self, plan: Plan, params: Vector, inputs: Inputs) -> Generator[Progress, None, Vector]:
         training, y = plan.training, inputs.y
-        trained = params.copy()
-        optimiser = optimiser_of(training, params)
+        key = self._entropy.child("rounding", plan.round, plan.attempt)(32)
+        learner = learner_of(self._runtime, training, params, key)
         entropy = self._entropy.child("order", plan.round, plan.attempt)
         count, size, done = len(y), training.batch_size, 0
         steps = training.epochs * -(-count // size)
@@ -154,11 +153,10 @@ class Trainer:
             order = np.argsort(np.frombuffer(entropy(8 * count), "<u8"))
             for at in range(0, count, size):
                 batch = order[at : at + size]  # taken one by one: a device has no room for a second copy of its rows
-                loss, _ = self._runtime.gradients(trained, inputs.train.rows(batch), y[batch], self._gradient)
+                loss = learner.step(inputs.train.rows(batch), y[batch])
                 done += 1
-                if not (np.isfinite(loss) and finite(self._gradient)):
+                if not np.isfinite(loss):
                     raise _not_finite(f"the loss or its gradient in step {done} of round {plan.round}")
-                optimiser.step(trained, self._gradient)
                 yield Progress(
                     round=plan.round,
                     attempt=plan.attempt,
@@ -169,9 +167,10 @@ class Trainer:
                     loss=loss,
                     metric=self._runtime.metric,
                 )
-        if not finite(trained):
+        change = learner.change(params)
+        if change is None:
             raise _not_finite(f"the model after round {plan.round}")
-        return trained - params
+        return change
 
     def _evaluated(
         self, plan: Plan, snapshot: Snapshot, inputs: Inputs

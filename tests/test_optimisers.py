@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from accord.errors import CodecError, UsageError
-from accord.optimisers import Adam, Optimiser, Sgd, finite, optimiser_of
+from accord.optimisers import Adam, FlatOptimiser, Sgd, finite, optimiser_of
 from accord.optimisers.finite import BLOCK
 from accord.plan import MICRO, PICO, Training
 
@@ -130,7 +130,7 @@ def test_a_step_allocates_nothing_that_grows_with_the_model(name: str) -> None:
     momentum = {"momentum": 900_000} if name in ("momentum", "nesterov") else {}
     training = Training(**(USUAL | extras | momentum | {"optimiser": name.replace("momentum", "sgd")}))
     params, gradient = np.ones(size, np.float32), np.ones(size, np.float32)
-    optimiser: Optimiser = optimiser_of(training, params)
+    optimiser: FlatOptimiser = optimiser_of(training, params)
     optimiser.step(params, gradient)
     tracemalloc.start()
     try:

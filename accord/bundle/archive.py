@@ -7,7 +7,7 @@ from accord.bundle.entries import read_entries, write_entries
 from accord.bundle.golden import Golden
 from accord.bundle.manifest import PART_NAMES, Manifest, Part, Specification
 from accord.bundle.operators import check_operators
-from accord.bundle.quantization import Quantization
+from accord.bundle.quantization import STEPS, Quantization
 from accord.errors import CodecError, Refusal, SignatureError
 from accord.prg import digest
 from accord.signing import SigningKey, verify
@@ -163,6 +163,8 @@ def _quantization(data: bytes | None, manifest: Manifest) -> Quantization | None
         raise Refusal(
             "CorruptBundle", f"quant.cbor has {len(found.slots)} slots for {len(manifest.layout.tensors)} tensors"
         )
+    if any(slot.kind == STEPS for slot in found.slots) != (manifest.tier == "int8"):
+        raise Refusal("CorruptBundle", f"tier {manifest.tier}, but tier int8 and no other trains int8 steps")
     return found
 
 

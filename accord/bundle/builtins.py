@@ -103,8 +103,8 @@ OPTIONS = {
 SIGNATURES = 3
 """train, predict, and prepare where a part is frozen."""
 _VERSION = 3
-_SIZES = {0: 4, 2: 4, 6: 1}
-"""Bytes of an element of float32, int32 and bool, by the number of the type."""
+_SIZES = {0: 4, 2: 4, 6: 1, 9: 1}
+"""Bytes of an element of float32, int32, bool and int8, by the number of the type."""
 _BY_FIELDS = 127
 _ABSENT = -1
 
@@ -200,7 +200,7 @@ def _tensor(tensor: Table, sizes: list[int]) -> None:
     tensor.number(8, "?")
     kind = tensor.number(1, "b")
     if kind not in _SIZES:
-        _refuse("ForbiddenGraph", f"a tensor of train.tflite has type {kind}, not float32, int32 or bool")
+        _refuse("ForbiddenGraph", f"a tensor of train.tflite has type {kind}, not float32, int32, bool or int8")
     shape, signature = tensor.numbers(0), tensor.numbers(7)
     if any(dim < 0 for dim in shape) or any(dim < -1 for dim in signature) or len(signature) not in (0, len(shape)):
         _refuse("CorruptGraph", "a tensor of train.tflite has an impossible shape")

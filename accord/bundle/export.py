@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from accord.bundle.archive import Bundle
 from accord.bundle.forward import ends, forward_graph
-from accord.bundle.int8 import patched, rounded_tensors, scalars
+from accord.bundle.int8 import fixed_scales, patched, rounded_tensors
 from accord.bundle.manifest import REGRESSIONS
 from accord.bundle.protobuf import BYTES, VARINT, read_fields, write_field, write_varint
 from accord.bundle.quantization import Quantization
@@ -132,7 +132,7 @@ def _forward(bundle: Bundle, train: bytes, params: Vector) -> _Body:
 def _int8(bundle: Bundle, infer: bytes, quantization: Quantization, params: Vector) -> _Body:
     """Round the parameters into the int8 model."""
     (source, *_), (output, *_) = ends(infer)
-    tensors = rounded_tensors(quantization, bundle.manifest.layout, params, scalars(infer))
+    tensors = rounded_tensors(quantization, bundle.manifest.layout, params, fixed_scales(infer, quantization))
     return _body(forward_graph(patched(infer, tensors), output), source, output, ())
 
 

@@ -1,12 +1,13 @@
 """Trained parameters rounded into the constants of `infer.onnx`: the same numbers that training rounded them to."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from accord.bundle.protobuf import BYTES, VARINT, read_fields, read_varint, write_field, write_varint
-from accord.bundle.quantization import Quantization, Slot
+from accord.bundle.quantization import STEPS, WHOLE_TENSOR, Quantization, Slot
 from accord.bundle.rounding import bias_steps, weight_scales, weight_steps
 from accord.errors import Refusal
 from accord.tensors import Layout, Vector
@@ -16,7 +17,6 @@ _GRAPH_INITIALIZER = 5
 _DIMENSION, _TYPE, _FLOATS, _NAME, _RAW = 1, 2, 4, 8, 9
 _KINDS = {1: np.dtype("<f4"), 3: np.dtype("i1"), 6: np.dtype("<i4")}
 _CODES = {dtype: code for code, dtype in _KINDS.items()}
-_WHOLE_TENSOR = 8
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,7 +30,7 @@ def rounded_tensors(
         quantization: which parameter goes where.
         layout: of the parameters.
         params: float32 (P,).
-        scales: the scales of frozen activations, by name.
+        scales: what `fixed_scales` returned.
 
     Raises:
         Refusal: `CorruptBundle`: a slot names a scale that is not there, or the slots do not fit the layout.
@@ -47,12 +47,15 @@ def rounded_tensors(
             found[slot.values] = value
         elif slot.kind == "weight":
             found[slot.values], found[slot.scale] = _weight(slot, value)
+        elif slot.kind == STEPS:
+            found[slot.values] = _steps(slot, value, scales)
     for slot, value in pairs:
         if slot.kind != "bias":
             continue
-        weight = found[quantization.slots[slot.weight].scale]
+        name = quantization.slots[slot.weight].scale
+        weight = found.get(name, scales.get(name))
         rows = found.get(slot.rows, scales.get(slot.rows))
-        if rows is None or value.ndim != 1 or weight.size not in (1, value.size):
+        if weight is None or rows is None or value.ndim != 1 or weight.size not in (1, value.size):
             raise Refusal("CorruptBundle", f"the scale of bias {slot.values[:40]!r} can't be told from infer.onnx")
         found[slot.values], found[slot.scale] = bias_steps(value, weight.astype(np.float32), rows.astype(np.float32))
     return found
@@ -60,11 +63,19 @@ def rounded_tensors(
 
 def _weight(slot: Slot, value: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     """Return the steps and the scales of one weight, as the training graph computes them."""
-    if slot.axis != _WHOLE_TENSOR and slot.axis >= value.ndim:
+    if slot.axis != WHOLE_TENSOR and slot.axis >= value.ndim:
         raise Refusal("CorruptBundle", f"weight {slot.values[:40]!r} has no axis {slot.axis}")
-    axis = None if slot.axis == _WHOLE_TENSOR else slot.axis
+    axis = None if slot.axis == WHOLE_TENSOR else slot.axis
     scales = weight_scales(value, axis)
     return weight_steps(value, scales, axis), scales
+
+
+def _steps(slot: Slot, value: Floats, scales: Mapping[str, Floats]) -> npt.NDArray[np.int8]:
+    """Return the steps of one weight on a grid of the bundle's own."""
+    found, axis = scales.get(slot.scale), None if slot.axis == WHOLE_TENSOR else slot.axis
+    if found is None or (axis is not None and (axis >= value.ndim or found.shape != (value.shape[axis],))):
+        raise Refusal("CorruptBundle", f"the grid of weight {slot.values[:40]!r} can't be told from infer.onnx")
+    return weight_steps(value, found, axis)
 
 
 def represented(quantization: Quantization, layout: Layout, params: Vector, scales: Mapping[str, Floats]) -> Vector:
@@ -74,16 +85,17 @@ def represented(quantization: Quantization, layout: Layout, params: Vector, scal
         quantization: which parameter goes where.
         layout: of the parameters.
         params: float32 (P,).
-        scales: the scales of frozen activations, by name.
+        scales: what `fixed_scales` returned.
 
     Raises:
         Refusal: `CorruptBundle`, as `rounded_tensors`.
     """
     tensors, found = rounded_tensors(quantization, layout, params, scales), params.copy()
     for slot, view in zip(quantization.slots, layout.views(found).values(), strict=True):
-        if slot.kind in ("weight", "bias"):
-            steps, scale = tensors[slot.values].astype(np.float32), tensors[slot.scale].astype(np.float32)
-            if slot.kind == "weight" and slot.axis != _WHOLE_TENSOR:
+        if slot.kind in ("weight", "bias", STEPS):
+            steps = tensors[slot.values].astype(np.float32)
+            scale = (scales if slot.kind == STEPS else tensors)[slot.scale].astype(np.float32)
+            if slot.kind != "bias" and slot.axis != WHOLE_TENSOR:
                 scale = scale.reshape([-1 if place == slot.axis else 1 for place in range(view.ndim)])
             view[...] = steps * scale
     return found
@@ -111,21 +123,23 @@ def patched(model: bytes, tensors: Mapping[str, npt.NDArray[np.generic]]) -> byt
     return b"".join(parts)
 
 
-def scalars(model: bytes) -> dict[str, Floats]:
-    """Return the float32 constants of one element, by name.
+def fixed_scales(model: bytes, quantization: Quantization) -> dict[str, Floats]:
+    """Return the scales that are constants of `infer.onnx`: of activations, float32 (), and of grids, float32 (C,).
 
     Raises:
         Refusal: `CorruptGraph`: the bytes are no protobuf.
     """
-    found = {}
+    found, grids = {}, {slot.scale for slot in quantization.slots if slot.kind == STEPS}
     for number, _, graph in read_fields(memoryview(model)):
         if number != _MODEL_GRAPH:
             continue
         for part, _, value in read_fields(graph):
             if part == _GRAPH_INITIALIZER:
                 shape, code, raw = _read(value)
-                if code == _CODES[np.dtype("<f4")] and len(raw) == 4 and not any(dim != 1 for dim in shape):
-                    found[_name(value)] = np.frombuffer(raw, "<f4").astype(np.float32).reshape(())
+                name, single = _name(value), len(raw) == 4 and not any(dim != 1 for dim in shape)
+                if code == _CODES[np.dtype("<f4")] and (single or (name in grids and len(raw) == 4 * math.prod(shape))):
+                    values = np.frombuffer(raw, "<f4").astype(np.float32)
+                    found[name] = values.reshape(shape if name in grids else ())
     return found
 
 

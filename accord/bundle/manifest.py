@@ -70,7 +70,8 @@ class Specification(Record):
     """A model that can be trained, without its numbers.
 
     `tier` says what is trained: everything in float32, or the `head`, the `last-2` (or another number of) blocks before
-    it too, or everything (`last-all`, and `int8` without float32 copies) of a model that runs in int8.
+    it too, or everything (`last-all`, and `int8` whose weights are int8 while they are trained) of a model that runs in
+    int8. There `params.bin` and every update are float32 too, and `train.onnx` takes int8 steps (`quant.cbor`).
     `input_shape` is one row's; `scaled` tells that the model takes rows scaled by the fleet's means and deviations, and
     not as they are; `batch` is the largest number of rows of one gradient; `exponents[i]` says that one
     round's update of tensor i is expected within ±2^e. `input_names` of `train.onnx` are x, y, the weights of the rows

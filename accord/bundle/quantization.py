@@ -10,7 +10,10 @@ from accord.errors import CodecError
 from accord.records import Int, Many, Nested, OneOf, Record, Text, field
 from accord.values import dataclass
 
-KINDS = ("weight", "bias", "range", "float")
+STEPS = "steps"
+KINDS = ("weight", "bias", "range", "float", STEPS)
+WHOLE_TENSOR = 8
+"""The axis of a weight that has one scale for all of its channels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,8 @@ class Slot(Record):
       of its rows, in `rows`.
     - `range`: two to the power of the parameter into `scale`.
     - `float`: as it is into `values`.
+    - `steps`: int8 steps into `values`; their scales, along `axis` as those of a weight, are the constant `scale`,
+      which stays as it is. Only tier int8 has such slots: a device holds these parameters as steps.
     """
 
     kind: str = field(OneOf(KINDS))
@@ -56,5 +61,7 @@ class Quantization(Record):
         if bool(self.cut) != bool(self.feature_shape):
             raise CodecError("a cut has a shape, and what is not cut has none")
         for slot in self.slots:
-            if slot.kind == "bias" and (slot.weight >= len(self.slots) or self.slots[slot.weight].kind != "weight"):
+            if slot.kind == "bias" and (
+                slot.weight >= len(self.slots) or self.slots[slot.weight].kind not in ("weight", STEPS)
+            ):
                 raise CodecError(f"bias {slot.values[:40]!r} goes with slot {slot.weight}, which is no weight")

@@ -23,9 +23,9 @@ def weight_scales(weight: Floats, axis: int | None) -> Floats:
 
 
 def weight_steps(weight: Floats, scales: Floats, axis: int | None) -> npt.NDArray[np.int8]:
-    """Return the nearest int8 values with zero point 0, of the weight's shape."""
+    """Return the nearest int8 values from -127 to 127 with zero point 0, of the weight's shape."""
     column = scales if axis is None else scales.reshape([-1 if place == axis else 1 for place in range(weight.ndim)])
-    steps: npt.NDArray[np.int8] = np.clip(np.rint(weight / column), -HIGHEST - 1, HIGHEST).astype(np.int8)
+    steps: npt.NDArray[np.int8] = np.clip(np.rint(weight / column), -HIGHEST, HIGHEST).astype(np.int8)
     return steps
 
 

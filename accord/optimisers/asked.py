@@ -1,22 +1,15 @@
 """The optimiser that a plan asks for. Holds no rule of its own."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from accord.optimisers.adam import Adam
 from accord.optimisers.descent import Sgd
+from accord.optimisers.flat import FlatOptimiser
 from accord.plan import MICRO, PICO, Training
 from accord.tensors import Vector
 
 
-class Optimiser(Protocol):
-    """Whatever moves a flat vector against its gradients."""
-
-    def step(self, params: Vector, gradient: Vector) -> None:
-        """Move `params`, float32 (P,), in place; `gradient`, float32 (P,), is left as it is."""
-        ...
-
-
-def optimiser_of(training: Training, anchor: Vector) -> Optimiser:
+def optimiser_of(training: Training, anchor: Vector) -> FlatOptimiser:
     """Return a new optimiser for one round.
 
     Args:

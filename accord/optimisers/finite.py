@@ -2,10 +2,8 @@
 
 import numpy as np
 
+from accord.bundle.grid import BLOCK
 from accord.tensors import Vector
-
-BLOCK = 1 << 15
-"""Numbers that are worked on at once: 128 KiB of float32, which stay in a small core's cache between passes."""
 
 
 @np.errstate(all="ignore")

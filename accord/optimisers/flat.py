@@ -2,11 +2,12 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
+from accord.bundle.grid import BLOCK
 from accord.errors import UsageError
-from accord.optimisers.finite import BLOCK
 from accord.tensors import Vector
 
 
@@ -65,6 +66,7 @@ class FlatOptimiser(ABC):
         self._direction = np.empty(min(BLOCK, size), np.float32)
         self._scratch = np.empty(min(BLOCK, size), np.float32)
         self._steps = 0
+        self._shrink = 1.0
 
     @np.errstate(all="ignore")  # what explodes is refused by name after the step
     def step(self, params: Vector, gradient: Vector) -> None:
@@ -75,29 +77,48 @@ class FlatOptimiser(ABC):
         """
         if not len(params) == len(gradient) == self._size:
             raise UsageError(f"{len(params)} parameters and {len(gradient)} slopes where {self._size} are expected")
-        self._steps += 1
-        shrink = self._shrinking(gradient) if self._clip else 1.0
-        self._begin(self._steps, self._rate * min(1.0, self._steps / max(1, self._warmup)))
+        self.begin([gradient])
         for block in self._blocks:
-            weights, direction = params[block], gradient[block]
-            scratch = self._scratch[: len(weights)]
-            if shrink < 1.0:
-                direction = np.multiply(direction, np.float32(shrink), out=self._direction[: len(weights)])
-            if self._anchor is not None:
-                np.subtract(weights, self._anchor[block], out=scratch)
-                np.multiply(scratch, self._proximal, out=scratch)
-                direction = np.add(scratch, direction, out=self._direction[: len(weights)])
-            if self._decay:
-                np.multiply(weights, self._decay, out=scratch)
-                direction = np.add(scratch, direction, out=self._direction[: len(weights)])
-            self._move(block, weights, direction, scratch)
+            self.move(block, params[block], gradient[block])
 
-    def _shrinking(self, gradient: Vector) -> float:
+    @np.errstate(all="ignore")
+    def begin(self, gradient: Sequence[Vector]) -> None:
+        """Begin the next step, for whoever holds the parameters in another form and moves them block by block.
+
+        Args:
+            gradient: the whole of it in flat parts, float32.
+        """
+        self._steps += 1
+        self._shrink = self._shrinking(gradient) if self._clip else 1.0
+        self._begin(self._steps, self._rate * min(1.0, self._steps / max(1, self._warmup)))
+
+    def move(self, block: slice, weights: Vector, gradient: Vector) -> None:
+        """Move the parameters of one block in place, once in each step.
+
+        Args:
+            block: their place in the flat vector, at most `BLOCK` long.
+            weights: they themselves, float32.
+            gradient: by them; it is left as it is.
+        """
+        direction, scratch = gradient, self._scratch[: len(weights)]
+        if self._shrink < 1.0:
+            direction = np.multiply(direction, np.float32(self._shrink), out=self._direction[: len(weights)])
+        if self._anchor is not None:
+            np.subtract(weights, self._anchor[block], out=scratch)
+            np.multiply(scratch, self._proximal, out=scratch)
+            direction = np.add(scratch, direction, out=self._direction[: len(weights)])
+        if self._decay:
+            np.multiply(weights, self._decay, out=scratch)
+            direction = np.add(scratch, direction, out=self._direction[: len(weights)])
+        self._move(block, weights, direction, scratch)
+
+    def _shrinking(self, gradient: Sequence[Vector]) -> float:
+        blocks = [part[at : at + BLOCK] for part in gradient for at in range(0, len(part), BLOCK)]
         total = 0.0
-        for block in self._blocks:
-            total += float(np.dot(gradient[block], gradient[block]))
+        for block in blocks:
+            total += float(np.dot(block, block))
         if math.isinf(total):  # squares beyond float32
-            total = sum(float(np.dot(part, part)) for part in (gradient[b].astype(np.float64) for b in self._blocks))
+            total = sum(float(np.dot(part, part)) for part in (block.astype(np.float64) for block in blocks))
         return self._clip / math.sqrt(total) if total > self._clip**2 else 1.0
 
     @abstractmethod

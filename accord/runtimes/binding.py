@@ -36,19 +36,19 @@ class BoundGraph:
         self._scalars = np.zeros((), np.float32), np.zeros((), np.float32)
         for name, scalar in zip((loss, metric), self._scalars, strict=True):
             self._binding.bind_ortvalue_output(name, value_of(scalar))
-        self._params: Vector | None = None
+        self._params: object = None
         self._out: Vector | None = None
 
     def run(
-        self, given: Sequence[npt.NDArray[Any]], views: Mapping[str, npt.NDArray[Any]], params: Vector, out: Vector
+        self, given: Sequence[npt.NDArray[Any]], views: Mapping[str, npt.NDArray[Any]], params: object, out: Vector
     ) -> tuple[float, float]:
         """Return the loss and the metric; the gradient goes to `out`.
 
         Args:
             given: x, y and the rows' weights, contiguous, of the graph's types.
             views: the parameters by their names in the graph.
-            params: the vector that they are views of.
-            out: float32 (P,), contiguous, apart from `params`.
+            params: what they are views of.
+            out: float32 (P,), contiguous, apart from them.
 
         Raises:
             UsageError: `out` is no such vector.
@@ -62,11 +62,11 @@ class BoundGraph:
         loss, metric = self._scalars
         return float(loss), float(metric)
 
-    def _bind(self, views: Mapping[str, npt.NDArray[Any]], params: Vector, out: Vector) -> None:
+    def _bind(self, views: Mapping[str, npt.NDArray[Any]], params: object, out: Vector) -> None:
         if out.dtype != np.float32 or not out.flags.c_contiguous or not out.flags.writeable:
             raise UsageError("a gradient goes to a contiguous float32 vector that may be written to")
         # A kernel that reads a weight which another has overwritten gives wrong numbers without an error.
-        if np.may_share_memory(params, out):
+        if any(np.may_share_memory(view, out) for view in views.values()):
             raise UsageError("a gradient goes to a vector of its own, not to that of the parameters")
         for name, view in views.items():
             self._binding.bind_ortvalue_input(name, self._value_of(view))

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from accord.bundle.archive import Bundle
 from accord.bundle.forward import ends, forward_graph, training_part
-from accord.bundle.int8 import patched, rounded_tensors, scalars
+from accord.bundle.grid import GridWeights
+from accord.bundle.int8 import fixed_scales, patched, rounded_tensors
 from accord.errors import Refusal, UsageError
 from accord.runtimes.binding import BoundGraph
 from accord.runtimes.losses import flat_rows
@@ -163,15 +164,21 @@ class OnnxRuntime(GraphRuntime):
         if self._infer is None or self._slots is None:
             return None
         if self._running is None or not np.array_equal(self._running[0], params):
-            tensors = rounded_tensors(self._slots, self.layout, params, scalars(self._infer))
+            tensors = rounded_tensors(self._slots, self.layout, params, fixed_scales(self._infer, self._slots))
             _, (output, *_) = ends(self._infer)
             model = Exported(forward_graph(patched(self._infer, tensors), output))
             self._running = (params.copy(), model)
         return self._running[1].predict(np.ascontiguousarray(flat_rows(x, self._manifest.input_shape)).reshape(x.shape))
 
-    def _differentiated(self, given: Sequence[npt.NDArray[Any]], params: Vector, out: Vector) -> tuple[float, float]:
+    def _differentiated(
+        self, given: Sequence[npt.NDArray[Any]], params: Vector | GridWeights, out: Vector
+    ) -> tuple[float, float]:
         with _named():
             return self._bound.run(given, self._views(params), params, out)
+
+    def _by_tensor(self, feeds: Feeds) -> Sequence[npt.NDArray[Any]]:
+        loss, _, *others = self._manifest.output_names
+        return _run(self._session, [loss, *others], feeds)
 
     def _predicted(self, feeds: Feeds) -> npt.NDArray[Any]:
         if self._forward is None:

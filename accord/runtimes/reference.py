@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from accord.bundle.archive import write_bundle
 from accord.bundle.golden import make_golden
+from accord.bundle.grid import GridWeights, WeightGrid
 from accord.bundle.manifest import FORMAT, Specification
 from accord.entropy import Entropy
 from accord.errors import UsageError
@@ -169,6 +170,7 @@ class Reference:
         self._batch = specification.batch
         self._loss = LOSSES[specification.loss]
         self.metric, self.emulates = math.nan, False
+        self.grid: WeightGrid | None = None
         self._buffers: dict[int, _Buffers] = {}
         self._params: tuple[Vector, list[Floats]] | None = None
         self._out: tuple[Vector, list[Floats]] | None = None
@@ -180,7 +182,7 @@ class Reference:
     @np.errstate(all="ignore")  # what explodes is refused by name where it is used
     def gradients(
         self,
-        params: Vector,
+        params: Vector | GridWeights,
         x: npt.NDArray[Any],
         y: npt.NDArray[Any],
         out: Vector | None = None,
@@ -221,8 +223,12 @@ class Reference:
         np.add.reduce(slope, axis=0, out=into[1])
         return value, out
 
+    def slopes(self, _weights: GridWeights, _x: npt.NDArray[Any], _y: npt.NDArray[Any]) -> tuple[float, list[Floats]]:
+        """Refuse: nothing is rounded here; see the port."""
+        raise UsageError("the reference runtime rounds nothing: its parameters are a float32 vector")
+
     @np.errstate(all="ignore")  # the same
-    def predict(self, params: Vector, x: npt.NDArray[Any]) -> Floats:
+    def predict(self, params: Vector | GridWeights, x: npt.NDArray[Any]) -> Floats:
         """Return the outputs; see the port."""
         rows = flat_rows(x, self._input_shape)
         weights = self._views_of_params(params)
@@ -243,8 +249,10 @@ class Reference:
         return
 
     # A trainer passes the same two vectors thousands of times: cutting views anew would cost a tenth of each call.
-    def _views_of_params(self, params: Vector) -> list[Floats]:
+    def _views_of_params(self, params: Vector | GridWeights) -> list[Floats]:
         if self._params is None or self._params[0] is not params:
+            if isinstance(params, GridWeights):
+                raise UsageError("the reference runtime rounds nothing: its parameters are a float32 vector")
             self._params = (params, self._views(params))
         return self._params[1]
 

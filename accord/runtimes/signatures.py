@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.bundle.archive import Bundle
-from accord.bundle.int8 import represented, scalars
+from accord.bundle.grid import GridWeights
+from accord.bundle.int8 import fixed_scales, represented
 from accord.errors import Refusal, UsageError
 from accord.runtimes.training_graph import Feeds, Floats, GraphRuntime
 from accord.tensors import Vector
@@ -72,17 +73,24 @@ class SignatureRuntime(GraphRuntime):
         if self._slots is None or self._infer is None:
             return None
         if self._emulated is None or not np.array_equal(self._emulated[0], params):
-            found = represented(self._slots, self.layout, params, scalars(self._infer))
+            found = represented(self._slots, self.layout, params, fixed_scales(self._infer, self._slots))
             self._emulated = (params.copy(), found)
         return self.predict(self._emulated[1], self.prepared(x))
 
-    def _differentiated(self, given: Sequence[npt.NDArray[Any]], params: Vector, out: Vector) -> tuple[float, float]:
+    def _differentiated(
+        self, given: Sequence[npt.NDArray[Any]], params: Vector | GridWeights, out: Vector
+    ) -> tuple[float, float]:
         names = self._manifest.input_names
         loss, _, metric, *gradients = self._manifest.output_names
         found = self._called("train", dict(zip(names, given, strict=False)) | self._views(params))
         for place, name in zip(self.layout.places, gradients, strict=True):
             out[place.offset : place.offset + place.size] = found[name].reshape(-1)
         return float(found[loss]), float(found[metric])
+
+    def _by_tensor(self, feeds: Feeds) -> Sequence[npt.NDArray[Any]]:
+        loss, _, *others = self._manifest.output_names
+        found = self._called("train", feeds)
+        return [found[name] for name in (loss, *others)]
 
     def _predicted(self, feeds: Feeds) -> npt.NDArray[Any]:
         return self._called("predict", feeds)[self._manifest.output_names[1]]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.bundle.archive import Bundle
+from accord.bundle.grid import GridWeights, grid_of
 from accord.errors import UsageError
 from accord.runtimes.losses import checked_targets, checked_weights, flat_rows
 from accord.tensors import Layout, Vector
@@ -33,17 +34,25 @@ class GraphRuntime(ABC):
         self.layout: Layout = bundle.manifest.layout
         quantization = bundle.quantization
         self._quantization = quantization if quantization is not None and quantization.cut else None
-        self._params: tuple[Vector, Feeds] | None = None
+        self.grid = grid_of(bundle)
+        self._params: tuple[Vector | GridWeights, Feeds] | None = None
+        self._rounded: GridWeights | None = None
         self._ones = np.ones(0, np.float32)
         self.metric = math.nan
 
     @abstractmethod
-    def _differentiated(self, given: Sequence[npt.NDArray[Any]], params: Vector, out: Vector) -> tuple[float, float]:
+    def _differentiated(
+        self, given: Sequence[npt.NDArray[Any]], params: Vector | GridWeights, out: Vector
+    ) -> tuple[float, float]:
         """Run the graph on x, y and the rows' weights; return the loss and the metric, and write the gradient to `out`.
 
         Raises:
-            UsageError: `params` is no contiguous float32 vector, or `out` can't take a gradient.
+            UsageError: `out` can't take a gradient.
         """
+
+    @abstractmethod
+    def _by_tensor(self, feeds: Feeds) -> Sequence[npt.NDArray[Any]]:
+        """Run the graph; return the loss, the metric and the gradients in layout order, in memory of the runtime's."""
 
     @abstractmethod
     def _predicted(self, feeds: Feeds) -> npt.NDArray[Any]:
@@ -67,13 +76,31 @@ class GraphRuntime(ABC):
 
     def gradients(
         self,
-        params: Vector,
+        params: Vector | GridWeights,
         x: npt.NDArray[Any],
         y: npt.NDArray[Any],
         out: Vector | None = None,
         weights: npt.NDArray[Any] | None = None,
     ) -> tuple[float, Vector]:
         """Return the mean loss and the gradient; see the port."""
+        given = self._given(x, y, weights)
+        if out is None:
+            out = np.empty(self.layout.size, np.float32)
+        loss, self.metric = self._differentiated(given, self._held(params), out)
+        return loss, out
+
+    def slopes(self, weights: GridWeights, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[float, Sequence[Floats]]:
+        """Return the mean loss and the gradient by tensor; see the port."""
+        views = self._views(self._held(weights))
+        given = dict(zip(self._manifest.input_names, self._given(x, y, None), strict=False))
+        loss, metric, *found = self._by_tensor({**given, **views})
+        self.metric = float(metric)
+        return float(loss), found
+
+    def _given(
+        self, x: npt.NDArray[Any], y: npt.NDArray[Any], weights: npt.NDArray[Any] | None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Floats]:
+        """Return x, y and the rows' weights as the graph takes them."""
         count = x.shape[0]
         if not 1 <= count <= self._manifest.batch:
             raise UsageError(f"{count} rows where a batch of 1 to {self._manifest.batch} is expected")
@@ -83,19 +110,15 @@ class GraphRuntime(ABC):
             weights = self._ones
         else:
             weights = checked_weights(weights, count)
-        if out is None:
-            out = np.empty(self.layout.size, np.float32)
-        given = self._rows(x), self._targets(y, count), weights
-        loss, self.metric = self._differentiated(given, params, out)
-        return loss, out
+        return self._rows(x), self._targets(y, count), weights
 
-    def predict(self, params: Vector, x: npt.NDArray[Any]) -> Floats:
+    def predict(self, params: Vector | GridWeights, x: npt.NDArray[Any]) -> Floats:
         """Return the outputs; see the port."""
-        manifest = self._manifest
+        manifest, held = self._manifest, self._held(params)
         outputs = np.empty((x.shape[0], manifest.outputs), np.float32)
         for start in range(0, x.shape[0], manifest.batch):
             rows = self._rows(x[start : start + manifest.batch])
-            feeds = {manifest.input_names[0]: rows, **self._views(params)}
+            feeds = {manifest.input_names[0]: rows, **self._views(held)}
             outputs[start : start + manifest.batch] = self._predicted(feeds)
         return outputs
 
@@ -114,12 +137,28 @@ class GraphRuntime(ABC):
             raise UsageError(f"a label lies outside the classes 0 to {manifest.outputs - 1}")
         return np.ascontiguousarray(y, self.LABELS)
 
-    def _views(self, params: Vector) -> Feeds:
-        """Return the parameters as views by their names in the graph; worked out once for each vector."""
+    def _held(self, params: Vector | GridWeights) -> Vector | GridWeights:
+        """Return the parameters in the form that the graph takes: a vector is rounded where there is a grid.
+
+        Raises:
+            UsageError: they are no contiguous float32 vector, or are on a grid where there is none.
+        """
+        if isinstance(params, GridWeights):
+            if self.grid is None:
+                raise UsageError(f"tier {self._manifest.tier} has no grid: its parameters are a float32 vector")
+            self._rounded = None  # what was evaluated before is not needed while steps are trained
+            return params
+        if params.dtype != np.float32 or not params.flags.c_contiguous:
+            raise UsageError("parameters are a contiguous float32 vector")
+        if self.grid is None:
+            return params
+        self._rounded = self.grid.nearest(params, self._rounded)  # anew each time: they may have changed in place
+        return self._rounded
+
+    def _views(self, params: Vector | GridWeights) -> Feeds:
+        """Return what `_held` returned as views by their names in the graph; worked out once for each."""
         if self._params is None or self._params[0] is not params:
-            if params.dtype != np.float32 or not params.flags.c_contiguous:
-                raise UsageError("parameters are a contiguous float32 vector")
-            views = self.layout.views(params).values()
+            views = params.tensors if isinstance(params, GridWeights) else self.layout.views(params).values()
             self._params = (params, dict(zip(self._manifest.tensor_names, views, strict=True)))
         return self._params[1]
 

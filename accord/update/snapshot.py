@@ -64,7 +64,7 @@ def columns_of(input_shape: tuple[int, ...]) -> int:
 
 
 def decode(data: bytes, layout: Layout, columns: int) -> Snapshot:
-    """Return the snapshot in `data`.
+    """Return the snapshot in `data`: its arrays are read-only views of these bytes.
 
     Raises:
         CodecError: another size, or a value that is not finite.
@@ -72,7 +72,7 @@ def decode(data: bytes, layout: Layout, columns: int) -> Snapshot:
     size = layout.size + 2 * columns + 2
     if len(data) != 4 * size:
         raise CodecError(f"a snapshot of {size} values takes {4 * size} bytes, not {len(data)}")
-    values = np.frombuffer(data, "<f4").astype(np.float32)
+    values = np.frombuffer(data, "<f4").astype(np.float32, copy=False)  # a device has no room for a second copy
     if not np.isfinite(values).all():
         raise CodecError("a snapshot holds NaN or infinity")
     params, mean, factor, target = np.split(values, np.cumsum([layout.size, columns, columns]))

@@ -99,12 +99,25 @@ def test_rows_of_a_built_in_model_are_scaled_as_a_fleet_scales_them(command: Run
     assert 2.0 ** bundle.manifest.layout.views(bundle.params)["x/range"] > 10
 
 
+def test_int8_weights_take_a_quarter_of_the_memory_of_floats(pretrained: Path, command: Run, tmp_path: Path) -> None:
+    x, y = digits()
+    rows = saved(tmp_path / "rows.npz", x=x[1_400:], y=y[1_400:])
+    whole, facts = (command(pretrained, "--calibrate", rows, "--tier", tier) for tier in ("last-all", "int8"))
+    assert facts["trained_weights"] == facts["weights"] == whole["weights"]
+    assert facts["memory_bytes"]["parameters"] < 0.3 * whole["memory_bytes"]["parameters"]
+    assert (facts["memory_bytes"]["gradient"], facts["memory_bytes"]["momentum"]) == (0, 0)
+    assert facts["memory_bytes"]["all"] < whole["memory_bytes"]["all"]
+    found = facts["accuracy"]
+    assert found["float"] - found["exported"] < 0.02, "the grid reaches further than the weights, and is coarser"
+    assert abs(found["in_graph"] - found["exported"]) < 0.01
+
+
 def test_scales_are_fixed_where_asked_for(command: Run, tmp_path: Path) -> None:
     rows = saved(tmp_path / "rows.npz", x=digits()[0])
     words = ("cnn:small", "--input-shape", "1,8,8", "--outputs", "10", "--calibrate", rows)
     assert command(*words, "--fixed-scales")["trained_scales"] == 0
     assert command(*words, "--tier", "last-all", "--train-scales")["trained_scales"] == 4
-    assert "with tier last-all only" in command(*words, "--tier", "head", "--train-scales")
+    assert "with tier last-all or int8 only" in command(*words, "--tier", "head", "--train-scales")
     assert "has no scales" in command(*words, "--tier", "float", "--fixed-scales")
 
 
@@ -191,7 +204,7 @@ def test_what_a_built_in_model_needs_and_what_a_file_leaves_open(command: Run, t
 
 def test_tiers_that_can_not_be_are_refused(pretrained: Path, command: Run, tmp_path: Path) -> None:
     rows = saved(tmp_path / "rows.npz", x=digits()[0])
-    assert "use float, head, last-2 (or another number), or last-all" in command(pretrained, "--tier", "most")
+    assert "use float, head, last-2 (or another number), last-all, or int8" in command(pretrained, "--tier", "most")
     assert "this model has 3: use last-all" in command(pretrained, "--tier", "last-7", "--calibrate", rows)
     assert "needs real rows to calibrate on: --calibrate" in command(pretrained, "--tier", "head")
 

@@ -63,6 +63,8 @@ CASES = (
     Case(model="cnn:small", shape=(1, 8, 8), outputs=10, loss="softmax", tier="last-all"),
     Case(model="cnn:small", shape=(1, 8, 8), outputs=10, loss="softmax", tier="head"),
     Case(model="depthwise", shape=(3, 14, 13), outputs=4, loss="softmax", tier="last-2"),
+    Case(model="cnn:small", shape=(1, 8, 8), outputs=10, loss="softmax", tier="int8"),
+    Case(model="mlp:7", shape=(5,), outputs=1, loss="mse", tier="int8"),
 )
 
 

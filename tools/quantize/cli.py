@@ -45,7 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--tier",
         metavar="TIER",
         help="what is trained: float (everything, nothing is rounded); or, of a model that runs in int8, head, last-2 "
-        "(the head and 2 blocks before it, or another number) or last-all. Default: float; with --calibrate, last-2 "
+        "(the head and 2 blocks before it, or another number), last-all, or int8: everything, with weights that are "
+        "int8 while they are trained, where memory is all. Default: float; with --calibrate, last-2 "
         "for an ONNX model with more blocks than that, else last-all, as a built-in model starts from drawn weights, "
         "which are not worth freezing",
     )
@@ -63,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     scales.add_argument(
         "--train-scales",
         action="store_true",
-        help="train the int8 scales of activations too (tier last-all only; its default for built-in models)",
+        help="train the int8 scales of activations too (tiers last-all and int8; their default for built-in models)",
     )
     scales.add_argument("--fixed-scales", action="store_true", help="keep them (default of ONNX models)")
     parser.add_argument("--freeze-before", default="", metavar="TENSOR", help="train only weights behind this tensor")

@@ -8,7 +8,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ import onnx
 
 from accord.bundle.archive import Bundle
 from accord.bundle.forward import training_part
+from accord.bundle.grid import WeightGrid, grid_of
 from accord.entropy import SeededEntropy
-from accord.optimisers import Sgd
-from accord.runtimes import open_runtime
+from accord.optimisers import OnGrid, Sgd, StochasticRounding
+from accord.runtimes import Runtime, open_runtime
 from accord.runtimes.losses import LOSSES
 from accord.runtimes.onnx import load_onnxruntime, session
 from quantize.making import Made
@@ -48,8 +49,8 @@ class Costs:
     - `activations`: bytes of forward tensors that the backward pass reads, for a whole batch.
     - `features`: bytes of what the frozen part gives for one row, 0 where nothing is frozen; kept for all rows.
     - `memory`: bytes in use at the worst moment of a step, by what they are for; the rows themselves are not in it.
-    - `seconds`: of one step, the gradients of a whole batch and SGD with momentum, as the median of `steps` on this
-      machine with one thread.
+    - `seconds`: of one step, the gradients of a whole batch and SGD, with momentum but for tier int8, as the median of
+      `steps` on this machine with one thread.
     """
 
     activations: int
@@ -74,7 +75,7 @@ def costs_of(made: Made, rows: Array | None) -> Costs:
     sizes = tensor_bytes(made.bundle, graph, manifest.batch)
     running = optimised(train)
     tensors = largest_sum(running, tensor_bytes(made.bundle, running, manifest.batch))
-    vector = 4 * manifest.layout.size
+    vector, grid = 4 * manifest.layout.size, grid_of(made.bundle)
     seconds, steps = _step(made, rows)
     frozen = [part.size for part in manifest.parts if part.name in ("train.onnx", "infer.onnx")]
     features = 0
@@ -84,9 +85,9 @@ def costs_of(made: Made, rows: Array | None) -> Costs:
         activations=saved_bytes(graph, made.trained, sizes),
         features=features,
         memory={
-            "parameters": vector,
-            "gradient": vector,  # the flat one; those that the graph gives are among its tensors
-            "momentum": vector,
+            "parameters": vector if grid is None else grid.empty().nbytes,
+            "gradient": vector if grid is None else 0,  # the flat one; those that the graph gives are among its tensors
+            "momentum": vector if grid is None else 0,
             "tensors": round(ARENA * tensors),
             "graphs": sum(frozen) + NODE_BYTES * len(running.node),
             "runtime": RUNTIME_BASE,
@@ -131,7 +132,9 @@ def tensor_bytes(bundle: Bundle, of: onnx.GraphProto, batch: int) -> dict[str, i
         x = bundle.golden.frozen(quantization)
     x, y = np.resize(x, (2, *x.shape[1:])), np.resize(y, (2, *y.shape[1:]))
     y = y if manifest.loss == "softmax" else y.reshape(2, manifest.outputs)
-    params = dict(zip(manifest.tensor_names, manifest.layout.views(bundle.params).values(), strict=True))
+    grid = grid_of(bundle)
+    views = manifest.layout.views(bundle.params).values() if grid is None else grid.nearest(bundle.params).tensors
+    params = dict(zip(manifest.tensor_names, views, strict=True))
     found: list[dict[str, int]] = []
     for rows in (1, 2):
         feeds = [x[:rows], y[:rows], np.ones(rows, np.float32)]
@@ -198,14 +201,30 @@ def _step(made: Made, rows: Array | None) -> tuple[float, int]:
     runtime = open_runtime(bundle, "onnx")
     x = runtime.prepared(np.resize(rows, (count, *manifest.input_shape)))
     y = LOSSES[manifest.loss].draw(count, manifest.target_shape, manifest.outputs, entropy.child("y"))
-    params = bundle.params.copy()
-    gradient = np.empty_like(params)
-    optimiser = Sgd(params, learning_rate=1e-6, momentum=0.9)
+    step = _floats(bundle, runtime, x, y) if runtime.grid is None else _steps(bundle, runtime, runtime.grid, x, y)
     times: list[float] = []
     started = time.perf_counter()
     while len(times) < 4 or (len(times) <= STEPS and time.perf_counter() - started < SECONDS):
         begun = time.perf_counter()
-        runtime.gradients(params, x, y, gradient)
-        optimiser.step(params, gradient)
+        step()
         times.append(time.perf_counter() - begun)
     return statistics.median(times[1:]), len(times) - 1  # the first one takes memory
+
+
+def _floats(bundle: Bundle, runtime: Runtime, x: Array, y: Array) -> Callable[[], None]:
+    """Return what takes one step with float32 parameters."""
+    params = bundle.params.copy()
+    gradient, optimiser = np.empty_like(params), Sgd(params, learning_rate=1e-6, momentum=0.9)
+
+    def step() -> None:
+        runtime.gradients(params, x, y, gradient)
+        optimiser.step(params, gradient)
+
+    return step
+
+
+def _steps(bundle: Bundle, runtime: Runtime, grid: WeightGrid, x: Array, y: Array) -> Callable[[], None]:
+    """Return what takes one step with int8 weights."""
+    optimiser = OnGrid(grid, Sgd(bundle.params, learning_rate=1e-6), StochasticRounding(bytes(32)))
+    weights = optimiser.start(bundle.params)
+    return lambda: optimiser.step(weights, runtime.slopes(weights, x, y)[1])

@@ -1,5 +1,6 @@
 """The golden vectors of a bundle: rows drawn, set where roundings are stable, and worked out in float64."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from accord.bundle.manifest import Specification
 from accord.entropy import Entropy
 from accord.runtimes.losses import LOSSES
 from accord.runtimes.onnx import session
+from accord.tensors import Layout, Vector
 from quantize.differentiate.backward import TrainingGraph
 from quantize.int8.tiers import Divided
 from quantize.network import Network
@@ -74,7 +76,7 @@ def golden_vectors(
         outputs=outputs.astype(np.float32),
         gradient=layout.flatten({name: g.astype(np.float32) for name, g in zip(params, gradients, strict=True)}),
         features=features,
-        moved=(layout.flatten(trained.params), layout.flatten(params)),
+        moved=None if parts is None else (_flat(layout, parts, trained.params), _flat(layout, parts, params)),
         entropy=entropy,
     )
 
@@ -86,3 +88,8 @@ def _features(parts: Divided, x: Array) -> Array:
     (source,) = (item.name for item in plain.get_inputs())
     found: Array = plain.run([cut], {source: x})[0]
     return found
+
+
+def _flat(layout: Layout, parts: Divided, values: Mapping[str, Array]) -> Vector:
+    """Return what the graph takes as a flat vector: int8 steps as what they stand for."""
+    return layout.flatten(parts.start(values))

@@ -36,7 +36,7 @@ Array = npt.NDArray[Any]
 class Choices:
     """What is trained of a model, and how its activations are rounded.
 
-    - `tier`: float, head, last-2 (or another number), last-all.
+    - `tier`: float, head, last-2 (or another number), last-all, int8.
     - `rows`: real rows, float32 (N, *input_shape), as the model takes them; the grids of activations come from them.
     - `scaled`: devices scale their rows by the fleet's means and deviations before the model sees them; never where it
       takes ids.
@@ -144,7 +144,7 @@ def make_from(  # noqa: PLR0917 - the same, but for the model
     trained = network if parts is None else parts.train
     graph = training_graph(trained, loss)
     layout = layout_of(trained.params)
-    params = layout.flatten(trained.params)
+    params = layout.flatten(trained.params if parts is None else parts.start(trained.params))
     exponents = [
         RANGE_EXPONENT if name.endswith(RANGE) else exponent
         for (name, _), exponent in zip(layout.tensors, initial.exponents(layout, params), strict=True)
@@ -216,7 +216,7 @@ def _tflite(graph: TrainingGraph, parts: Divided | None) -> bytes:
 def _divided(kind: str, network: Network, choices: Choices, entropy: Entropy) -> Divided:
     train_scales = choices.train_scales
     if train_scales is None:
-        train_scales = kind != FILE and choices.tier == "last-all"
+        train_scales = kind != FILE and choices.tier in ("last-all", "int8")
     rows = choices.rows
     if rows is None:
         if not train_scales:
@@ -225,4 +225,4 @@ def _divided(kind: str, network: Network, choices: Choices, entropy: Entropy) ->
             raise UsageError("rows that are not scaled need --calibrate DATA.npz, so that the first grids fit them")
         size = (STARTING_ROWS, *(int(dim or 0) for dim in network.shapes[network.x][1:]))
         rows = initial.uniform(size, 3.0**0.5, entropy.child("starting rows"))
-    return divided(network, choices.tier, rows, follow=train_scales)
+    return divided(network, choices.tier, rows, follow=train_scales, drawn=kind != FILE)

@@ -104,7 +104,8 @@ class Report:
         memory = self.costs.memory
         row("memory of training", f"about {_size(sum(memory.values()))}, estimated; the rows come on top")
         for name, size in memory.items():
-            row(f"  {name}", _size(size))
+            if size:
+                row(f"  {name}", _size(size))
         if self.accuracy is not None:
             row(self.accuracy.measure, _figures(self.accuracy))
         tested = "onnxruntime and LiteRT here are" if made.bundle.tflite else "onnxruntime here is"

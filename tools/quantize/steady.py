@@ -245,7 +245,8 @@ class _Evaluated:
         helper, made = onnx.helper, {output for node in nodes for output in node.output}
         read = dict.fromkeys(name for node in nodes for name in node.input if name and name not in made)
         self._names, self._read = names, [name for name in read if name not in network.constants]
-        kinds = {network.x: network.x_type, **network.kinds}
+        weights = {name: onnx.helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in network.params.items()}
+        kinds = {network.x: network.x_type, **network.kinds, **weights}
         inputs = [
             helper.make_tensor_value_info(name, kinds.get(name, onnx.TensorProto.FLOAT), None) for name in self._read
         ]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from accord.entropy import Entropy
 from accord.errors import UsageError
-from accord.optimisers import Adam, Optimiser, Sgd
+from accord.optimisers import Adam, FlatOptimiser, Sgd
 from accord.plan import OPTIMISERS
 from simulation.metrics import Evaluation, evaluate
 from simulation.partition import DeviceData
@@ -74,7 +74,7 @@ class Training:
         if self.optimiser not in OPTIMISERS:
             raise UsageError(f"optimiser {self.optimiser} is unknown: use one of {', '.join(OPTIMISERS)}")
 
-    def begun(self, start: Vector) -> Optimiser:
+    def begun(self, start: Vector) -> FlatOptimiser:
         """Return a new optimiser for vectors like `start`, float32 (P,)."""
         if self.optimiser in ("adam", "adamw"):
             return Adam(start, learning_rate=self.learning_rate, decoupled=self.optimiser == "adamw")

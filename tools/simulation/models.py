@@ -46,7 +46,7 @@ def make(  # noqa: PLR0917 - what, for which data, how
         task: decides outputs and loss.
         batch: the largest batch.
         entropy: decides initial weights.
-        tier: float, or last-all to train against int8 rounding; a bundle has its own.
+        tier: float, last-all to train against int8 rounding, or int8 to do so with int8 weights; a bundle has its own.
         runtimes: names for `open_runtime`.
 
     Raises:

@@ -12,7 +12,7 @@ from accord.secagg.planner import tolerated
 from simulation.task import KINDS
 
 TRANSFORMS = ("none", "log", "log1p")
-TIERS = ("float", "last-all")
+TIERS = ("float", "last-all", "int8")
 """Of models that are made here; a bundle brings its own."""
 
 
@@ -113,7 +113,7 @@ class SimulationSettings:
         if self.target_transform not in TRANSFORMS:
             raise UsageError(f"--target-transform {self.target_transform} is unknown: use {', '.join(TRANSFORMS)}")
         if self.tier not in TIERS:
-            raise UsageError(f"--tier {self.tier} is unknown: use {' or '.join(TIERS)}, or a bundle of another tier")
+            raise UsageError(f"--tier {self.tier} is unknown: use {', '.join(TIERS)}, or a bundle of another tier")
         unknown = [name for name in self.runtimes.split(",") if name not in RUNTIMES]
         if unknown:
             raise UsageError(f"--runtimes: {unknown[0]!r} is unknown: use some of {', '.join(RUNTIMES)}")

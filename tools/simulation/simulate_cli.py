@@ -44,7 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--tier",
         choices=TIERS,
         default=default.tier,
-        help="float, or last-all: train against int8 rounding; a bundle has its own (default %(default)s)",
+        help="float; last-all: train against int8 rounding; int8: with int8 weights; a bundle has its own (default "
+        "%(default)s)",
     )
     add(
         "--runtimes",

@@ -115,7 +115,7 @@ def test_tiers_that_do_not_suit_say_what_would() -> None:
         Choices(tier="most")
     with pytest.raises(UsageError, match="needs real rows to calibrate on: --calibrate"):
         make_bundle("cnn:small", SHAPE, 10, "softmax", 32, SeededEntropy(1), None, Choices(tier="head"))
-    with pytest.raises(UsageError, match="with tier last-all only"):
+    with pytest.raises(UsageError, match="with tier last-all or int8 only"):
         bundle_of("head", train_scales=True)
 
 

@@ -173,7 +173,10 @@ def _model(
             info(network.x, network.x_type, ["N", *shape]),
             target,
             info(weights, kinds.FLOAT, ["N"]),
-            *(info(name, kinds.FLOAT, list(value.shape)) for name, value in network.params.items()),
+            *(
+                info(name, helper.np_dtype_to_tensor_dtype(value.dtype), list(value.shape))
+                for name, value in network.params.items()
+            ),
         ],
         [info(name, kinds.FLOAT, dims) for name, dims in zip(outputs, shapes, strict=True)],
         initialisers(tape.constants, used),

@@ -1,12 +1,18 @@
-"""The grid of int8 values onto which one tensor is rounded: value = scale * (q - zero point), q from -128 to 127."""
+"""The grids of int8 values onto which tensors are rounded: value = scale * (q - zero point), q from -128 to 127."""
 
 import math
 from dataclasses import dataclass
 
-from accord.bundle.rounding import HIGHEST, LEAST_SCALE
+import numpy as np
+
+from accord.bundle.rounding import HIGHEST, LEAST_SCALE, Floats, weight_scales
 from accord.errors import UsageError
 
 LOW, HIGH = -HIGHEST - 1, HIGHEST
+SMALLEST_CHANNEL = 1 / 16
+"""A channel whose weights are smaller than this part of the tensor's largest has the grid of one with such weights."""
+SMALLEST_TENSOR = 0.5
+"""A tensor of zeros has the grid of one whose largest weight is this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +46,19 @@ def grid_of(low: float, high: float, *, symmetric: bool = False) -> Grid:
         return Grid(scale=max(max(-low, high) / HIGH, LEAST_SCALE), zero_point=0)
     scale = max((high - low) / (HIGH - LOW), LEAST_SCALE)
     return Grid(scale=scale, zero_point=min(HIGH, max(LOW, round(LOW - low / scale))))
+
+
+def grid_scales(weight: Floats, axis: int | None, headroom: float) -> Floats:
+    """Return the scales of a grid on which weights are trained: max|w| * headroom / 127, float32 (C,) or ().
+
+    They stay as they are, so a channel that begins near zero gets steps that it can grow with.
+
+    Args:
+        weight: as it begins.
+        axis: of its channels; None for one scale.
+        headroom: how many times as far as the largest weight the grid goes, 1 or more.
+    """
+    scales = weight_scales(weight, axis)
+    peak = float(np.abs(weight).max()) or SMALLEST_TENSOR
+    found: Floats = np.maximum(scales, np.float32(peak * SMALLEST_CHANNEL / HIGHEST)) * np.float32(headroom)
+    return found

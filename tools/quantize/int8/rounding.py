@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 
 from accord.bundle.rounding import HIGHEST, LEAST_SCALE, bias_steps, weight_scales, weight_steps
-from quantize.int8.grid import Grid
+from quantize.int8.grid import Grid, grid_scales
 from quantize.int8.tensors import fixed, rounded_tensors, weight_axis, weighted
 from quantize.network import Network
 
@@ -28,6 +28,8 @@ class Rounded:
         grids: of the tensors that have a grid of their own.
         trained: weights that stay float parameters, rounded each time the graph runs; all others become int8 constants.
         follow: let activation scales be trained parameters too.
+        headroom: weights lie on a grid of the bundle's own, which goes so many times as far as their largest magnitude,
+            and trained ones are inputs of the graph as int8 steps. None: their scales follow them.
         doubled: tensors that are rounded again although they were only moved, so that runtimes can stay in int8; None
             means all of them.
     """
@@ -40,6 +42,7 @@ class Rounded:
         trained: Collection[str],
         follow: bool,
         doubled: Collection[str] | None,
+        headroom: float | None = None,
     ) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Array] = dict(network.constants)
@@ -48,7 +51,10 @@ class Rounded:
         """Weights that are rounded: the axis of their channels, and the tensor whose grid their rows have."""
         self.biases: dict[str, str] = {}
         """Biases that inference holds as int32: the weight they go with."""
+        self.steps: dict[str, Array] = {}
+        """Trained weights that the graph takes as int8 steps."""
         self._network, self._grids, self._trained, self._follow = network, grids, trained, follow
+        self._headroom = headroom
         self._roots = rounded_tensors(network)
         self._read: dict[str, str] = {}
         self._known = fixed(network)
@@ -110,8 +116,14 @@ class Rounded:
         axis = weight_axis(node, value.ndim)
         self.weights[name] = (axis, self._roots[node.input[0]])
         attributes = {} if axis is None else {"axis": axis}
-        scales = weight_scales(value, axis)
+        gridded = self._headroom is not None and name in self._network.params and self._only_weight(name, axis)
+        scales = grid_scales(value, axis, self._headroom or 1.0) if gridded else weight_scales(value, axis)
         self.constants[f"{name}/zero"] = np.zeros(scales.shape, np.int8)
+        if name in self._trained and gridded:
+            self.constants[f"{name}/scale"] = scales
+            self.steps[name] = weight_steps(value, scales, axis)
+            inputs = [name, f"{name}/scale", f"{name}/zero"]
+            return self._add("DequantizeLinear", inputs, f"{name}/dq", **attributes)
         if name in self._trained:
             self._weight_scale(name, axis, value.ndim)
             self._add("QuantizeLinear", [name, f"{name}/scale", f"{name}/zero"], f"{name}/q", **attributes)
@@ -120,6 +132,19 @@ class Rounded:
             self.constants[f"{name}/scale"] = scales
             self.constants[f"{name}/q"] = weight_steps(value, scales, axis)
         return self._add("DequantizeLinear", [f"{name}/q", f"{name}/scale", f"{name}/zero"], f"{name}/dq", **attributes)
+
+    def _only_weight(self, name: str, axis: int | None) -> bool:
+        """Tell whether a tensor is nothing but the weight of nodes with the same channels: a table of ids is not."""
+        rank = self._network.params[name].ndim
+        return all(
+            list(node.input).count(name) == 1
+            and node.input[1] == name
+            and node.input[0] in self._roots
+            and weighted(self._network, node)
+            and weight_axis(node, rank) == axis
+            for node in self._network.nodes
+            if name in node.input
+        )
 
     def _weight_scale(self, name: str, axis: int | None, rank: int) -> None:
         """Append max|w| / 127 per channel: a scale that is never stale, so what is exported is what was trained."""

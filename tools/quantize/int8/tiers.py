@@ -2,15 +2,16 @@
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx
 
 from accord.bundle.manifest import MAX_TENSORS
-from accord.bundle.quantization import Quantization, Slot
+from accord.bundle.quantization import STEPS, WHOLE_TENSOR, Quantization, Slot
 from accord.errors import UsageError
 from quantize.differentiate.tape import initialisers
 from quantize.int8.blocks import Block, blocks
@@ -20,9 +21,11 @@ from quantize.int8.rounding import RANGE, Rounded
 from quantize.int8.tensors import rounded_tensors
 from quantize.network import IR_VERSION, OPSET, Network, shapes_of
 
-WHOLE_TENSOR = 8
-"""The axis of a weight that has one scale for all of its channels."""
-_TIER = re.compile(r"float|head|last-all|last-[1-9][0-9]?")
+HEADROOM = 1.25
+"""How many times as far as its largest weight the grid of tier int8 goes where weights come from a training before."""
+DRAWN_HEADROOM = 2.0
+"""The same for drawn weights, which grow."""
+_TIER = re.compile(r"float|head|last-all|last-[1-9][0-9]?|int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,17 @@ class Divided:
     frozen: tuple[str, ...]
     """Weights that do not change."""
 
+    def start(self, trained: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the values of what the graph takes, by name; those of int8 steps are what they stand for."""
+        constants = {item.name: item for item in self.infer.graph.initializer}
+        found = dict(trained)
+        for (name, steps), slot in zip(trained.items(), self.quantization.slots, strict=True):
+            if slot.kind == STEPS:
+                scales = onnx.numpy_helper.to_array(constants[slot.scale])
+                shape = [-1 if place == slot.axis else 1 for place in range(steps.ndim)]
+                found[name] = steps * (scales if slot.axis == WHOLE_TENSOR else scales.reshape(shape))
+        return found
+
 
 def checked_tier(tier: str) -> str:
     """Return the tier.
@@ -44,7 +58,7 @@ def checked_tier(tier: str) -> str:
         UsageError: there is none of that name.
     """
     if _TIER.fullmatch(tier) is None:
-        raise UsageError(f"tier {tier!r} is unknown: use float, head, last-2 (or another number), or last-all")
+        raise UsageError(f"tier {tier!r} is unknown: use float, head, last-2 (or another number), last-all, or int8")
     return tier
 
 
@@ -55,7 +69,7 @@ def cut_of(network: Network, tier: str) -> tuple[str, tuple[Block, ...]]:
         UsageError: the model has not as many blocks.
     """
     found = blocks(network)
-    if checked_tier(tier) in ("float", "last-all"):
+    if checked_tier(tier) in ("float", "last-all", "int8"):
         return "", tuple(found)
     behind = 1 if tier == "head" else 1 + int(tier.removeprefix("last-"))
     if behind > len(found):
@@ -67,29 +81,32 @@ def cut_of(network: Network, tier: str) -> tuple[str, tuple[Block, ...]]:
     return ("" if trained[0].cut == network.x else trained[0].cut), trained
 
 
-def divided(network: Network, tier: str, rows: npt.NDArray[Any], *, follow: bool) -> Divided:
+def divided(network: Network, tier: str, rows: npt.NDArray[Any], *, follow: bool, drawn: bool = False) -> Divided:
     """Return the network divided by a tier other than `float`.
 
     Args:
         network: the float model.
-        tier: head, last-K or last-all.
+        tier: head, last-K, last-all or int8.
         rows: real rows (N, *input_shape) from which the grids of activations are taken.
-        follow: let the scales of activations be trained, for a net that starts from nothing; needs tier last-all.
+        follow: let the scales of activations be trained, for a net that starts from nothing; with tier last-all or
+            int8 only.
+        drawn: whether the weights come from no training, which decides how far they may grow with tier int8.
 
     Raises:
         UsageError: the tier does not suit the model, or the rows do not.
     """
     cut, trained_blocks = cut_of(network, tier)
     if follow and cut:
-        raise UsageError(f"activation scales can be trained with tier last-all only, not with {tier}")
+        raise UsageError(f"activation scales can be trained with tier last-all or int8 only, not with {tier}")
     network = activations_first(network)
     trained = _behind(network, cut)
     roots = rounded_tensors(network)
     own = tuple(dict.fromkeys(roots.values()))
     grids = calibrated(network, own, rows, symmetric=follow)
     ending = f"{cut}/q" if cut in roots else cut
-    training = Rounded(network, grids, trained=trained, follow=follow, doubled=(cut,))
-    running = Rounded(network, grids, trained=(), follow=False, doubled=None)
+    headroom = None if tier != "int8" else DRAWN_HEADROOM if drawn else HEADROOM
+    training = Rounded(network, grids, trained=trained, follow=follow, doubled=(cut,), headroom=headroom)
+    running = Rounded(network, grids, trained=(), follow=False, doubled=None, headroom=headroom)
     assert trained_blocks
     train = _suffix(network, training, ending, trained)
     return Divided(
@@ -99,7 +116,7 @@ def divided(network: Network, tier: str, rows: npt.NDArray[Any], *, follow: bool
             cut=ending,
             feature_shape=tuple(int(dim or 0) for dim in train.shapes[ending][1:]) if cut else (),
             feature_type="int8" if ending != cut else "float32",
-            slots=tuple(_slot(name, train, running) for name in train.params),
+            slots=tuple(_slot(name, train, running, training.steps) for name in train.params),
         ),
         grids=grids,
         frozen=tuple(name for name in network.params if name not in train.params),
@@ -148,7 +165,7 @@ def _suffix(network: Network, training: Rounded, ending: str, trained: tuple[str
             wanted.update(name for name in node.input if name != x)
             kept.append(node)
     nodes = kept[::-1]
-    params = {name: network.params[name] for name in trained}
+    params = {name: training.steps.get(name, network.params[name]) for name in trained}
     params.update({name: value for name, value in training.ranges.items() if name in wanted})
     constants = {name: value for name, value in training.constants.items() if name in wanted and name not in params}
     source = ending.removesuffix("/q") if ending else network.x
@@ -184,12 +201,13 @@ def _whole(network: Network, running: Rounded, train: Network, ending: str) -> o
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="accord")
 
 
-def _slot(name: str, train: Network, running: Rounded) -> Slot:
+def _slot(name: str, train: Network, running: Rounded, steps: Collection[str]) -> Slot:
     params = list(train.params)
     if name in running.weights:
         axis, _ = running.weights[name]
         place = WHOLE_TENSOR if axis is None else axis
-        return Slot(kind="weight", values=f"{name}/q", scale=f"{name}/scale", rows="", axis=place, weight=0)
+        kind = STEPS if name in steps else "weight"
+        return Slot(kind=kind, values=f"{name}/q", scale=f"{name}/scale", rows="", axis=place, weight=0)
     if name in running.biases:
         weight = running.biases[name]
         root = running.weights[weight][1]

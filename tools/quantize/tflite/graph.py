@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 
-KINDS = {"float32": np.float32, "int32": np.int32, "bool": np.bool_}
+KINDS = {"float32": np.float32, "int32": np.int32, "bool": np.bool_, "int8": np.int8}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 `train` takes x, y, weights and the parameters and gives the loss, the outputs, the metric and the gradients, under the
 names and in the shapes of the ONNX graph; `predict` takes x and the parameters and gives the outputs; `prepare` takes
-rows as `x` and gives what comes out of the frozen part. Labels are int32, whole numbers of a grid are float32.
+rows as `x` and gives what comes out of the frozen part. Labels are int32, rows on a grid float32, weights on one int8.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import onnx
 
 from quantize.tflite import (
@@ -64,8 +65,8 @@ def tflite_model(
     """
     facts = measured(model)
     graphs = [
-        _translated("train", model, facts, dict.fromkeys(input_names), output_names),
-        _translated("predict", model, facts, dict.fromkeys(input_names), output_names[1:2]),
+        _translated("train", model, facts, dict.fromkeys(input_names), output_names, weights=input_names[1:]),
+        _translated("predict", model, facts, dict.fromkeys(input_names), output_names[1:2], weights=input_names[1:]),
     ]
     if frozen is not None:
         (source,) = (item.name for item in frozen.graph.input)
@@ -80,6 +81,8 @@ def _translated(
     facts: Mapping[str, Measured],
     inputs: Mapping[str, str | None],
     outputs: Sequence[str],
+    *,
+    weights: Collection[str] = (),
 ) -> Graph:
     """Return a subgraph.
 
@@ -90,6 +93,7 @@ def _translated(
         inputs: of the ONNX graph, each with its name in the signature if that is another; those that the outputs do
             not depend on are left out.
         outputs: of both.
+        weights: inputs that stay int8 if they are.
     """
     graph = Graph(name)
     nodes = list(model.graph.node)
@@ -100,9 +104,12 @@ def _translated(
         if source not in read:
             continue
         fact = facts[source]
-        # Grids are of 8 or 16 bits; labels are wider.
-        kind = "float32" if fact.dtype.itemsize < 4 else KIND_OF[fact.dtype.kind]
-        to.keep(source, plain(graph.input(named or source, fact.shape, kind)))
+        # Grids are of 8 or 16 bits; labels are wider. Rows on a grid are few, weights on one stay small until they
+        # are used.
+        weight = fact.dtype == np.int8 and source in weights
+        kind = "int8" if weight else "float32" if fact.dtype.itemsize < 4 else KIND_OF[fact.dtype.kind]
+        given = plain(graph.input(named or source, fact.shape, kind))
+        to.keep(source, to.apply("CAST", given, kind="float32") if weight else given)
     for node in needed:
         to.keep(node.output[0], entry_of(node).function(to, node))
     for target in outputs:
