@@ -17,7 +17,7 @@ PLAIN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """The files of a listener's TLS, all PEM; they are read again when the certificate's file was replaced.
+    """The files of a listener's TLS, all PEM; they are read again when one of the pair was replaced.
 
     Attributes:
         certificate: the broker's certificate, and those between it and the root.

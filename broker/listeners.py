@@ -238,11 +238,14 @@ class Listeners:
 
 
 def _stamp(tls: Tls) -> tuple[int, ...]:
-    try:
-        found = tls.certificate.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    stamp = []
+    for file in (tls.certificate, tls.key):  # one is replaced after the other, and a look may come between
+        try:
+            found = file.stat()
+        except OSError:
+            continue
+        stamp += [found.st_ino, found.st_mtime_ns, found.st_size]
+    return tuple(stamp)
 
 
 def _reason(error: Exception) -> str:

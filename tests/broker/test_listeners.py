@@ -22,7 +22,7 @@ from broker.config import Limits, Listener, Tls
 from broker.credentials import Login
 from tests.broker.authority import Authority
 from tests.broker.raw_client import PING, PONG, RawClient, connect, subscribe
-from tests.broker.served import PASSWORDS, Served
+from tests.broker.served import PASSWORDS, Served, until
 
 Serve = Callable[..., Served]
 
@@ -179,3 +179,26 @@ def test_silence_and_noise_in_place_of_tls_end(serve: Serve, authority: Authorit
         assert client.login("dev-1") == 0
         client.send(PING)
         assert client.next() == PONG
+
+
+def test_a_renewed_certificate_is_taken_up_and_half_a_pair_is_not(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path, "an authority of its own")
+    broker = serve(secured(authority))
+    context = authority.client()
+
+    def shown() -> bytes | None:
+        with RawClient(broker.port, context) as client:
+            found: bytes | None = client._socket.getpeercert(binary_form=True)  # type: ignore[union-attr]
+            return found
+
+    first = shown()
+    authority.pair("localhost")
+    until(lambda: shown() != first, "the new certificate is shown")
+    second = shown()
+    other = authority.pair("other")
+    (tmp_path / "localhost.crt").write_bytes(other[0].read_bytes())
+    until(lambda: "the certificate stays as it was" in caplog.text, "the log says that the two are no pair")
+    assert shown() == second
+    assert login(broker.port, context, "dev-1", PASSWORDS["dev-1"]) == 0
