@@ -33,13 +33,13 @@ class Schedule:
     """The blows of each round, by the protocol's round number, and the round that must abort.
 
     `server` is the round in which the aggregator and a device that has just sent its masked vector are killed together;
-    both come back into it. `node` is the round in which one node of a cluster is killed while that device trains.
+    both come back into it. `broker` is the round in which the broker is hurt while that device trains.
     """
 
     blows: Mapping[int, tuple[Blow, ...]] = field(default_factory=dict)
     abort: int | None = None
     server: tuple[int, Blow] | None = None
-    node: tuple[int, Blow] | None = None
+    broker: tuple[int, Blow] | None = None
 
 
 def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> Schedule:
@@ -74,8 +74,8 @@ def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> 
     return Schedule(blows=blows, abort=abort, server=server)
 
 
-def with_node(planned: Schedule, devices: tuple[str, ...], first: int, rounds: int) -> Schedule:
-    """Return the schedule with one node of the broker killed, too, in the third training round or the last.
+def with_broker(planned: Schedule, devices: tuple[str, ...], first: int, rounds: int) -> Schedule:
+    """Return the schedule with the broker hurt, too, in the third training round or the last.
 
     Args:
         planned: who else is killed.
@@ -86,7 +86,7 @@ def with_node(planned: Schedule, devices: tuple[str, ...], first: int, rounds: i
     number = first + min(2, rounds - 1)
     struck = {blow.device for blow in planned.blows.get(number, ())}
     witness = next(device for device in devices if device not in struck)
-    return replace(planned, node=(number, Blow(device=witness, step="training")))
+    return replace(planned, broker=(number, Blow(device=witness, step="training")))
 
 
 _FILES = {"share": "shared", "training": "shared", "masked": "masked", "unmask": "answered"}
@@ -102,7 +102,7 @@ class Watcher:
         kill: ends a device's process at once.
         revive: starts it again.
         kill_server: ends the aggregator's process at once.
-        kill_node: ends one node of the broker at once.
+        hurt_broker: kills a node of the broker, or starts it anew.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class Watcher:
         revive: Callable[[str], None],
         *,
         kill_server: Callable[[], None],
-        kill_node: Callable[[], None],
+        hurt_broker: Callable[[], None],
     ) -> None:
         self._planned, self._journals, self._kill = planned, journals, kill
         self._revive, self._kill_server = revive, kill_server
-        self._server, self._node, self._kill_node = planned.server, planned.node, kill_node
+        self._server, self._broker, self._hurt_broker = planned.server, planned.broker, hurt_broker
         self._stop = threading.Event()
         self._done: set[tuple[int, str]] = set()
         self._thread = threading.Thread(target=self._run, name="chaos", daemon=True)
@@ -142,9 +142,9 @@ class Watcher:
                     if (number, blow.device) not in self._done and self._reached(number, blow):
                         self._done.add((number, blow.device))
                         self._kill(blow.device)
-            if self._node is not None and self._reached(*self._node):
-                self._node = None
-                self._kill_node()
+            if self._broker is not None and self._reached(*self._broker):
+                self._broker = None
+                self._hurt_broker()
             if self._server is not None and self._reached(*self._server):
                 _, blow = self._server
                 self._server = None

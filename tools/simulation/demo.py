@@ -29,6 +29,7 @@ from simulation.history import DeviceRow, History
 from simulation.metrics import evaluate
 from simulation.partition import DeviceData, Partition, by_owner, deal, parse_scheme
 from simulation.rig import JOB, Rig, RigSettings
+from simulation.rig_broker import HURT
 from simulation.scenarios import scenario
 
 Rows = npt.NDArray[Any]
@@ -152,15 +153,15 @@ class Demo:
         if settings.chaos:
             needed = max(FLOOR, self._threshold)
             planned = chaos.schedule(rig.names, self._statistics + 1, settings.rounds, needed)
-            if settings.broker == "nats":
-                planned = chaos.with_node(planned, rig.names, self._statistics + 1, settings.rounds)
+            if settings.broker in HURT:
+                planned = chaos.with_broker(planned, rig.names, self._statistics + 1, settings.rounds)
         watcher = chaos.Watcher(
             planned,
             rig.journals,
             rig.kill_device,
             rig.start_device,
             kill_server=rig.kill_aggregator,
-            kill_node=rig.kill_node,
+            hurt_broker=rig.hurt_broker,
         )
         for name in rig.names:
             if name != late:

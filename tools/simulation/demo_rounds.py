@@ -11,6 +11,7 @@ from simulation import chaos, evaluation
 from simulation.history import Abort, RoundRow
 from simulation.metrics import Evaluation
 from simulation.rig import Rig
+from simulation.rig_broker import HURT
 from simulation.task import Kind
 
 
@@ -109,10 +110,8 @@ class DemoRounds:
         self.exact += 1
 
     def _came_back(self, number: int, included: list[str]) -> None:
-        if self._planned.node is not None and self._planned.node[0] == number:
-            self._audience.say(
-                "killed: one of the broker's three nodes in the middle of the round; its clients went on"
-            )
+        if self._planned.broker is not None and self._planned.broker[0] == number:
+            self._audience.say(HURT[self._rig.settings.broker])
         server = self._planned.server
         if server is None or server[0] != number:
             return

@@ -111,11 +111,11 @@ class Rig:
         """
         self.broker.start()
 
-    def kill_node(self) -> None:
-        """Kill one node of the broker, if it has several."""
+    def hurt_broker(self) -> None:
+        """Do to the broker what it must carry: see `RigBroker.hurt`."""
         with self._lock:
             if not self._closed:
-                self.broker.kill_node()
+                self.broker.hurt()
 
     def start_aggregator(self) -> subprocess.Popen[bytes]:
         """Start the aggregator; its standard output is a pipe of JSON lines."""

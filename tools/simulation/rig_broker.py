@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 BROKERS = ("embedded", "mosquitto", "nats")
 NODES = 3
 """Of NATS: one may be lost."""
+HURT = {
+    "mosquitto": "the broker was started anew in the middle of the round; its clients came back",
+    "nats": "killed: one of the broker's three nodes in the middle of the round; its clients went on",
+}
+"""What `hurt` does, in words; the embedded broker keeps nothing on disk, and is left alone."""
 _START = 20.0  # seconds
 
 
@@ -90,10 +95,13 @@ class RigBroker:
             case _:
                 self._start_embedded()
 
-    def kill_node(self) -> None:
-        """Kill one of NATS's nodes with SIGKILL; it stays away."""
+    def hurt(self) -> None:
+        """Kill one of NATS's nodes with SIGKILL, which stays away; or start Mosquitto anew."""
         if self._nats is not None:
             self._nats.kill(NODES - 1)
+        if self._mosquitto is not None:
+            self._mosquitto.stop()
+            self._mosquitto.start()
 
     def stop(self) -> None:
         """Stop it, politely and then not."""
