@@ -24,6 +24,7 @@ GOLDEN: Mapping[str, Callable[[], Any]] = {
     "cohort": golden_letters.cohort,
     "cohort_off": golden_letters.cohort_off,
     "entropy": golden_letters.entropy,
+    "graphs": golden_secrets.graphs,
     "keys": golden_secrets.derived_keys,
     "masks": golden_secrets.masks,
     "messages": golden_letters.messages,

@@ -6,7 +6,8 @@ import numpy as np
 from recorded_fleet import SEED
 
 from accord import prg
-from accord.secagg import commitments, keys, ring, shamir
+from accord.plan import Graph
+from accord.secagg import commitments, graph, keys, ring, shamir
 from accord.update import packing
 
 WIDTHS = (8, 12, 16, 20, 24, 32, 5, 18, 31)
@@ -38,6 +39,27 @@ def derived_keys() -> Any:
         "pair_seed": keys.pair_seed(one, other.public, context=CONTEXT, one="a", other="b").hex(),
         "self": {"secret": secret.hex(), "seed": keys.self_seed(secret, CONTEXT).hex()},
     }
+
+
+def graphs() -> Any:
+    """Sparse graphs: k and t by the rule, and the holders of every eighth member's shares."""
+    cases = []
+    for members, corrupt, dropout in ((40, 0, 50_000), (101, 100_000, 100_000), (300, 100_000, 300_000)):
+        root = SEED.child("graph", members)(32)
+        degree, threshold = graph.rule(members, Graph(complete_up_to=0, corrupt=corrupt, dropout=dropout))
+        near = graph.Neighbourhoods(root, members, degree)
+        cases.append(
+            {
+                "members": members,
+                "corrupt": corrupt,
+                "dropout": dropout,
+                "root": root.hex(),
+                "k": degree,
+                "t": threshold,
+                "holders": {str(position): list(near.around(position)) for position in range(0, members, 8)},
+            }
+        )
+    return cases
 
 
 def masks() -> Any:

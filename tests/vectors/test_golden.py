@@ -1,5 +1,6 @@
 """Golden files: the code makes them byte for byte, with either keystream, and reads every one of them back."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import generate
 import numpy as np
 import pytest
+import second_opinion
 from golden_letters import plain
 from recorded_fleet import LAYOUT, NAMES, reached, say, unfolded
 
@@ -152,6 +154,17 @@ def test_keys_and_seals_hold_from_the_other_end() -> None:
     for case in seals["sealed"]:
         assert keys.unlock(HEX(case["key"]), HEX(case["sealed"]), "a share").hex() == seals["share"]
         assert case["key"] in {direction["key"] for direction in found["directions"]}
+
+
+def test_a_rosters_graph_is_drawn_again_from_the_page() -> None:
+    for case in vectors("graphs"):
+        seed = hashlib.blake2b(b"graph" + HEX(case["root"]), digest_size=32).digest()
+        stream, members = second_opinion.keystream(seed, 16 * case["members"]), range(case["members"])
+        ring = sorted(members, key=lambda position: stream[16 * position : 16 * position + 16])
+        for position, holders in case["holders"].items():
+            at, half = ring.index(int(position)), case["k"] // 2
+            assert sorted(ring[(at + step) % len(ring)] for step in range(-half, half + 1)) == holders
+        assert case["k"] // 2 < case["t"] <= case["k"]
 
 
 def test_masks_come_off_and_shares_open() -> None:
