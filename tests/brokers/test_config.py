@@ -1,5 +1,6 @@
 """`accord broker config`: what it prints is what was read before it was printed, and real brokers start from it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -142,9 +143,10 @@ def listened(process: Process) -> set[int]:
     assert process._process is not None
     inodes = set()
     for link in Path(f"/proc/{process._process.pid}/fd").iterdir():
-        target = str(link.readlink())
-        if target.startswith("socket:["):
-            inodes.add(target[8:-1])
+        with contextlib.suppress(FileNotFoundError):  # it was closed since
+            target = str(link.readlink())
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {int(row[1].partition(":")[2], 16) for row in rows if row[9] in inodes and row[3] == "0A"}
 
