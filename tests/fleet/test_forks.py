@@ -127,6 +127,7 @@ class Fleet:
                 devices=6,
                 cohorts=1,
                 barred=frozenset(),
+                waits_for_all=False,
                 prove=prove,
             ),
             form=Form(plan, LAYOUT),

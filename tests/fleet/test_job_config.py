@@ -29,8 +29,9 @@ def _load(folder: Path, text: str) -> object:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("floor = 3", "floor = 2", r"\[job\] floor 2 is not from 3 to 255"),
-        ("floor = 3", "floor = 300", r"\[job\] floor 300"),
+        ("floor = 3", "floor = 2", r"\[job\] floor 2 is not from 3 to 4096"),
+        ("floor = 3", "floor = 5000", r"\[job\] floor 5000"),
+        ("floor = 3", "floor = 300", "at least 1 round and 300 devices"),
         ("devices = 5", "devices = 2", "at least 1 round and 3 devices"),
         ("devices = 5", 'devices = "5"', r"\[job\] devices is not a whole number"),
         ("devices = 5", "", r"\[job\] devices is missing"),

@@ -30,7 +30,7 @@ def check(rows: list[int], exponent: int, largest: int, seed: int, profile: str,
     fixed = Fixed(
         value_bits=bits, modulus_bits=modulus_bits(bits, len(rows)), exponents=(exponent,), largest_weight=largest
     )
-    closed = Weighted(rows, deltas).run(fixed=fixed, profile=profile)
+    closed = Weighted(rows, deltas).run(fixed=fixed, cap=len(rows), profile=profile)
     assert closed is not None
     (total,) = closed.totals
     weights = [fixedpoint.weight(count, largest) for count in rows]

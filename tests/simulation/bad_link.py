@@ -67,7 +67,7 @@ class BadLink:
             devices=len(NAMES),
             cohorts=self.cohorts,
             floor=3,
-            cap=100,
+            cap=len(NAMES),
             training=Training(epochs=1, batch_size=1, learning_rate=0, momentum=0, proximal=0),
             fixed=FIXED,
             task=Task(kind="classification", outputs=2, target_exponent=0, transform="none"),
