@@ -23,7 +23,7 @@ class Tls:
         certificate: the broker's certificate, and those between it and the root.
         key: its key, for nobody else to read.
         clients: the authorities of clients' certificates. With it every client must show one whose common name is its
-            client id, and needs no password; without it clients log in with a password or a token.
+            client id, beside its password if it has one; without it clients log in with a password or a token.
     """
 
     certificate: Path

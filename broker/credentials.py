@@ -80,8 +80,12 @@ class Credentials:
         return None
 
     def certified(self, client: str, now: float) -> Entry | None:
-        """Return an entry of a client that proved who it is by a certificate, or None if it may not log in."""
-        return next((entry for entry in self._entries.get(client, ()) if entry.valid(now)), None)
+        """Return the entry of a client whose certificate is all that it needs, or None.
+
+        Who has a password must say it: a certificate that was copied, or is of a device that was enrolled anew since,
+        holds for months, and a new password shuts it out.
+        """
+        return next((entry for entry in self._entries.get(client, ()) if not entry.digest and entry.valid(now)), None)
 
     def lists(self, client: str) -> bool:
         """Return whether the client has an entry, over or not."""

@@ -106,8 +106,8 @@ class Exchange(Broker):  # type: ignore[misc]
         data: bytes | bytearray | None,
         qos: int | None = None,
     ) -> None:
-        """Keep the payload of a will for those who subscribe later."""
-        if source_session is not None and topic_name is not None:
+        """Keep the payload of a will for those who subscribe later, where a publication would be kept."""
+        if source_session is not None and topic_name is not None and topics.kept(topic_name):
             self._retain(source_session.client_id, topic_name, bytes(data or b""), qos or 0)
 
     def _retain(self, sender: str, topic: str, payload: bytes | memoryview, qos: int) -> None:

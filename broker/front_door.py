@@ -69,7 +69,6 @@ class FrontDoor:
         self._exchange, self._tenant, self._credentials = exchange, tenant, credentials
         self._limits, self._attempts = limits, attempts
         self._guests: dict[str, _Guest] = {}
-        self._known: object = None
         self.strangers = Strangers(limits.per_second, limits.at_once, limits.strangers)
 
     @property
@@ -109,13 +108,12 @@ class FrontDoor:
             if guest.entry not in known or not guest.entry.valid(now):
                 self._attempts.note("revoked", "%s may be logged in no more and is cut off", client)
                 guest.wire.abort()
-        if known is not self._known:
-            self._known = known
-            for client in [client for client in self._exchange.sessions if not known.lists(client)]:
-                connected = self._guests.get(client)
-                if connected is not None:
-                    await connected.sent_away()
-                await self._exchange.forget(client)
+        # Each time, and not when the file was replaced: whose secret was being hashed then has come in since.
+        for client in [client for client in self._exchange.sessions if not known.lists(client)]:
+            connected = self._guests.get(client)
+            if connected is not None:
+                await connected.sent_away()
+            await self._exchange.forget(client)
 
     async def _meet(self, address: str, secured: Callable[[], Awaitable[Wire]], ticket: object) -> None:
         wire = None
@@ -156,7 +154,7 @@ class FrontDoor:
             note("identity", "%s with %s of %.80r poses as %.80r", address, proof, who, client)
             if name is not None:
                 raise _RefusedError(packets.connack(packets.REFUSED_CLIENT))
-        # Where a certificate is required it is proof enough; who sends a password too must have the right one.
+        # A certificate is proof enough of who has nothing else; who has a password, or sends one, must have it right.
         if name is not None and connect.password is None:
             entry = self._credentials.known().certified(name, time.time())
         else:

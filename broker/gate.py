@@ -17,6 +17,7 @@ from broker.packets import Packet
 from broker.wire import HIGH, Wire
 
 AT_ONCE = 64  # packets of one client that are taken before others have their turn
+MOST_FILTERS = 100  # in one packet, where a client may hold fewer: those beyond are refused one by one
 REPLIES = 1 << 16  # bytes of answers that may wait above what letters may take
 
 
@@ -159,7 +160,7 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
         elif kind == packets.SUBSCRIBE:
             return self._subscribe(packet)
         elif kind == packets.UNSUBSCRIBE:
-            packets.read_unsubscribe(packet)
+            self._bounded(packets.read_unsubscribe(packet))
             self._answered.clear()
             return True
         elif packet.head == packets.DISCONNECT:
@@ -185,6 +186,7 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
 
     def _subscribe(self, packet: Packet) -> bool:
         number, filters = packets.read_subscribe(packet)
+        self._bounded(filters)
         refused = [item for item in filters if not topics.allowed(self._client, self._tenant, "subscribe", item)]
         if not refused:
             self._answered.clear()
@@ -192,3 +194,13 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
         self._attempts.note("subscribe", "%s may not subscribe to %.120r", self._client, refused)
         self._wire.write(packets.suback_refused(number, len(filters)))
         return False
+
+    def _bounded(self, filters: list[str]) -> None:
+        """Turn away who names more filters in one packet than it may hold: nobody else has a turn meanwhile.
+
+        Raises:
+            CodecError: there are too many.
+        """
+        most = max(self._limits.filters, MOST_FILTERS)
+        if len(filters) > most:
+            raise CodecError(f"{len(filters)} filters in one packet; at most {most} are accepted")

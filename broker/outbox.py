@@ -82,7 +82,8 @@ class Outbox:
         away = self.wire is None
         if away and not (qos and self.keeps):
             return
-        if self.waiting and not self._room_for(letter, qos):
+        full = self._traffic.waiting + letter.size > self._limits.all_waiting
+        if (self.waiting and not self._room_for(letter, qos)) or (away and full):
             self._traffic.dropped += 1
             why = "is away" if away else "reads too slowly"
             self._attempts.note("slow", "%s %s: a letter of %d bytes is dropped", self._client, why, letter.size)

@@ -157,12 +157,17 @@ def publish_head(topic: bytes, size: int, qos: int, number: int, *, again: bool,
         retained: whether it was kept from before the subscription.
     """
     rest = len(topic).to_bytes(2, "big") + topic + (number.to_bytes(2, "big") if qos else b"")
-    left, length = len(rest) + size, bytearray()
+    return bytes([PUBLISH << 4 | again << 3 | qos << 1 | retained]) + _length(len(rest) + size) + rest
+
+
+def _length(size: int) -> bytes:
+    """Return a remaining length (section 2.2.3)."""
+    length = bytearray()
     while True:
-        left, low = divmod(left, 128)
-        length.append(low | 0x80 if left else low)
-        if not left:
-            return bytes([PUBLISH << 4 | again << 3 | qos << 1 | retained]) + length + rest
+        size, low = divmod(size, 128)
+        length.append(low | 0x80 if size else low)
+        if not size:
+            return bytes(length)
 
 
 def read_puback(packet: Packet) -> int:
@@ -235,4 +240,4 @@ def puback(number: bytes) -> bytes:
 
 def suback_refused(number: bytes, count: int) -> bytes:
     """Return a SUBACK that refuses `count` filters."""
-    return bytes([SUBACK << 4, 2 + count]) + number + b"\x80" * count
+    return bytes([SUBACK << 4]) + _length(2 + count) + number + b"\x80" * count

@@ -9,8 +9,9 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from accord.errors import CodecError
-from broker.wire import READ_AHEAD, Wire
+from broker.wire import HIGH, READ_AHEAD, Wire
 
+SHOWN = 120  # characters of what is no WebSocket
 MQTT = Subprotocol("mqtt")
 NOT_MQTT = "This is an MQTT broker: ask for the WebSocket subprotocol mqtt.\n"
 
@@ -26,6 +27,7 @@ class WebSocketWire(Wire):
     def __init__(self, below: Wire, largest: int) -> None:
         super().__init__(below._reader, below._writer, address=below.address, name=below.name)  # noqa: SLF001 - its own kind
         self._speaker = ServerProtocol(subprotocols=[MQTT], max_size=largest)
+        self._most = 2 * (HIGH + largest)  # letters alone, which the gate bounds, must stop nobody's acknowledgements
         self._held, self._at = b"", 0
         self._open = False
 
@@ -88,13 +90,21 @@ class WebSocketWire(Wire):
                 raise CodecError("text in a WebSocket: MQTT is binary")
         self._held, self._at = b"".join(parts), 0
         self._flush()
+        self._judge(ended=not data)
+        if self.buffered > self._most:
+            await (
+                self.drain()
+            )  # a ping is answered below MQTT, so who does not read its pongs is not heard from here on
+
+    def _judge(self, *, ended: bool) -> None:
+        """Go on only while it is a WebSocket; what was said instead is quoted in the log, and not too much of it."""
         if isinstance(self._speaker.parser_exc, ProtocolError):
-            raise CodecError(f"not a WebSocket: {self._speaker.parser_exc}")
-        if not data or self._speaker.close_expected():
+            raise CodecError(f"not a WebSocket: {str(self._speaker.parser_exc)[:SHOWN]!r}")
+        if not ended and self._speaker.handshake_exc is not None:
+            raise CodecError(f"not a request for a WebSocket: {str(self._speaker.handshake_exc)[:SHOWN]!r}")
+        if ended or self._speaker.close_expected():
             self._open = False
             raise asyncio.IncompleteReadError(b"", 1)
-        if self._speaker.handshake_exc is not None:
-            raise CodecError(f"not a request for a WebSocket: {self._speaker.handshake_exc}")
 
     def _answer(self, request: Request) -> None:
         response = self._speaker.accept(request)

@@ -8,11 +8,12 @@ import pytest
 from accord.entropy import SystemEntropy
 from accord.wire import topics
 from broker import credentials
+from broker.config import Listener
 from broker.credentials import Login
 from broker.status import ask
 from tests.broker.malformed import siege
 from tests.broker.raw_client import GOODBYE, RawClient, packet, publish, subscribe
-from tests.broker.served import PASSWORDS, TENANT, Served
+from tests.broker.served import PASSWORDS, TENANT, Served, until
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 STATE = topics.up(TENANT, "dev-1", "state")
@@ -88,6 +89,28 @@ def test_a_will_is_judged_like_a_publication(served: Served, caplog: pytest.LogC
     assert "will: dev-2 brings a will for" in caplog.text
 
 
+def test_a_will_is_kept_only_where_a_publication_would_be(served: Served) -> None:
+    aggregator = come(served, "aggregator")
+    aggregator.subscribe(topics.everything_up(TENANT)[0])
+    for topic in (*(topics.upload(TENANT, "dev-1", 0, bytes([number] * 16)) for number in range(5)), STATE):
+        with RawClient(served.port) as device:
+            assert device.login("dev-1", PASSWORDS["dev-1"], will=(topic, b"gone", 1, True)) == 0
+        assert [one.topic for one in aggregator.letters(1)] == [topic]
+    until(lambda: ask(served.state)["retained"] == 1, "its birth alone is kept")
+
+
+def test_what_is_no_websocket_is_quoted_in_the_log(
+    serve: Callable[..., Served], caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = serve(Listener(port=0, websocket=True, insecure=True))
+    with RawClient(broker.port) as stranger:
+        stranger.send(b"GET \x1b[2J" + b"x" * 2_000 + b"\r\n\r\n")
+        assert stranger.ended()
+    until(lambda: "not a request for a WebSocket" in caplog.text, "the log names it")
+    assert "\x1b" not in caplog.text
+    assert "x" * 200 not in caplog.text
+
+
 def test_strangers_and_the_revoked_touch_no_session(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     aggregator, victim = come(served, "aggregator"), come(served, "dev-1", clean=False)
     victim.subscribe(COMMAND)
@@ -139,8 +162,6 @@ def test_two_thousand_damaged_packets_do_no_harm(tmp_path: Path) -> None:
 def test_a_damaged_packet_over_a_websocket_ends_it_too(serve: Callable[..., Served]) -> None:
     from websockets.exceptions import ConnectionClosed  # noqa: PLC0415
     from websockets.sync.client import connect as open_websocket  # noqa: PLC0415
-
-    from broker.config import Listener  # noqa: PLC0415
 
     broker = serve(Listener(port=0, websocket=True, insecure=True))
     with open_websocket(f"ws://localhost:{broker.port}", subprotocols=["mqtt"], proxy=None) as client:

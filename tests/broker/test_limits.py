@@ -6,10 +6,14 @@ import time
 from collections.abc import Callable
 
 import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 from accord.wire import topics
 from broker.attempts import Attempts
-from broker.config import Limits
+from broker.config import Limits, Listener
 from broker.exchange import Exchange
 from broker.gate import Gate
 from broker.outbox import Letter, Outbox, Traffic
@@ -223,6 +227,52 @@ def test_no_more_subscriptions_than_said(serve: Serve) -> None:
     jobs = [topics.job(TENANT, f"j{number}", "round") for number in range(5)]
     assert device.subscribe(*jobs) == b"\1\1\1\x80\x80"
     assert device.subscribe(jobs[0], qos=2) == b"\1"
+
+
+def test_one_packet_does_not_name_filters_without_end(serve: Serve) -> None:
+    broker = serve(limits=Limits(filters=200))
+    device, other = come(broker, "dev-1"), come(broker, "dev-2")
+    refused = ["fl/v1/t/bcast/#"] * 199 + ["fl/v1/t/dev/+/up/#"]
+    assert device.subscribe(*refused) == b"\x80" * 200
+    reads(device)
+    for first in (0x82, 0xA2):
+        tail = b"\1" if first == 0x82 else b""
+        with RawClient(broker.port) as greedy:
+            assert greedy.login("dev-1", PASSWORDS["dev-1"]) == 0
+            greedy.send(packet(first, b"\0\1" + (b"\0\1a" + tail) * 201))
+            assert greedy.ended()
+    reads(other)
+    assert ask(broker.state)["refused"]["malformed"] == 2
+
+
+def test_pongs_that_nobody_reads_wait_within_bounds(serve: Serve) -> None:
+    broker = serve(Listener(port=0, websocket=True, insecure=True), limits=Limits(packet=8_192, login=30))
+    stranger = RawClient(broker.port, receive_buffer=4_096)
+    speaker = ClientProtocol(parse_uri("ws://localhost"), subprotocols=[Subprotocol("mqtt")])
+    speaker.send_request(speaker.connect())
+    stranger.send(b"".join(speaker.data_to_send()))
+    pings = Frame(Opcode.PING, bytes(125)).serialize(mask=True) * 1_000
+    stranger._socket.settimeout(1)
+
+    def flood() -> None:
+        for _ in range(1_000):
+            stranger.send(pings)
+
+    with pytest.raises(TimeoutError):  # the broker takes nothing more
+        flood()
+
+
+def test_what_waits_for_those_who_are_away_has_one_bound_for_all() -> None:
+    async def story() -> None:
+        traffic, limits = Traffic(), Limits(all_waiting=1_000)
+        boxes = [Outbox(f"dev-{n}", limits, traffic, Attempts(time.monotonic), time.monotonic) for n in range(5)]
+        for box in boxes:
+            box.keeps = True
+            box.offer(Letter("aggregator", "t", bytes(400)), 1)
+        assert [len(box) for box in boxes] == [1, 1, 0, 0, 0]
+        assert traffic.waiting <= 1_000
+
+    asyncio.run(story())
 
 
 def test_a_retained_letter_has_a_bound(serve: Serve) -> None:

@@ -59,7 +59,7 @@ def test_a_link_works_over_tls_with_a_password(serve: Serve, authority: Authorit
 def test_where_certificates_are_required_the_name_on_it_is_the_client(serve: Serve, authority: Authority) -> None:
     broker = serve(secured(authority, clients=True))
     mine, other = authority.client("dev-1"), authority.client("dev-2")
-    assert login(broker.port, mine, "dev-1") == 0
+    assert login(broker.port, mine, "dev-1") == 4  # who has a password must say it
     assert login(broker.port, mine, "dev-1", PASSWORDS["dev-1"]) == 0
     assert login(broker.port, mine, "dev-1", "wrong") == 4
     assert login(broker.port, other, "dev-1") == 5
@@ -86,8 +86,18 @@ def test_a_certificate_of_another_authority_lets_nobody_in(serve: Serve, authori
     context = authority.client()
     context.load_cert_chain(*stranger.pair("dev-1"))
     with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
-        assert login(broker.port, context, "dev-1") is not None
-    assert login(broker.port, authority.client("dev-1"), "dev-1") == 0
+        assert login(broker.port, context, "dev-1", PASSWORDS["dev-1"]) is not None
+    assert login(broker.port, authority.client("dev-1"), "dev-1", PASSWORDS["dev-1"]) == 0
+
+
+def test_a_device_that_was_enrolled_anew_shuts_out_its_old_certificate(serve: Serve, authority: Authority) -> None:
+    broker = serve(secured(authority, clients=True))
+    lost = authority.client("dev-1")
+    assert login(broker.port, lost, "dev-1", PASSWORDS["dev-1"]) == 0
+    credentials.add(broker.clients, [Login(client="dev-1", secret="of the new card")], SystemEntropy(), now=0)
+    assert login(broker.port, lost, "dev-1", PASSWORDS["dev-1"]) == 4
+    assert login(broker.port, lost, "dev-1") == 4
+    assert login(broker.port, authority.client("dev-1"), "dev-1", "of the new card") == 0
 
 
 def test_a_client_may_be_known_by_its_certificate_alone(serve: Serve, authority: Authority) -> None:
@@ -176,7 +186,7 @@ def test_silence_and_noise_in_place_of_tls_end(serve: Serve, authority: Authorit
             assert client.ended()
     assert threading.active_count() > 1
     with RawClient(broker.port, authority.client("dev-1")) as client:
-        assert client.login("dev-1") == 0
+        assert client.login("dev-1", PASSWORDS["dev-1"]) == 0
         client.send(PING)
         assert client.next() == PONG
 
