@@ -9,8 +9,9 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from accord.errors import CodecError
-from broker.wire import HIGH, READ_AHEAD, Wire
+from broker.wire import HIGH, Wire
 
+LEAST, MOST = 1 << 12, 1 << 15  # bytes taken in one turn: they may be a frame of nothing for every six of them
 SHOWN = 120  # characters of what is no WebSocket
 MQTT = Subprotocol("mqtt")
 NOT_MQTT = "This is an MQTT broker: ask for the WebSocket subprotocol mqtt.\n"
@@ -39,7 +40,7 @@ class WebSocketWire(Wire):
             asyncio.IncompleteReadError: the connection ended.
         """
         while not self._open:
-            await self._listen()
+            await self._listen(LEAST)
         return self
 
     async def readexactly(self, size: int) -> bytes:
@@ -48,8 +49,8 @@ class WebSocketWire(Wire):
         Raises:
             CodecError: what comes is not a WebSocket's.
         """
-        while len(self._held) - self._at < size:
-            await self._listen()
+        while (wanted := size - (len(self._held) - self._at)) > 0:
+            await self._listen(max(LEAST, min(MOST, wanted)))
         part = self._held[self._at : self._at + size]
         self._at += size
         return part
@@ -72,8 +73,8 @@ class WebSocketWire(Wire):
             self._flush()
         await super().close()
 
-    async def _listen(self) -> None:
-        data = await self._reader.read(READ_AHEAD)
+    async def _listen(self, most: int) -> None:
+        data = await self._reader.read(most)
         if data:
             self._speaker.receive_data(data)
         else:
@@ -91,6 +92,7 @@ class WebSocketWire(Wire):
         self._held, self._at = b"".join(parts), 0
         self._flush()
         self._judge(ended=not data)
+        await asyncio.sleep(0)  # what is read already is had without a wait, and others must have their turn
         if self.buffered > self._most:
             await (
                 self.drain()
