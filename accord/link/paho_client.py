@@ -135,7 +135,9 @@ class PahoClient(paho.Client):
             LOG.exception("the connection of %s is dropped and made again", self._address.client_id)
             self.drop()
             return False
-        if self._in_packet["remaining_length"] > LARGEST_PACKET:  # paho has no limit of its own
+        # paho has no limits of its own. A frame of a WebSocket it keeps until that ends, which may be never.
+        held = len(getattr(self.socket(), "_readbuffer", b""))
+        if self._in_packet["remaining_length"] > LARGEST_PACKET or held > 2 * LARGEST_PACKET:
             LOG.warning("the broker sends %s a packet that is too large", self._address.client_id)
             self.drop()
             return False

@@ -5,12 +5,16 @@ import threading
 
 import pytest
 from scripted_broker import ACCEPTED, ScriptedBroker, exactly, frame, until
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from accord.entropy import SystemEntropy
 from accord.errors import LocalProtocolError, UsageError
 from accord.link import ClosedError, Delivery, FullError, LinkError, RefusedError, UnreachableError, paho_client
 from accord.link import mqtt as mqtt_link
 from accord.link.address import Address
+from accord.link.mqtt import MqttLink
+from accord.link.paho_client import LARGEST_PACKET
 
 LETTER = b"\x30\x05\x00\x01ahi"
 
@@ -226,3 +230,28 @@ def test_nobody_listens() -> None:
         mqtt_link.MqttLink(
             Address(host="127.0.0.1", port=port, client_id="dev-1", password="p"), entropy=SystemEntropy()
         )
+
+
+def test_a_frame_of_a_websocket_that_never_ends_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    letter = b"\x30\xe3\xd4\x03\x00\x01a" + bytes(60_000)
+    ended = threading.Event()
+
+    def endless(client: ServerConnection) -> None:
+        client.recv()
+        client.send(ACCEPTED)
+        client.socket.sendall(b"\x82\x7f" + (1 << 40).to_bytes(8, "big"))  # one frame of a tebibyte
+        try:
+            for _ in range(3 * LARGEST_PACKET // len(letter)):
+                client.socket.sendall(letter)
+            ended.wait(10)
+        except OSError:
+            pass
+
+    with serve(endless, "127.0.0.1", 0, subprotocols=[Subprotocol("mqtt")]) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.socket.getsockname()[1]
+        address = Address(host="127.0.0.1", port=port, client_id="dev-1", password="p", websocket="/mqtt")
+        link = MqttLink(address, entropy=SystemEntropy())
+        until(lambda: "a packet that is too large" in caplog.text, "it is left", 30)
+        link.close()
+        ended.set()
