@@ -206,7 +206,12 @@ class Attempt:
         self._muster.open = False
         try:
             groups = cohorts.form(
-                sorted(self._muster.joined), invitation.cohorts, plan.cohort_floor, plan.cohort_cap, self._entropy
+                sorted(self._muster.joined),
+                invitation.cohorts,
+                plan.cohort_floor,
+                plan.cohort_cap,
+                self._entropy,
+                plan.graph,
             )
         except UsageError as error:
             self.failure = Failed(reason="TooFewDevices", detail=str(error))

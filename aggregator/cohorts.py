@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 
 from accord.entropy import Entropy
-from accord.errors import UsageError
+from accord.errors import LocalProtocolError, UsageError
+from accord.plan import Graph
+from accord.secagg.cohort import USUAL
+from accord.secagg.graph import rule
 
 
-def form(devices: Sequence[str], count: int, floor: int, cap: int, entropy: Entropy) -> list[list[str]]:
+def form(
+    devices: Sequence[str], count: int, floor: int, cap: int, entropy: Entropy, graph: Graph = USUAL
+) -> list[list[str]]:
     """Deal `devices` into cohorts of nearly equal size, at random.
 
     Args:
@@ -16,12 +21,13 @@ def form(devices: Sequence[str], count: int, floor: int, cap: int, entropy: Entr
         floor: the smallest cohort allowed.
         cap: the largest cohort allowed.
         entropy: decides who sums with whom.
+        graph: the plan's: a cohort larger than those that were invited may need more neighbours than there can be.
 
     Returns:
         Lists of ids; empty if not even one cohort can be formed.
 
     Raises:
-        UsageError: the bounds can't both be kept.
+        UsageError: the bounds can't both be kept, or no graph is safe for cohorts of that size.
     """
     if len(devices) < floor:
         return []
@@ -30,4 +36,10 @@ def form(devices: Sequence[str], count: int, floor: int, cap: int, entropy: Entr
         raise UsageError(f"{len(devices)} devices can't be dealt into cohorts of {floor} to {cap}")
     drawn = {device: entropy(16) for device in sorted(devices)}
     shuffled = sorted(drawn, key=drawn.__getitem__)
-    return [sorted(shuffled[at::number]) for at in range(number)]
+    groups = [sorted(shuffled[at::number]) for at in range(number)]
+    try:
+        for size in {len(group) for group in groups}:
+            rule(size, graph)
+    except LocalProtocolError as error:
+        raise UsageError(str(error)) from error
+    return groups

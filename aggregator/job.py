@@ -201,7 +201,8 @@ class Job:
             return Step(purpose=purpose, figures=figures, reason="TooFewCohorts")
         change = self._strategy.change(means, [total.weight for total in closed.totals])
         params = self.snapshot.params + change.vector
-        share = sum(t.saturated for t in closed.totals) / (self._layout.size * max(1, len(closed.included)))
+        cut = self._strategy.typical([total.saturated for total in closed.totals]) * len(closed.totals)
+        share = cut / (self._layout.size * max(1, len(closed.included)))
         self._rescale(change.vector, share)
         self.snapshot = dataclasses.replace(self.snapshot, params=params)
         return Step(

@@ -41,6 +41,10 @@ class JobSettings:
                 f"not {self.devices_per_round}",
             )
         self.cohort(self.devices_per_round, self.training_cohorts)
+        try:  # before anybody has trained for it: its last round asks everybody
+            self.cohort(self.devices, self.fewest_cohorts(self.devices), all_there=True)
+        except UsageError as error:
+            raise UsageError(f"statistics and the last evaluation ask all {self.devices} devices: {error}") from error
         tolerated(self.merge, self.training_cohorts)
 
     @property

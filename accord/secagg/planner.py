@@ -136,8 +136,14 @@ def chance_below(wanted: int, devices: int, dropout: float) -> float:
     """Return the chance that fewer than `wanted` of `devices` stay, each of which drops out with chance `dropout`."""
     if wanted > devices:
         return 1.0
-    stay = 1 - dropout
-    return math.fsum(math.comb(devices, n) * stay**n * dropout ** (devices - n) for n in range(wanted))
+    if not dropout:
+        return 0.0
+    # In logarithms: from about 1,030 devices on, the number of choices is past what a float holds.
+    every, stay, gone = math.lgamma(devices + 1), math.log1p(-dropout), math.log(dropout)
+    return math.fsum(
+        math.exp(every - math.lgamma(n + 1) - math.lgamma(devices - n + 1) + n * stay + (devices - n) * gone)
+        for n in range(wanted)
+    )
 
 
 def tolerated(merge: str, cohorts: int) -> int:

@@ -31,3 +31,7 @@ class Strategy(Protocol):
             weights: the summed weight of each cohort.
         """
         ...
+
+    def typical(self, figures: Sequence[float]) -> float:
+        """Return what one figure of each cohort says of the round, believing as few cohorts as `change` does."""
+        ...

@@ -29,3 +29,7 @@ class FedAvg:
         """Return the weighted mean; see `Strategy.change`."""
         mean = np.average(np.stack(means).astype(np.float64), axis=0, weights=weights)
         return Change(vector=(self.server_learning_rate * mean).astype(np.float32))
+
+    def typical(self, figures: Sequence[float]) -> float:
+        """Return the mean; see `Strategy.typical`."""
+        return float(np.mean(figures))

@@ -63,6 +63,10 @@ class RobustMerge:
             merged = np.sort(rows, axis=0)[cut : len(rows) - cut].mean(axis=0, dtype=np.float64)
         return Change(vector=merged.astype(np.float32), shortened=shortened)
 
+    def typical(self, figures: Sequence[float]) -> float:
+        """Return the median; see `Strategy.typical`."""
+        return float(np.median(figures))
+
 
 def strategy(merge: str, norm_gate: float) -> Strategy:
     """Return the strategy of a job: `mean`, `median` or `trimmed`."""

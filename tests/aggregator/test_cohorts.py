@@ -43,6 +43,18 @@ def test_whoever_joins_can_be_dealt_under_the_cap_of_the_plan(data: st.DataObjec
     assert len(groups) == min(count, joined // floor)
 
 
+def test_a_cohort_that_no_sparse_graph_is_safe_for_is_not_formed() -> None:
+    """Half of two cohorts may join: one cohort of them all is within the cap, and needs 256 neighbours each."""
+    choice = choose(Question(devices=500, corrupt=0.05, dropout=0.35, largest=600))
+    names = [f"dev-{i:03d}" for i in range(choice.cap)]
+    assert choice.cap < 2 * choice.floor
+    with pytest.raises(UsageError, match="form smaller cohorts"):
+        form(names, 2, choice.floor, choice.cap, SeededEntropy(0), choice.question.rule)
+    for joined, cohorts in ((choice.floor, 1), (500, 1), (2 * choice.floor, 2)):
+        names = [f"dev-{i:03d}" for i in range(joined)]
+        assert len(form(names, 2, choice.floor, choice.cap, SeededEntropy(0), choice.question.rule)) == cohorts
+
+
 def test_who_sums_with_whom_is_drawn_anew() -> None:
     names = [f"dev-{i:02d}" for i in range(30)]
     deals = [form(names, 3, 3, 30, SeededEntropy(seed)) for seed in range(200)]

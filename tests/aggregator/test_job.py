@@ -175,6 +175,17 @@ def test_cut_values_of_several_cohorts_are_added() -> None:
     assert step.figures["count"] == [8.0]
 
 
+@pytest.mark.parametrize("merge", ["median", "trimmed"])
+def test_one_cohort_that_lies_about_cut_values_does_not_widen_the_scales_of_a_robust_merge(merge: str) -> None:
+    one = job(statistics=False)
+    one._strategy = strategy(merge, 3.0)
+    honest = [trained(1e-6, 1e-6) for _ in range(6)]
+    step = stepped(one, *honest, trained(1e-6, 1e-6, saturated=2**31))
+    assert not step.doubled
+    assert exponents(one) == (-4, -6)
+    assert stepped(one, *[trained(1e-6, 1e-6, saturated=100)] * 7).doubled, "what most cohorts say is believed"
+
+
 @given(st.lists(st.tuples(st.floats(-1, 1, width=32), st.integers(1, 10_000)), min_size=1, max_size=5))
 def test_cohort_means_weigh_by_rows(parts: list[tuple[float, int]]) -> None:
     one = job(statistics=False)
@@ -191,6 +202,8 @@ def test_a_job_that_can_not_be_run_says_what_is_needed() -> None:
         ({"devices_per_round": 2}, "3 devices are needed"),
         ({"cohorts": 4}, "need 12 devices per round"),
         ({"cohorts": 0}, "cohorts"),
+        ({"devices": 101, "devices_per_round": 60, "floor": 60, "cohorts": 1}, "ask all 101 devices"),
+        ({"devices": 30, "preset": "sites"}, "ask all 30 devices: a federation of sites"),
     ):
         with pytest.raises(UsageError, match=says):
             job(**changes)

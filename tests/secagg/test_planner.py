@@ -147,6 +147,14 @@ def test_sixty_four_with_a_floor_of_forty_three_over_invites_or_is_refused() -> 
         choose(Question(devices=64, floor=43, dropout=0.3, available=64))
 
 
+def test_cohorts_of_thousands_have_chances_too() -> None:
+    assert chance_below(1_000, 2_000, 0.5) == pytest.approx(0.491, abs=1e-3)
+    assert chance_below(3, 4, 0.5) == pytest.approx(11 / 16)
+    assert (chance_below(5, 5, 0.0), chance_below(6, 5, 0.0)) == (0.0, 1.0)
+    choice = choose(Question(devices=1_200, dropout=0.05, largest=4_096))
+    assert (choice.invited, choice.floor) == (1_200, 792)
+
+
 @pytest.mark.parametrize(
     ("devices", "dropout", "feasible"),
     [(100, 0.20, True), (100, 0.21, False), (12, 0.01, True), (12, 0.05, False)],
