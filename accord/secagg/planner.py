@@ -5,6 +5,7 @@ many devices are invited; what devices must agree on is `graph.rule`. See docs/p
 """
 
 import math
+from bisect import bisect_left, bisect_right
 
 from accord.errors import CodecError, LocalProtocolError, UsageError
 from accord.plan import LARGEST_COHORT, MICRO, SMALLEST_COHORT, Graph, modulus_bits
@@ -239,10 +240,9 @@ def strict_rule(members: int, complete_up_to: int) -> tuple[int, int]:
 def _floor(question: Question, invited: int, threshold: int) -> int:
     """Return the largest floor up to two thirds of the devices that dropouts allow, and not below what must be."""
     least = max(FLEET_FLOOR, threshold)
-    floor = max(least, math.ceil(KEPT * question.devices))
-    while floor > least and chance_below(floor, invited, question.dropout) > LIKELY:
-        floor -= 1
-    return floor
+    floors = range(least, max(least, math.ceil(KEPT * question.devices)) + 1)
+    held = bisect_right(floors, LIKELY, key=lambda floor: chance_below(floor, invited, question.dropout))
+    return floors[max(0, held - 1)]
 
 
 def _corrupt(devices: int, share: float) -> int:
@@ -252,11 +252,10 @@ def _corrupt(devices: int, share: float) -> int:
 def _advice(question: Question, most: int) -> str:
     """Say what would hold the bounds."""
     wishes = []
-    bearable = [
-        percent for percent in range(int(question.dropout * 100), -1, -1) if _holds(question, most, percent / 100)
-    ]
+    percents = range(int(question.dropout * 100) + 1)
+    bearable = bisect_left(percents, True, key=lambda percent: not _holds(question, most, percent / 100))
     if bearable:
-        wishes.append(f"at {bearable[0]} % dropouts it would hold")
+        wishes.append(f"at {bearable - 1} % dropouts it would hold")
     if question.profile == "strict":
         wishes.append("profile standard needs fewer answers")
     wishes.append("let more devices be invited" if question.available < question.largest else "allow a larger cohort")
@@ -267,4 +266,5 @@ def _advice(question: Question, most: int) -> str:
 
 def _holds(question: Question, most: int, dropout: float) -> bool:
     fewer = Question(**{**vars(question), "dropout": dropout})
-    return any(isinstance(_at(fewer, invited), Choice) for invited in range(question.devices, most + 1))
+    # the largest first: what does not hold there seldom holds with fewer
+    return any(isinstance(_at(fewer, invited), Choice) for invited in range(most, question.devices - 1, -1))
