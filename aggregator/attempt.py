@@ -211,7 +211,7 @@ class Attempt:
                 plan.cohort_floor,
                 plan.cohort_cap,
                 self._entropy,
-                plan.graph,
+                graph=plan.graph,
             )
         except UsageError as error:
             self.failure = Failed(reason="TooFewDevices", detail=str(error))

@@ -10,7 +10,7 @@ from accord.secagg.graph import rule
 
 
 def form(
-    devices: Sequence[str], count: int, floor: int, cap: int, entropy: Entropy, graph: Graph = USUAL
+    devices: Sequence[str], count: int, floor: int, cap: int, entropy: Entropy, *, graph: Graph = USUAL
 ) -> list[list[str]]:
     """Deal `devices` into cohorts of nearly equal size, at random.
 

@@ -68,6 +68,7 @@ class BoundGraph:
         # A kernel that reads a weight which another has overwritten gives wrong numbers without an error.
         if any(np.may_share_memory(view, out) for view in views.values()):
             raise UsageError("a gradient goes to a vector of its own, not to that of the parameters")
+        self._params = self._out = None  # what fails from here on leaves neither the old vectors bound nor the new ones
         for name, view in views.items():
             self._binding.bind_ortvalue_input(name, self._value_of(view))
         for name, view in zip(self._gradients, self._layout.views(out).values(), strict=True):

@@ -49,10 +49,10 @@ def test_a_cohort_that_no_sparse_graph_is_safe_for_is_not_formed() -> None:
     names = [f"dev-{i:03d}" for i in range(choice.cap)]
     assert choice.cap < 2 * choice.floor
     with pytest.raises(UsageError, match="form smaller cohorts"):
-        form(names, 2, choice.floor, choice.cap, SeededEntropy(0), choice.question.rule)
+        form(names, 2, choice.floor, choice.cap, SeededEntropy(0), graph=choice.question.rule)
     for joined, cohorts in ((choice.floor, 1), (500, 1), (2 * choice.floor, 2)):
         names = [f"dev-{i:03d}" for i in range(joined)]
-        assert len(form(names, 2, choice.floor, choice.cap, SeededEntropy(0), choice.question.rule)) == cohorts
+        assert len(form(names, 2, choice.floor, choice.cap, SeededEntropy(0), graph=choice.question.rule)) == cohorts
 
 
 def test_who_sums_with_whom_is_drawn_anew() -> None:

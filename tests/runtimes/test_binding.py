@@ -54,3 +54,14 @@ def test_a_vector_that_can_not_take_a_gradient_is_refused(bundle: Bundle, runtim
         runtime.gradients(params, x, y, out)
     assert np.array_equal(double, before)
     runtime.gradients(params, x, y)
+
+
+def test_a_call_that_was_refused_leaves_nothing_behind(bundle: Bundle, runtime: Runtime) -> None:
+    params, (x, y) = bundle.params, raw_rows(bundle, 2)
+    out = np.empty_like(params)
+    runtime.gradients(params, x, y, out)
+    kept = out.copy()
+    with pytest.raises(UsageError, match="parameters is expected"):
+        runtime.gradients(params + np.float32(0.5), x, y, np.empty(params.size - 1, np.float32))
+    runtime.gradients(params, x, y, out)
+    assert np.array_equal(out, kept), "the parameters of the refused call would have counted"
