@@ -60,7 +60,7 @@ def test_a_runtime_with_other_last_bits_may_train(bundle: Bundle) -> None:
 def test_no_value_lies_where_a_rounding_turns(bundle: Bundle) -> None:
     """Of each depthwise and pointwise convolution, before and after: the first is what the parameters are moved for.
 
-    Behind the first small map there are two of each: a step trains one form of the network, and predicts with the other.
+    Behind the first small map there are two of each: one form of the network is trained, the other predicts.
     """
     x, _ = bundle.golden.examples(bundle.manifest)
     before, after = nearest(bundle, bundle.params, x), nearest(bundle, bundle.golden.params(bundle.params), x)

@@ -38,8 +38,8 @@ def words(folder: Path, *more: str) -> list[str]:
 
 LOSS = pytest.mark.xfail(
     strict=False,
-    reason="a known fault: after the loss of a node of NATS rounds can take until their deadlines, and now and then one "
-    "is given up for good",
+    reason="a known fault: after the loss of a node of NATS rounds can take until their deadlines, and now and then "
+    "one is given up for good",
 )
 
 
