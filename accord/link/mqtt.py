@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from paho.mqtt import client as paho
 from paho.mqtt.properties import Properties
@@ -22,15 +22,8 @@ from accord.link.address import Address
 from accord.link.inbox import MOST_BYTES, Inbox
 from accord.link.paho_client import OVERHEAD, QUEUED, SESSION, PahoClient
 from accord.link.places import Places
-from accord.link.port import (
-    LARGEST_PAYLOAD,
-    ClosedError,
-    Delivery,
-    FullError,
-    LinkError,
-    Will,
-    checked_qos,
-)
+from accord.link.port import LARGEST_PAYLOAD, ClosedError, Delivery, FullError, LinkError, Will, checked_qos
+from accord.link.subscriptions import Subscriptions
 from accord.link.tls import explained
 from accord.wire import topics
 
@@ -82,7 +75,7 @@ class MqttLink:
         self._places = Places(address.nodes, entropy)
         self._place = address.nodes[0]
         self._inbox = Inbox(most_bytes=inbox_bytes)
-        self._filters: dict[str, int] = {}
+        self._subscriptions = Subscriptions(entropy)
         self._marks: deque[tuple[int, int] | None] = deque()
         self._mark: tuple[int, int] | None = None
         self._change = threading.Condition()
@@ -140,15 +133,14 @@ class MqttLink:
         if not topics.well_formed(topic_filter):
             raise LinkError(f"{topic_filter[:120]!r} is not a topic filter")
         with self._change:
-            self._filters[topic_filter] = qos
-            up = self._up
-        if up:  # if not, the next connection begins with it
-            self._client.subscribe(topic_filter, qos)
+            self._subscriptions.add(topic_filter, qos)
+            if self._up:  # if not, the next connection begins with it
+                self._ask({topic_filter: qos})
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Take a subscription away."""
         with self._change:
-            known = self._filters.pop(topic_filter, None) is not None
+            known = self._subscriptions.remove(topic_filter)
             up = self._up
         if up and known:
             self._client.unsubscribe(topic_filter)
@@ -183,11 +175,8 @@ class MqttLink:
 
     def _made(self, version: int, known: Abilities | None = None) -> PahoClient:
         client = PahoClient(self._address, version, known=known, will=self._will, timeout=self._timeout)
-        client.on_connect, client.on_disconnect, client.on_message = (
-            self._on_connect,
-            self._on_disconnect,
-            self._on_message,
-        )
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_subscribe, client.on_message = self._on_subscribe, self._on_message
         return client
 
     def _begin(self, known: Abilities | None, learned: Callable[[Abilities], None] | None) -> None:
@@ -233,6 +222,8 @@ class MqttLink:
             while self._client.works():
                 if self._up:
                     delay = FIRST_DELAY
+                    with self._change:
+                        self._ask(self._subscriptions.due(time.monotonic()))
             self._up = False
             while not self._closed.wait(delay * int.from_bytes(self._entropy(4), "little") / 2**32):
                 delay = min(LARGEST_DELAY, delay * 2)
@@ -255,23 +246,36 @@ class MqttLink:
         return explained(error, self._address.shown_at(self._place), self._place[0], self._address.tls)
 
     def _on_connect(
-        self, client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, properties: Properties | None
+        self, _client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, properties: Properties | None
     ) -> None:
         with self._change:
             self._answer = str(reason)
             if reason.is_failure:
                 self.refusal = reasons.named(self._answer)[1]
-                filters = {}
             else:
                 if self._client.version == NEW and properties is not None:
                     self.abilities = Abilities.said(self._address.shown, properties, SESSION)
                 self.refusal = ""
                 self.connections += 1
                 self._up = True  # in one step with the filters: what `subscribe` adds is sent here or there
-                filters = dict(self._filters)
+                self._subscriptions.connected()
+                self._ask(self._subscriptions.wanted)
             self._change.notify_all()
+
+    def _ask(self, filters: Mapping[str, int]) -> None:
         for topic_filter, qos in filters.items():
-            client.subscribe(topic_filter, qos)
+            number = self._client.subscribe(topic_filter, qos)[1]
+            if number is not None:
+                self._subscriptions.asked(number, topic_filter)
+
+    def _on_subscribe(
+        self, _client: paho.Client, _userdata: object, number: int, answers: list[ReasonCode], _more: object
+    ) -> None:
+        refused = any(answer.is_failure for answer in answers)
+        with self._change:
+            found = self._subscriptions.answered(number, refused, time.monotonic())
+        if found:
+            LOG.info("the broker refuses %s the subscription %s; it is asked again", self._address.client_id, found)
 
     def _on_disconnect(
         self, _client: paho.Client, _userdata: object, flags: paho.DisconnectFlags, reason: ReasonCode, _more: object
