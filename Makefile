@@ -51,7 +51,7 @@ else
 endif
 
 # tflite-runtime needs numpy 1 and Python 3.11 or older, so an environment of its own, which can't make bundles: the
-# environment of every other target makes them, into a folder that goes away (test_signatures.py and test_memory.py make their own).
+# environment of every other target makes them, into a folder that goes away (test_signatures.py and test_memory.py make their own; test_binding.py is onnxruntime's).
 .PHONY: test-tflite
 PYTHON311 := $(firstword $(wildcard $(HOME)/.pyenv/versions/3.11.*/bin/python3.11 /usr/bin/python3.11) $(PYTHON310))
 TFLITE := UV_PROJECT_ENVIRONMENT=.venv-tflite
@@ -63,7 +63,7 @@ else
 	@folder=$$(mktemp -d) && trap 'rm -rf $$folder' EXIT && \
 	  $(RUN) python -m tests.runtimes.bundles $$folder && \
 	  ACCORD_BUNDLES=$$folder .venv-tflite/bin/python -m pytest -q -n 2 tests/runtimes tests/update --ignore=tests/runtimes/test_signatures.py \
-	    --ignore=tests/runtimes/test_memory.py
+	    --ignore=tests/runtimes/test_memory.py --ignore=tests/runtimes/test_binding.py
 endif
 
 bench: venv  ## every benchmark, one JSON object each
