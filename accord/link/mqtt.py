@@ -264,9 +264,8 @@ class MqttLink:
 
     def _ask(self, filters: Mapping[str, int]) -> None:
         for topic_filter, qos in filters.items():
-            number = self._client.subscribe(topic_filter, qos)[1]
-            if number is not None:
-                self._subscriptions.asked(number, topic_filter)
+            _, number = self._client.subscribe(topic_filter, qos)  # no number without a connection, which asks anew
+            self._subscriptions.asked(number, topic_filter)
 
     def _on_subscribe(
         self, _client: paho.Client, _userdata: object, number: int, answers: list[ReasonCode], _more: object

@@ -45,9 +45,10 @@ class Subscriptions:
         self._asked.clear()
         self._due.clear()
 
-    def asked(self, number: int, topic_filter: str) -> None:
-        """Note the number of the packet by which a filter was asked for."""
-        self._asked[number] = topic_filter
+    def asked(self, number: int | None, topic_filter: str) -> None:
+        """Note the number of the packet by which a filter was asked for; None if there was no connection to ask on."""
+        if number is not None:
+            self._asked[number] = topic_filter
 
     def answered(self, number: int, refused: bool, now: float) -> str:
         """Take the broker's answer at `now`, in monotonic seconds, and return the refused filter, or an empty one."""

@@ -10,6 +10,7 @@ from accord.entropy import SystemEntropy
 from accord.files import make_folder
 from broker import credentials, service
 from broker.config import BrokerConfig, Limits, Listener
+from tests.broker.raw_client import PING, PONG, RawClient
 
 TENANT = "t"
 PASSWORDS = {"aggregator": "a" * 20, "dev-1": "b" * 20, "dev-2": "c" * 20}
@@ -61,6 +62,20 @@ class Served:
     def _listening(self, ports: tuple[int, ...]) -> None:
         self.ports = ports
         self._up.set()
+
+
+def come(broker: Served, client: str, *, clean: bool = True, receive_buffer: int = 0, **more: object) -> RawClient:
+    """Log a client in."""
+    found = RawClient(broker.port, receive_buffer=receive_buffer)
+    assert found.login(client, PASSWORDS[client], clean=clean, **more) == 0
+    return found
+
+
+def reads(client: RawClient) -> None:
+    """Wait until the broker has read all that a client said."""
+    client.send(PING)
+    while (found := client.next()) != PONG:
+        assert found is not None
 
 
 def until(done: Callable[[], bool], what: str, seconds: float = 10) -> None:

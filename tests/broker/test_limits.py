@@ -20,26 +20,13 @@ from broker.outbox import Letter, Outbox, Traffic
 from broker.packets import Packet, read_connect
 from broker.status import ask
 from broker.strangers import MOST_ADDRESSES, Strangers
-from tests.broker.raw_client import PING, PONG, RawClient, connect, packet, publish, subscribe
-from tests.broker.served import PASSWORDS, TENANT, Served, until
+from tests.broker.raw_client import PING, RawClient, connect, packet, publish, subscribe
+from tests.broker.served import PASSWORDS, TENANT, Served, come, reads, until
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 REQUEST = topics.up(TENANT, "dev-1", "req")
 ROUND = topics.job(TENANT, "j", "round")
 Serve = Callable[..., Served]
-
-
-def come(broker: Served, client: str, *, clean: bool = True, receive_buffer: int = 0, **more: object) -> RawClient:
-    found = RawClient(broker.port, receive_buffer=receive_buffer)
-    assert found.login(client, PASSWORDS[client], clean=clean, **more) == 0
-    return found
-
-
-def reads(client: RawClient) -> None:
-    """Wait until the broker has read all that a client said."""
-    client.send(PING)
-    while (found := client.next()) != PONG:
-        assert found is not None
 
 
 def test_a_stuck_reader_takes_its_bound_and_no_more_and_nobody_else_waits(

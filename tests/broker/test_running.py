@@ -16,25 +16,12 @@ from broker import credentials
 from broker.attempts import AT_ONCE, Attempts
 from broker.credentials import Login
 from broker.status import ask
-from tests.broker.raw_client import PING, PONG, RawClient, connect, publish
-from tests.broker.served import PASSWORDS, TENANT, Served, until
+from tests.broker.raw_client import RawClient, connect, publish
+from tests.broker.served import PASSWORDS, TENANT, Served, come, reads, until
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 ROUND = topics.job(TENANT, "j", "round")
 Serve = Callable[..., Served]
-
-
-def come(broker: Served, client: str, *, clean: bool = True, receive_buffer: int = 0, **more: object) -> RawClient:
-    found = RawClient(broker.port, receive_buffer=receive_buffer)
-    assert found.login(client, PASSWORDS[client], clean=clean, **more) == 0
-    return found
-
-
-def reads(client: RawClient) -> None:
-    """Wait until the broker has read all that a client said."""
-    client.send(PING)
-    while (found := client.next()) != PONG:
-        assert found is not None
 
 
 def test_who_is_revoked_is_cut_off_and_forgotten(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
