@@ -14,17 +14,8 @@ from accord.secagg.cohort import assembled, first_context, leaves_of, new_roster
 from accord.update.pipeline import Form
 from accord.wire.check_in import FAILED, Withdraw
 from accord.wire.envelope import Envelope
-from accord.wire.messages import (
-    TAG_OF,
-    Certificate,
-    Join,
-    Masked,
-    Result,
-    Roster,
-    Share,
-    Unmask,
-    opened,
-)
+from accord.wire.messages import TAG_OF, Certificate, opened
+from accord.wire.secure_sum import Join, Masked, Result, Roster, Share, Unmask
 from aggregator import cohorts
 from aggregator import round as engine
 from aggregator.attempt_values import CohortOf, Invitation

@@ -14,7 +14,8 @@ from accord.tensors import Layout
 from accord.update import packing
 from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAG_OF, Join, Outcome, Release
+from accord.wire.messages import TAG_OF, Outcome, Release
+from accord.wire.secure_sum import Join
 from accord.wire.versions import CohortRoot, transcript_of
 from aggregator.attempt import ROUND_MESSAGES, Attempt
 from aggregator.coordinator_values import (

@@ -9,7 +9,8 @@ from accord.secagg.authority import Authority
 from accord.secagg.cohort import check_join
 from accord.wire.check_in import BARRED, CheckIn, Later
 from accord.wire.envelope import Envelope
-from accord.wire.messages import Certificate, Join, Member, Offer, opened
+from accord.wire.messages import Certificate, Offer, opened
+from accord.wire.secure_sum import Join, Member
 from aggregator.attempt_values import Invitation, check_identity
 from aggregator.coordinator_values import Effect, Log, Send, Stood
 from aggregator.desk import Desk

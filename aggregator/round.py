@@ -16,7 +16,7 @@ from accord.secagg.cohort import Cohort
 from accord.secagg.ring import Ring
 from accord.update import packing
 from accord.wire.check_in import Withdraw
-from accord.wire.messages import Masked, Share, Unmask
+from accord.wire.secure_sum import Masked, Share, Unmask
 from aggregator.round_values import (
     Back,
     Effect,

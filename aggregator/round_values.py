@@ -5,7 +5,7 @@ from enum import Enum
 
 from accord.secagg.ring import Ring
 from accord.wire.check_in import Withdraw
-from accord.wire.messages import Masked, Share, Shares, Survivors, Unmask
+from accord.wire.secure_sum import Masked, Share, Shares, Survivors, Unmask
 
 
 class Phase(Enum):

@@ -25,21 +25,8 @@ from accord.secagg.graph import rule
 from accord.signing import SigningKey
 from accord.update import packing
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import (
-    TAG_OF,
-    Certificate,
-    Join,
-    Masked,
-    Member,
-    Revocations,
-    Roles,
-    Roster,
-    Share,
-    Shares,
-    Survivors,
-    Unmask,
-    opened,
-)
+from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles, opened
+from accord.wire.secure_sum import Join, Masked, Member, Roster, Share, Shares, Survivors, Unmask
 
 CONTEXT = bytes(32)
 

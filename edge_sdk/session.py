@@ -12,7 +12,8 @@ from accord.errors import AccordError, CodecError, Refusal, SignatureError
 from accord.tensors import Layout
 from accord.wire.check_in import Later
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAG_OF, TAGS, Offer, Opening, Result, Roles, Roster, Shares, Survivors
+from accord.wire.messages import TAG_OF, TAGS, Offer, Opening, Roles
+from accord.wire.secure_sum import Result, Roster, Shares, Survivors
 from edge_sdk.checking_in import CheckingIn
 from edge_sdk.resuming import Resuming
 from edge_sdk.roles import RolesInForce

@@ -9,7 +9,8 @@ from accord.update import packing
 from accord.update.pipeline import Contribution, Form
 from accord.wire.check_in import FAILED, Withdraw
 from accord.wire.envelope import Envelope
-from accord.wire.messages import Masked, Result, Roster, Shares, Survivors, Unmask, opened
+from accord.wire.messages import opened
+from accord.wire.secure_sum import Masked, Result, Roster, Shares, Survivors, Unmask
 from edge_sdk.attempt import Attempt
 from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, MaskedOnce, Shared
 from edge_sdk.session_state import SessionState

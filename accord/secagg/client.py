@@ -17,7 +17,8 @@ from accord.secagg.commitments import SECRET, share_hash
 from accord.secagg.participation import Participation
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, Join, Member, Result, Roster, Share, Shares, Survivors, Unmask
+from accord.wire.messages import TAG_OF
+from accord.wire.secure_sum import Join, Member, Result, Roster, Share, Shares, Survivors, Unmask
 
 
 class _Stage:

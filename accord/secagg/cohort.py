@@ -15,7 +15,7 @@ from accord.secagg.keys import KeyPair
 from accord.signing import verify
 from accord.values import dataclass
 from accord.wire.envelope import signed_bytes
-from accord.wire.messages import LEAF, Join, Member, Roster
+from accord.wire.secure_sum import LEAF, Join, Member, Roster
 
 JOIN_TAG = "join/1"
 USUAL = Graph()

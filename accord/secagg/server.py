@@ -13,7 +13,7 @@ from accord.errors import Aborted, Refusal
 from accord.secagg import keys, ring, shamir
 from accord.secagg.cohort import Cohort
 from accord.secagg.commitments import SECRET, SHORT_HASH, half_hash
-from accord.wire.messages import Masked, Share, Shares, Survivors, Unmask
+from accord.wire.secure_sum import Masked, Share, Shares, Survivors, Unmask
 
 
 def _needed(cohort: Cohort, floor: int) -> int:

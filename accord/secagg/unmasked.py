@@ -11,7 +11,7 @@ from accord.errors import Aborted, Refusal
 from accord.plan import Graph
 from accord.secagg import graph, keys, ring
 from accord.secagg.cohort import USUAL
-from accord.wire.messages import Survivors
+from accord.wire.secure_sum import Survivors
 
 PROFILE = "off"
 

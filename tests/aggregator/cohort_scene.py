@@ -7,7 +7,7 @@ import numpy as np
 from accord.secagg import client, keys, unmasked
 from accord.update import packing
 from accord.wire.check_in import Withdraw
-from accord.wire.messages import Masked, Share, Unmask
+from accord.wire.secure_sum import Masked, Share, Unmask
 from aggregator.round import TRANSITIONS, begin, begin_unmasked, step
 from aggregator.round_values import (
     Back,

@@ -8,7 +8,8 @@ import numpy as np
 from accord.entropy import SeededEntropy
 from accord.secagg import keys
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import Join, opened
+from accord.wire.messages import opened
+from accord.wire.secure_sum import Join
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from tests.fleet.test_rounds import LAYOUT, World

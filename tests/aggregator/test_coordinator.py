@@ -7,7 +7,8 @@ import pytest
 from accord import prg
 from accord.errors import LocalProtocolError
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, Later, Share, opened
+from accord.wire.messages import TAG_OF, Later, opened
+from accord.wire.secure_sum import Share
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from tests.aggregator.job_scene import ME, STAGES, Scene, events

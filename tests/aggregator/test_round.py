@@ -3,7 +3,7 @@
 import pytest
 
 from accord.wire.check_in import Withdraw
-from accord.wire.messages import Survivors
+from accord.wire.secure_sum import Survivors
 from aggregator import round as engine
 from aggregator.round import TRANSITIONS, RoundState, next_time
 from aggregator.round_values import Back, Failed, Gone, Opened, Phase, Refused, Tick, ToCohort

@@ -7,7 +7,8 @@ import numpy as np
 
 from accord.records import Record
 from accord.wire.envelope import Envelope
-from accord.wire.messages import CheckIn, Later, Offer, Opening, Result, Roster, Shares, Survivors, opened
+from accord.wire.messages import CheckIn, Later, Offer, Opening, opened
+from accord.wire.secure_sum import Result, Roster, Shares, Survivors
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from edge_sdk.session_values import Stage

@@ -8,7 +8,8 @@ from accord.entropy import SeededEntropy
 from accord.signing import SigningKey
 from accord.wire.check_in import CheckIn, Withdraw
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, TAGS, Join, Later, Offer, Opening, Result, Roster, Shares, Survivors, opened
+from accord.wire.messages import TAG_OF, TAGS, Later, Offer, Opening, opened
+from accord.wire.secure_sum import Join, Result, Roster, Shares, Survivors
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from edge_sdk.saved import SECRET_FILES, Joined, Saved, Shared

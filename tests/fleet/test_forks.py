@@ -16,7 +16,8 @@ from accord.signing import SigningKey
 from accord.tensors import Layout
 from accord.update.pipeline import Form
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, Checkpoint, Member, Opening, Revocations, Roles, opened
+from accord.wire.messages import TAG_OF, Checkpoint, Opening, Revocations, Roles, opened
+from accord.wire.secure_sum import Member
 from aggregator import coordinator_values as agg
 from aggregator.attempt import Attempt
 from aggregator.attempt_values import Invitation, from_empty

@@ -11,7 +11,7 @@ from accord.secagg.client import Joining
 from accord.secagg.cohort import new_roster
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope
-from accord.wire.messages import Member
+from accord.wire.secure_sum import Member
 from aggregator.enrolment import Fleet as Keys
 from edge_sdk import session_values as dev
 

@@ -23,7 +23,8 @@ from accord.signing import SigningKey
 from accord.update import packing
 from accord.wire.chunks import Assembler, Manifest, Piece
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAGS, Revocations, Roster, Share
+from accord.wire.messages import TAGS, Revocations
+from accord.wire.secure_sum import Roster, Share
 from accord.wire.versions import Figure, figures_of
 
 LETTERS = vectors("messages")["letters"]

@@ -13,7 +13,8 @@ from accord.link.memory import MemoryBroker
 from accord.signing import SigningKey
 from accord.wire import chunks, topics
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, Have, Join, State, opened
+from accord.wire.messages import TAG_OF, Have, State, opened
+from accord.wire.secure_sum import Join
 from aggregator import coordinator_values as agg
 from aggregator.transport import Transport
 from edge_sdk import session_values as dev

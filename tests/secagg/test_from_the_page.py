@@ -14,7 +14,8 @@ from accord.secagg.cohort import new_roster, verified
 from accord.signing import SigningKey
 from accord.update import packing
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, Certificate, Masked, Member, Revocations, Roles, Share, Unmask
+from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles
+from accord.wire.secure_sum import Masked, Member, Share, Unmask
 
 BITS, LENGTH, FLOOR = 20, 7, 3
 ENROLMENT, SEAL = SigningKey(b"e" * 32), keys.KeyPair(b"a" * 32)

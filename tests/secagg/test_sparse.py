@@ -11,7 +11,7 @@ from accord.errors import Aborted, Refusal
 from accord.plan import Graph
 from accord.secagg import client, server
 from accord.secagg.cohort import Cohort, assembled, leaves_of, new_roster, shown_to, verified
-from accord.wire.messages import Masked, Roster, Survivors
+from accord.wire.secure_sum import Masked, Roster, Survivors
 from tests.secagg.test_transcript import AUTHORITY, BITS, CONTEXT, LENGTH, SEAL, device, member
 
 RULE = Graph(complete_up_to=0, corrupt=0, dropout=50_000)

@@ -9,7 +9,7 @@ import pytest
 from accord.errors import Aborted, Refusal
 from accord.secagg import client, server, unmasked
 from accord.secagg.cohort import new_roster
-from accord.wire.messages import Masked, Result, Roster, Shares, Survivors, Unmask
+from accord.wire.secure_sum import Masked, Result, Roster, Shares, Survivors, Unmask
 from tests.secagg.test_transcript import AUTHORITY, BITS, CONTEXT, LENGTH, SEAL, Fleet, device, member
 
 # A cell is the stage that the call gives, the refusal, or "-" where a stage has no such call: nothing is out of order

@@ -14,16 +14,8 @@ from accord.secagg.authority import Authority, trusted_roles
 from accord.secagg.cohort import new_roster, verified
 from accord.signing import SigningKey
 from accord.wire.envelope import seal
-from accord.wire.messages import (
-    TAG_OF,
-    Certificate,
-    Masked,
-    Member,
-    Result,
-    Revocations,
-    Roles,
-    Survivors,
-)
+from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles
+from accord.wire.secure_sum import Masked, Member, Result, Survivors
 
 ROOT, ENROLMENT = SigningKey(b"r" * 32), SigningKey(b"e" * 32)
 ROLES = Roles(tenant="t", version=3, expires=100, enrolment=ENROLMENT.public, aggregator=bytes(32), publisher=bytes(32))

@@ -11,7 +11,8 @@ from accord.entropy import SeededEntropy
 from accord.secagg import keys
 from accord.wire.check_in import CheckIn, Withdraw
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
-from accord.wire.messages import TAG_OF, Join, Masked, Share, Unmask, opened
+from accord.wire.messages import TAG_OF, opened
+from accord.wire.secure_sum import Join, Masked, Share, Unmask
 
 ME, NEXT, LAST = "dev-00", "dev-01", "dev-03"
 CHECK_IN, JOIN, SHARE, MASK, UNMASK = (

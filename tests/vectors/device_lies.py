@@ -13,7 +13,8 @@ from accord.secagg.cohort import first_context, leaves_of
 from accord.wire import messages
 from accord.wire.check_in import CheckIn, Later
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
-from accord.wire.messages import Checkpoint, Join, Member, Offer, Release, Roster, opened
+from accord.wire.messages import Checkpoint, Offer, Release, opened
+from accord.wire.secure_sum import Join, Member, Roster
 from edge_sdk.saved import Joined, Shared
 
 ME = "dev-00"

@@ -30,7 +30,8 @@ from accord.signing import SigningKey
 from accord.update.pipeline import Form
 from accord.wire import chunks
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, TAGS, Offer, Revocations, Roles, Roster, opened
+from accord.wire.messages import TAG_OF, TAGS, Offer, Revocations, Roles, opened
+from accord.wire.secure_sum import Roster
 from accord.wire.versions import Version
 from aggregator import round as engine
 from aggregator import round_values as values

@@ -21,7 +21,8 @@ from accord.update import fixedpoint, packing, snapshot
 from accord.update.pipeline import Contribution, Form
 from accord.wire import chunks
 from accord.wire.envelope import Envelope
-from accord.wire.messages import TAGS, Certificate, Member, Roles, opened
+from accord.wire.messages import TAGS, Certificate, Roles, opened
+from accord.wire.secure_sum import Member
 
 HEX = bytes.fromhex
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from accord.wire.envelope import Envelope
-from accord.wire.messages import Join, Masked, Roster, Unmask
+from accord.wire.secure_sum import Join, Masked, Roster, Unmask
 
 HEX = bytes.fromhex
 ZERO = bytes(12)

@@ -13,7 +13,8 @@ from accord.signing import SigningKey
 from accord.wire import chunks
 from accord.wire.chunks import Manifest
 from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, TAGS, Join, Revocations, Survivors, opened
+from accord.wire.messages import TAG_OF, TAGS, Revocations, opened
+from accord.wire.secure_sum import Join, Survivors
 from accord.wire.versions import CohortRoot, Version
 
 KEY = SigningKey(b"k" * 32)
