@@ -1,21 +1,34 @@
 """Who somebody is at a broker: settled before a session is touched."""
 
-from brokers_under_test import BrokerUnderTest, until
+from brokers_under_test import BrokerUnderTest, Session, until
 from raw_client import publish
 
 from accord.wire import topics
 
-REQUEST = topics.up("t", "dev-1", "req")
 COMMAND = topics.down("t", "dev-1", "cmd")
 
 
-def test_a_neighbour_with_its_own_login_touches_no_session(broker: BrokerUnderTest) -> None:
-    aggregator = broker.raw("aggregator")
+def one_waits(broker: BrokerUnderTest) -> Session:
+    """A device is away, and a letter waits in its session; return the aggregator."""
     away = broker.raw("dev-1", clean=False)
     away.subscribe(COMMAND)
     away.vanish()
+    aggregator = broker.raw("aggregator")
     aggregator.send(publish(COMMAND, b"waits", number=1))
     assert aggregator.next() is not None
+    return aggregator
+
+
+def it_still_waits(broker: BrokerUnderTest) -> Session:
+    """The device comes back to its session and its letter; return it."""
+    back = broker.raw("dev-1", clean=False)
+    assert back.present
+    assert [letter.payload for letter in back.letters(1, 15)] == [b"waits"]
+    return back
+
+
+def test_a_neighbour_with_its_own_login_touches_no_session(broker: BrokerUnderTest) -> None:
+    aggregator = one_waits(broker)
     guesses = ("dev-1", f"dev-1-{'0' * 32}")
     for shown in guesses:
         for clean in (False, True):
@@ -23,9 +36,7 @@ def test_a_neighbour_with_its_own_login_touches_no_session(broker: BrokerUnderTe
             heard = [] if intruder.code else intruder.letters(1, 0.5)
             assert heard == []
             intruder.vanish()
-    back = broker.raw("dev-1", clean=False)
-    assert back.present
-    assert [letter.payload for letter in back.letters(1, 15)] == [b"waits"]
+    back = it_still_waits(broker)
     for shown in guesses:  # and now while the victim is connected
         intruder = broker.raw("dev-2", as_session_of=shown)
         aggregator.send(publish(COMMAND, shown.encode(), number=2))
@@ -36,20 +47,13 @@ def test_a_neighbour_with_its_own_login_touches_no_session(broker: BrokerUnderTe
 
 
 def test_a_wrong_password_touches_no_session(broker: BrokerUnderTest) -> None:
-    aggregator = broker.raw("aggregator")
-    away = broker.raw("dev-1", clean=False)
-    away.subscribe(COMMAND)
-    away.vanish()
-    aggregator.send(publish(COMMAND, b"waits", number=1))
-    assert aggregator.next() is not None
+    one_waits(broker)
     name = broker.client_id("dev-1")  # even one who knows it
     for clean in (False, True):
         stranger = broker.raw("dev-1", as_session_of=name, password="wrong" * 4, clean=clean)
         assert stranger.code != 0
         assert stranger.ended()
-    back = broker.raw("dev-1", clean=False)
-    assert back.present
-    assert [letter.payload for letter in back.letters(1, 15)] == [b"waits"]
+    it_still_waits(broker)
 
 
 def test_a_client_that_is_taken_out_is_cut(broker: BrokerUnderTest) -> None:
