@@ -55,7 +55,8 @@ def through(proxy: Proxy, host: str, port: int, timeout: float) -> socket.socket
     """
     connection = HTTPConnection(proxy.host, proxy.port, timeout=timeout)
     token = base64.b64encode(proxy.login.encode()).decode()
-    connection.set_tunnel(host, port, {"Proxy-Authorization": f"Basic {token}"} if proxy.login else {})
+    named = f"[{host}]" if ":" in host else host  # before 3.12 http.client puts no brackets around an IPv6 address
+    connection.set_tunnel(named, port, {"Proxy-Authorization": f"Basic {token}"} if proxy.login else {})
     try:
         connection.connect()
     except (OSError, HTTPException) as error:

@@ -21,7 +21,7 @@ from accord.link.address import Address
 from accord.link.greeting import greeted
 from accord.link.mqtt import MqttLink
 from accord.link.tls import Tls, explained
-from accord.link.tunnel import Proxy
+from accord.link.tunnel import Proxy, through
 from accord.wire import topics
 from aggregator.tls_folder import TlsFolder
 from aggregator.transport_ca import TransportCA
@@ -242,7 +242,7 @@ class Doorkeeper(http.server.BaseHTTPRequestHandler):
             self.send_error(407)
             return
         host, _, port = self.path.rpartition(":")
-        with socket.create_connection((host, int(port))) as broker:
+        with socket.create_connection((host.strip("[]"), int(port))) as broker:
             self.send_response(200)
             self.end_headers()
             back = threading.Thread(target=pump, args=(broker, self.connection))
@@ -285,3 +285,10 @@ def test_a_device_gets_out_through_a_proxy_and_a_websocket(secured: Secured, pro
         secured.link("dev-1", 2, proxy=dataclasses.replace(proxy, login=""))
     with pytest.raises(UnreachableError, match=r"through the proxy 127\.0\.0\.1:1 "):
         secured.link("dev-1", proxy=Proxy(host="127.0.0.1", port=1))
+
+
+def test_a_proxy_is_asked_for_an_ipv6_address_in_brackets(proxy: Proxy) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as broker:
+        port = broker.getsockname()[1]
+        through(proxy, "::1", port, 10).close()
+    assert Doorkeeper.asked == [f"[::1]:{port}"]
