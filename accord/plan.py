@@ -143,7 +143,7 @@ class Plan(Record):
 
 
 def modulus_bits(value_bits: int, cohort_cap: int) -> int:
-    """Return the narrowest modulus with a fast packing (8, 12, 16, 20, 24 or 32 bits) that can't overflow.
+    """Return the narrowest modulus, 4 to 32 bits, that can't overflow; every width is packed without gaps.
 
     n signed values of at most 2^(b-1)-1 sum to less than 2^(m-1), and n unsigned limbs of at most 2^b-1 to less than
     2^m, whenever m >= b + ceil(log2 n).
@@ -152,7 +152,6 @@ def modulus_bits(value_bits: int, cohort_cap: int) -> int:
         CodecError: not even 32 bits are enough.
     """
     needed = value_bits + (cohort_cap - 1).bit_length()
-    for width in (8, 12, 16, 20, 24, 32):
-        if width >= needed:
-            return width
-    raise CodecError(f"{cohort_cap} values of {value_bits} bits need a modulus of {needed} bits: at most 32 are there")
+    if needed > 32:
+        raise CodecError(f"{cohort_cap} values of {value_bits} bits need a modulus of {needed} bits: 32 are the most")
+    return max(4, needed)
