@@ -23,6 +23,7 @@ from accord.link.inbox import MOST_BYTES, Inbox
 from accord.link.paho_client import OVERHEAD, QUEUED, SESSION, PahoClient
 from accord.link.places import Places
 from accord.link.port import LARGEST_PAYLOAD, ClosedError, Delivery, FullError, LinkError, Will, checked_qos
+from accord.link.remembered import Remembered
 from accord.link.subscriptions import Subscriptions
 from accord.link.tls import explained
 from accord.wire import topics
@@ -45,8 +46,8 @@ class MqttLink:
         connect_timeout: seconds for the first connection.
         inbox_bytes: bytes of deliveries that may wait for the owner.
         known: what this broker was found to be able to do before.
-        learned: called once with what it can do, if that is news; None means that MQTT 3.1.1 is spoken and nothing is
-            asked. With MQTT 5 a delivery is acknowledged when the owner asks for the next one, and so has kept it.
+        learned: told what it can do whenever that is news, later in the link's thread; None: MQTT 3.1.1 is spoken and
+            nothing asked. With MQTT 5 a delivery is acknowledged when the owner, who has kept it, asks for the next.
 
     Raises:
         UnreachableError: no broker answers there.
@@ -83,7 +84,8 @@ class MqttLink:
         self._answer = ""
         self._closed, self._client = threading.Event(), self._made(OLD)
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{address.client_id}", daemon=True)
-        self._begin(known, learned)
+        self._remembered = Remembered(address.shown, known, learned)
+        self._begin()
 
     def __repr__(self) -> str:
         return f"MqttLink({self._address!r})"
@@ -179,13 +181,10 @@ class MqttLink:
         client.on_subscribe, client.on_message = self._on_subscribe, self._on_message
         return client
 
-    def _begin(self, known: Abilities | None, learned: Callable[[Abilities], None] | None) -> None:
-        """Log in for the first time, by MQTT 5 unless the broker is known not to speak it, and go on in the thread."""
-        if known is not None and known.broker != self._address.shown:
-            known = None
-        tries_new = learned is not None and (known is None or known.version == NEW)
-        for version in (NEW, OLD) if tries_new else (OLD,):
-            self._client = self._made(version, known)
+    def _begin(self) -> None:
+        """Log in for the first time, and go on in the thread."""
+        for version in self._remembered.versions:
+            self._client = self._made(version, self._remembered.known)
             if self._login():
                 break
             objection = self._client.objection
@@ -195,8 +194,7 @@ class MqttLink:
             if version == OLD or self._answer not in ("", reasons.VERSION):
                 self._closed.set()
                 raise reasons.refusal(self._answer, self._address.shown_at(self._place))
-        if learned is not None and self.abilities != known:
-            learned(self.abilities)
+        self._remembered.tell(self.abilities)
         self._thread.start()
 
     def _login(self) -> bool:
@@ -222,6 +220,7 @@ class MqttLink:
             while self._client.works():
                 if self._up:
                     delay = FIRST_DELAY
+                    self._remembered.tell_later(self.abilities)
                     with self._change:
                         self._ask(self._subscriptions.due(time.monotonic()))
             self._up = False

@@ -214,12 +214,29 @@ def test_a_letter_of_a_connection_before_is_not_acknowledged_on_the_next() -> No
     broker.close()
 
 
-def test_a_broker_that_was_replaced_by_an_older_one_is_spoken_to_in_its_version() -> None:
-    broker = ScriptedBroker(say(PLAIN, leave=True), say(TOO_NEW, leave=True), say(ACCEPTED))
-    link = broker.link(learned=lambda _found: None)
+def test_a_broker_that_was_replaced_by_an_older_one_is_spoken_to_in_its_version_and_remembered() -> None:
+    broker, learned = ScriptedBroker(say(PLAIN, leave=True), say(TOO_NEW, leave=True), say(ACCEPTED)), []
+    link = broker.link(learned=learned.append)
     until(lambda: link.connections == 2, "it is let in again", 60)
     assert broker.versions == [NEW, NEW, OLD]
-    assert link.abilities.version == OLD
+    until(lambda: [found.version for found in learned] == [NEW, OLD], "the owner is told, as after the first login")
+    assert link.abilities == learned[1]
+    link.close()
+    broker.close()
+
+
+def test_an_owner_that_can_not_keep_what_was_learned_costs_no_connection() -> None:
+    broker, full = ScriptedBroker(say(PLAIN, leave=True), say(TOO_NEW, leave=True), say(ACCEPTED)), []
+
+    def learned(found: Abilities) -> None:
+        full.append(found)
+        if len(full) > 1:
+            raise OSError("the disk is full")
+
+    link = broker.link(learned=learned)
+    until(lambda: len(full) == 2, "the owner is told", 60)
+    until(lambda: link.connected, "the link goes on")
+    assert broker.versions == [NEW, NEW, OLD]
     link.close()
     broker.close()
 
