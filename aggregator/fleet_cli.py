@@ -90,11 +90,12 @@ def run(arguments: argparse.Namespace) -> int:
     count = 12 if arguments.devices is None else arguments.devices
     if not 1 <= count <= 100_000 or not 1 <= arguments.days <= 36_500:
         raise UsageError("--devices is from 1 to 100000 and --days from 1 to 36500")
-    expires = int(time.time()) + arguments.days * DAY
+    now = int(time.time())
+    expires = now + arguments.days * DAY
     if arguments.dev is None:
-        return _in_parts(arguments, expires)
+        return _in_parts(arguments, now, expires)
     names = tuple(f"dev-{number:03d}" for number in range(count))
-    fleet = NewFleet(tenant=arguments.tenant, devices=names, expires=expires, names=(*LOCAL, *arguments.name))
+    fleet = NewFleet(tenant=arguments.tenant, devices=names, now=now, expires=expires, names=(*LOCAL, *arguments.name))
     folder = create(arguments.dev, fleet, SystemEntropy())
     if arguments.json:
         print(json.dumps({"path": str(folder.path), "tenant": fleet.tenant, "devices": list(names)}))
@@ -106,11 +107,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _tls(arguments: argparse.Namespace) -> int:
     if not 1 <= arguments.days <= 36_500:
         raise UsageError("--days is from 1 to 36500")
-    entropy, expires = SystemEntropy(), int(time.time()) + arguments.days * DAY
+    entropy, now = SystemEntropy(), int(time.time())
+    expires = now + arguments.days * DAY
     if (arguments.transport / CA_KEY).exists():
         ca = TransportCA(arguments.transport, entropy)
     else:
-        ca = TransportCA.create(arguments.transport, arguments.tenant, expires, entropy)
+        ca = TransportCA.create(arguments.transport, arguments.tenant, expires, entropy, now=now)
     folder, names = TlsFolder(path=arguments.out), (*LOCAL, *arguments.name)
     folder.write(ca, names, expires)
     if arguments.json:
@@ -140,11 +142,11 @@ def _roles(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _in_parts(arguments: argparse.Namespace, expires: int) -> int:
+def _in_parts(arguments: argparse.Namespace, now: int, expires: int) -> int:
     if arguments.devices is not None:
         raise UsageError("--devices goes with --dev: here each device makes its own key, see `accord fleet invite`")
     named = (*LOCAL, *arguments.name)
-    folder = create_in_parts(arguments.folder, arguments.tenant, expires, SystemEntropy(), named)
+    folder = create_in_parts(arguments.folder, arguments.tenant, expires, SystemEntropy(), named, now=now)
     parts = {name: str(folder.path / name) for name in ("root", "enrolment", "transport", "publisher", "aggregator")}
     if arguments.json:
         print(json.dumps({"path": str(folder.path), "tenant": arguments.tenant, "parts": parts}))

@@ -199,10 +199,11 @@ class EnrolmentFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class NewFleet:
-    """What `create` makes: a tenant's name, its devices, and when all of it ends (wall time in seconds)."""
+    """What `create` makes: a tenant's name, its devices, the time now and when all ends (wall time in seconds)."""
 
     tenant: str
     devices: tuple[str, ...]
+    now: int
     expires: int
     names: tuple[str, ...] = LOCAL  # under which the broker is reached
     note: str = field(default="root and publisher lie beside the aggregator's key: for development only")
@@ -225,7 +226,9 @@ def create(path: Path, fleet: NewFleet, entropy: Entropy) -> FleetFolder:
         write_atomic(keys / name, key.seed)
     _write_documents(path, drawn, ROOT, ROLES, REVOCATIONS, CHECKPOINT)
     write_atomic(make_folder(path / "passwords") / AGGREGATOR, entropy(PASSWORD).hex().encode())
-    transport = TransportCA.create(path / TRANSPORT, fleet.tenant, fleet.expires, entropy.child("transport"))
+    transport = TransportCA.create(
+        path / TRANSPORT, fleet.tenant, fleet.expires, entropy.child("transport"), now=fleet.now
+    )
     FleetFolder(path=path).tls.write(transport, fleet.names, fleet.expires)
     ledger = EnrolmentLedger(path)
     ledger.start_at(len(fleet.devices))
@@ -251,7 +254,7 @@ def create(path: Path, fleet: NewFleet, entropy: Entropy) -> FleetFolder:
 
 
 def create_in_parts(
-    path: Path, tenant: str, expires: int, entropy: Entropy, names: Sequence[str] = LOCAL
+    path: Path, tenant: str, expires: int, entropy: Entropy, names: Sequence[str] = LOCAL, *, now: int
 ) -> FleetFolder:
     """Make a fleet without devices: one folder for each role, none of which needs another.
 
@@ -261,6 +264,7 @@ def create_in_parts(
         expires: when all of it ends, wall time in seconds.
         entropy: keys are drawn from it.
         names: host names and addresses under which the broker is reached.
+        now: wall time in seconds.
 
     Raises:
         UsageError: the folder holds a fleet already.
@@ -275,7 +279,7 @@ def create_in_parts(
     _write_documents(path / "root", drawn, ROOT, ROLES)
     _write_documents(path / "enrolment", drawn, ROOT, ROLES, REVOCATIONS)
     _write_documents(path / AGGREGATOR, drawn, ROOT, ROLES, REVOCATIONS, CHECKPOINT)
-    transport = TransportCA.create(path / TRANSPORT, tenant, expires, entropy.child("transport"))
+    transport = TransportCA.create(path / TRANSPORT, tenant, expires, entropy.child("transport"), now=now)
     FleetFolder(path=path).tls.write(transport, names, expires)
     return FleetFolder(path=path)
 

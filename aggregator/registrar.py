@@ -278,7 +278,7 @@ class Registrar:
         self._revocations = self._sealed(self._revoked, self.tenant)
         self._disk.write_atomic(self._folder.path / REVOCATIONS, self._revocations, PUBLIC)
         if self._transport is not None:
-            self._transport.revoke(serials)
+            self._transport.revoke(serials, self._now)
 
     def _sealed(self, message: Record, recipient: str) -> bytes:
         letter = seal(TAG_OF[type(message)], message.encode(), key=self._key, sender=ENROLMENT, recipient=recipient)

@@ -30,12 +30,15 @@ from accord.link.tls_key import named, new_key, private
 from accord.records import Int, Octets, Record
 from accord.records import field as wire
 from accord.values import dataclass
-from aggregator.transport_certificates import ALWAYS, alternative, new_serial, requested, unsigned, usage
+from aggregator.transport_certificates import alternative, new_serial, requested, unsigned, usage
 
 FOLDER = "transport"
 KEY, CA, CRL, DEVICES = "key", "ca.pem", "crl.pem", "devices"
 PUBLIC = 0o644
 LARGEST = 65_536  # bytes of a file
+LARGEST_LIST = 1 << 20  # bytes of a list of revoked certificates: about 20,000
+CLOCKS = dt.timedelta(hours=1)
+"""By how much the clocks of the CA's machine and a broker's may differ."""
 LIFE = 3_650 * 86_400
 """Seconds that the CA holds beyond what it first signs: devices pin it."""
 
@@ -84,7 +87,9 @@ class TransportCA:
         self._key = key
 
     @classmethod
-    def create(cls, folder: Path, tenant: str, expires: int, entropy: Entropy, disk: Disk = DISK) -> "TransportCA":
+    def create(
+        cls, folder: Path, tenant: str, expires: int, entropy: Entropy, disk: Disk = DISK, *, now: int
+    ) -> "TransportCA":
         """Make a CA.
 
         Args:
@@ -93,6 +98,7 @@ class TransportCA:
             expires: when the fleet's first documents end, wall time in seconds; the CA ends ten years later.
             entropy: the key is drawn from it.
             disk: where it shall lie.
+            now: wall time in seconds.
 
         Raises:
             UsageError: there is one already.
@@ -117,7 +123,7 @@ class TransportCA:
         disk.write_atomic(folder / KEY, private(key))
         disk.write_atomic(folder / CA, builder.sign(key, SHA256()).public_bytes(Encoding.PEM), PUBLIC)
         made = cls(folder, entropy, disk)
-        made.revoke(())
+        made.revoke((), now)
         return made
 
     @property
@@ -186,16 +192,42 @@ class TransportCA:
         kept = self._given(device)
         return b"" if kept is None else self.certify(device, kept.csr, serial, expires)
 
-    def revoke(self, serials: Iterable[int]) -> None:
+    @property
+    def revoked(self) -> bytes:
+        """The list of revoked certificates (a CRL), PEM.
+
+        Raises:
+            FileError: it can't be read.
+        """
+        return self._disk.read_limited(self._folder / CRL, LARGEST_LIST)
+
+    def revoke(self, serials: Iterable[int], now: int, until: int | None = None) -> None:
         """Write the list of revoked certificates; it takes the place of the one before.
 
-        The list does not end before the CA does: a broker turns everybody away once its list has ended.
+        Args:
+            serials: of all of them; one that was listed before keeps its date.
+            now: wall time in seconds. The list holds from an hour before: a broker whose clock is behind ours would
+                turn everybody away.
+            until: wall time in seconds at which the list ends, and brokers turn everybody away; None is when the CA
+                does.
+
+        Raises:
+            FileError: the list before is no list, or it can't be written.
         """
+        at = dt.datetime.fromtimestamp(now, tz=dt.timezone.utc)
+        ends = self._ca.not_valid_after_utc
+        if until is not None:
+            ends = min(ends, dt.datetime.fromtimestamp(until, tz=dt.timezone.utc))
+        number, dates = 0, {}
+        if self._disk.exists(self._folder / CRL):
+            before = read_list(self.revoked)
+            number, dates = number_of(before), {one.serial_number: one.revocation_date_utc for one in before}
         builder = x509.CertificateRevocationListBuilder(
-            issuer_name=self._ca.subject, last_update=ALWAYS, next_update=self._ca.not_valid_after_utc
-        )
+            issuer_name=self._ca.subject, last_update=min(at, ends) - CLOCKS, next_update=ends
+        ).add_extension(x509.CRLNumber(number + 1), critical=False)
         for serial in sorted(set(serials)):
-            one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(ALWAYS).build()
+            date = dates.get(serial, at)
+            one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(date).build()
             builder = builder.add_revoked_certificate(one)
         pem = builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
         self._disk.write_atomic(self._folder / CRL, pem, PUBLIC)
@@ -225,6 +257,28 @@ class TransportCA:
             .sign(self._key, SHA256())
             .public_bytes(Encoding.PEM)
         )
+
+
+def read_list(pem: bytes) -> x509.CertificateRevocationList:
+    """Return a list of revoked certificates.
+
+    Raises:
+        FileError: it is none.
+    """
+    try:
+        return x509.load_pem_x509_crl(pem)
+    except ValueError as error:
+        raise FileError(
+            f"this is no list of revoked certificates: {error}; `accord fleet revoke` writes one"
+        ) from error
+
+
+def number_of(found: x509.CertificateRevocationList) -> int:
+    """Return a list's number, which grows with each; 0 if it has none, as lists of earlier releases."""
+    try:
+        return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return 0
 
 
 def days_left(pem: bytes, now: int) -> int:

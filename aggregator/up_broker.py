@@ -36,7 +36,7 @@ def throwaway(state: Path, tenant: str, host: str, now: int, entropy: Entropy) -
     """
     folder, found = state / FOLDER, TlsFolder(path=state / "tls")
     made = (folder / KEY).exists()
-    ca = TransportCA(folder, entropy) if made else TransportCA.create(folder, tenant, now + LIFE, entropy)
+    ca = TransportCA(folder, entropy) if made else TransportCA.create(folder, tenant, now + LIFE, entropy, now=now)
     if not found.whole or found.days_left(now) < FRESH:
         found.write(ca, tuple(dict.fromkeys((*LOCAL, host, socket.gethostname()))), now + LIFE)
     return found

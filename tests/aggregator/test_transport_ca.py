@@ -22,7 +22,7 @@ from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles, opened
 from aggregator.enrolment import new_fleet
 from aggregator.fleet_folder import FleetFolder, NewFleet, create, create_in_parts
 from aggregator.tls_folder import TlsFolder
-from aggregator.transport_ca import TransportCA, days_left
+from aggregator.transport_ca import TransportCA, days_left, number_of
 
 NOW, DAY = 1_800_000_000, 86_400
 ONE_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -30,7 +30,7 @@ ONE_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
 
 @pytest.fixture
 def ca(tmp_path: Path) -> TransportCA:
-    return TransportCA.create(tmp_path / "transport", "t", NOW, SeededEntropy(1))
+    return TransportCA.create(tmp_path / "transport", "t", NOW, SeededEntropy(1), now=NOW)
 
 
 def key(number: int) -> bytes:
@@ -164,20 +164,33 @@ def test_certificates_hold_where_a_clock_says_1970_and_never_longer_than_the_ca(
 
 
 def test_revoked_certificates_are_on_the_list(ca: TransportCA, tmp_path: Path) -> None:
-    ca.revoke((7, 3, 3))
-    found = x509.load_pem_x509_crl((tmp_path / "transport" / "crl.pem").read_bytes())
-    assert [one.serial_number for one in found] == [3, 7]
+    first = x509.load_pem_x509_crl(ca.revoked)
+    assert (len(first), first.last_update_utc.timestamp()) == (0, NOW - 3_600)
+    ca.revoke((7,), NOW + 5)
+    ca.revoke((7, 3, 3), NOW + DAY)
+    assert ca.revoked == (tmp_path / "transport" / "crl.pem").read_bytes()
+    found = x509.load_pem_x509_crl(ca.revoked)
+    assert [(one.serial_number, one.revocation_date_utc.timestamp()) for one in found] == [(3, NOW + DAY), (7, NOW + 5)]
+    assert found.last_update_utc.timestamp() == NOW + DAY - 3_600, "of two lists the newer one counts"
+    assert (number_of(first), number_of(found)) == (1, 3)
     own = x509.load_pem_x509_certificate(ca.pem)
     assert found.is_signature_valid(own.public_key())  # type: ignore[arg-type]
     assert found.next_update_utc == own.not_valid_after_utc, "a list that ends would turn everybody away"
+    ca.revoke((), NOW, NOW + 30 * DAY)
+    ending = x509.load_pem_x509_crl(ca.revoked).next_update_utc
+    assert ending is not None
+    assert ending.timestamp() == NOW + 30 * DAY
+    (tmp_path / "transport" / "crl.pem").write_text("nothing")
+    with pytest.raises(FileError, match="no list of revoked"):
+        ca.revoke((), NOW)
 
 
 def test_the_folder_is_private_and_whole(ca: TransportCA, tmp_path: Path) -> None:
     folder = tmp_path / "transport"
     assert (folder / "key").stat().st_mode & 0o777 == 0o600
     with pytest.raises(UsageError, match="devices pin it"):
-        TransportCA.create(folder, "t", NOW, SeededEntropy(2))
-    TransportCA.create(tmp_path / "other", "t", NOW, SeededEntropy(2))
+        TransportCA.create(folder, "t", NOW, SeededEntropy(2), now=NOW)
+    TransportCA.create(tmp_path / "other", "t", NOW, SeededEntropy(2), now=NOW)
     (folder / "ca.pem").write_bytes((tmp_path / "other" / "ca.pem").read_bytes())
     with pytest.raises(FileError, match="not the key of"):
         TransportCA(folder, SeededEntropy(3))
@@ -191,10 +204,10 @@ def test_the_folder_is_private_and_whole(ca: TransportCA, tmp_path: Path) -> Non
 def test_a_fleet_has_one_beside_its_root_and_the_aggregators_part_has_not(together: bool, tmp_path: Path) -> None:
     fleet, ends = tmp_path / "fleet", NOW + 90 * DAY
     if together:
-        folder = create(fleet, NewFleet(tenant="t", devices=("dev-0",), expires=ends), SeededEntropy(1))
+        folder = create(fleet, NewFleet(tenant="t", devices=("dev-0",), now=NOW, expires=ends), SeededEntropy(1))
         assert (folder.device("dev-0") / "tls.key").stat().st_mode & 0o777 == 0o600
     else:
-        folder = create_in_parts(fleet, "t", ends, SeededEntropy(1), ("b.example",))
+        folder = create_in_parts(fleet, "t", ends, SeededEntropy(1), ("b.example",), now=NOW)
         part = FleetFolder(path=fleet / "aggregator")
         assert part.tls == folder.tls
         assert not list((fleet / "aggregator").rglob("transport*"))
@@ -207,7 +220,7 @@ def test_a_fleet_has_one_beside_its_root_and_the_aggregators_part_has_not(togeth
 def test_whoever_has_the_transport_ca_has_no_power_in_the_fleet(tmp_path: Path) -> None:
     """It could let strangers connect; what they say there is refused, as letters are signed under the fleet's root."""
     keys = new_fleet("t", SeededEntropy(5), NOW + DAY)
-    folder = create_in_parts(tmp_path / "fleet", "t", NOW + DAY, SeededEntropy(6))
+    folder = create_in_parts(tmp_path / "fleet", "t", NOW + DAY, SeededEntropy(6), now=NOW)
     ca = TransportCA(folder.path / "transport", SeededEntropy(7))
     seed = ca._key.private_numbers().private_value.to_bytes(32, "big")
     thief = SigningKey(seed)  # its secret, used in every way that a fleet's key is

@@ -22,7 +22,9 @@ def _home(folder: Path, *, days: float = 1.0) -> Path:
     """Return the folder of a device of which everything fits; nobody listens at its broker's address."""
     entropy = SeededEntropy(0)
     expires = int(time.time() + days * 86_400)
-    fleet = create(folder / "fleet", NewFleet(tenant="fleet", devices=("dev-000", "dev-001"), expires=expires), entropy)
+    fleet = create(
+        folder / "fleet", NewFleet(tenant="fleet", devices=("dev-000", "dev-001"), now=0, expires=expires), entropy
+    )
     bundle = make_bundle("linear", (4,), 3, "softmax", 8, entropy, fleet.publisher())
     DISK.write_atomic(folder / "bundle", bundle)
     _rows(folder / "rows.npz")

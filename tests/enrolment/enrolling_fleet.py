@@ -66,7 +66,7 @@ class Office:
 
 
 def office(folder: Path) -> Office:
-    create_in_parts(folder / "fleet", "t", NOW + 365 * DAY, SeededEntropy(9))
+    create_in_parts(folder / "fleet", "t", NOW + 365 * DAY, SeededEntropy(9), now=NOW)
     return Office(folder / "fleet" / "enrolment")
 
 

@@ -215,7 +215,7 @@ def test_the_list_tells_where_each_device_stands(enrolment: Office) -> None:
 
 
 def test_enrolment_keeps_no_token_and_the_aggregator_no_key_of_enrolments(tmp_path: Path) -> None:
-    folder = create_in_parts(tmp_path / "fleet", "t", NOW + DAY, SeededEntropy(9)).path
+    folder = create_in_parts(tmp_path / "fleet", "t", NOW + DAY, SeededEntropy(9), now=NOW).path
     invite = Office(folder / "enrolment").invite()
     everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert invite.token not in everything
@@ -230,11 +230,11 @@ def test_enrolment_keeps_no_token_and_the_aggregator_no_key_of_enrolments(tmp_pa
     assert whole.key.public == part.key.public
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("key"))
     with pytest.raises(UsageError, match="fleet already"):
-        create_in_parts(folder, "t", NOW, SeededEntropy(1))
+        create_in_parts(folder, "t", NOW, SeededEntropy(1), now=NOW)
 
 
 def test_the_power_may_go_at_any_write_of_enrolment(tmp_path: Path) -> None:
-    folder = create_in_parts(tmp_path / "fleet", "t", NOW + 900 * DAY, SeededEntropy(9)).path
+    folder = create_in_parts(tmp_path / "fleet", "t", NOW + 900 * DAY, SeededEntropy(9), now=NOW).path
     parts = ("enrolment", "transport")
     old, card, letters, second = Card(1), Card(2), [], []
 
@@ -289,8 +289,8 @@ def test_an_entry_comes_back(invitation: Invitation, spent: list[bytes]) -> None
 
 
 def test_another_fleets_folder_is_refused(tmp_path: Path) -> None:
-    one = create_in_parts(tmp_path / "one", "t", NOW + DAY, SeededEntropy(1)).path / "enrolment"
-    two = create_in_parts(tmp_path / "two", "t", NOW + DAY, SeededEntropy(2)).path / "enrolment"
+    one = create_in_parts(tmp_path / "one", "t", NOW + DAY, SeededEntropy(1), now=NOW).path / "enrolment"
+    two = create_in_parts(tmp_path / "two", "t", NOW + DAY, SeededEntropy(2), now=NOW).path / "enrolment"
     (one / "roles").write_bytes((two / "roles").read_bytes())
     with pytest.raises(FileError, match="is it the right folder"):
         Registrar(one, SeededEntropy(1), NOW)

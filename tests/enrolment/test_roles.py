@@ -27,7 +27,7 @@ class Parts:
 
     def __init__(self, folder: Path) -> None:
         self.path, self.out = folder / "fleet", folder / "next"
-        create_in_parts(self.path, "t", NOW + 90 * DAY, SeededEntropy(3))
+        create_in_parts(self.path, "t", NOW + 90 * DAY, SeededEntropy(3), now=NOW)
         self.now, self.told = NOW, list[str]()
         self.kept = b""
         self.signed = 0
@@ -90,7 +90,7 @@ def test_a_new_key_that_was_not_carried_along_is_asked_for_and_taken_when_it_com
 def test_documents_that_do_not_hold_are_told_by_name(parts: Parts, tmp_path: Path) -> None:
     running = parts.start()
     target = parts.path / "aggregator" / "roles"
-    other = create_in_parts(tmp_path / "other", "t", NOW + DAY, SeededEntropy(8)).path
+    other = create_in_parts(tmp_path / "other", "t", NOW + DAY, SeededEntropy(8), now=NOW).path
     first = target.read_bytes()
     parts.sign()
     parts.carry("aggregator")
@@ -154,7 +154,7 @@ def test_versions_only_go_up_and_never_end_earlier(parts: Parts) -> None:
         parts.sign(days=10)
     with pytest.raises(UsageError, match="give --out"):
         RootFolder(parts.path / "root").sign_next(NOW + 999 * DAY, (), SeededEntropy(1), None)
-    other = create_in_parts(parts.path.parent / "other", "t", NOW + DAY, SeededEntropy(8)).path
+    other = create_in_parts(parts.path.parent / "other", "t", NOW + DAY, SeededEntropy(8), now=NOW).path
     with pytest.raises(UsageError, match="another fleet's"):
         RootFolder(parts.path / "root", other / "root" / "roles")
 

@@ -52,7 +52,9 @@ floor = 3
 def home(tmp_path: Path) -> Path:
     entropy = SeededEntropy(1)
     fleet = create(
-        tmp_path / "fleet", NewFleet(tenant="fleet", devices=("dev-000",), expires=int(time.time()) + 99), entropy
+        tmp_path / "fleet",
+        NewFleet(tenant="fleet", devices=("dev-000",), now=int(time.time()), expires=int(time.time()) + 99),
+        entropy,
     )
     bundle = make_bundle("linear", (2,), 2, "softmax", 32, entropy, fleet.publisher())
     (tmp_path / "bundle").write_bytes(bundle)

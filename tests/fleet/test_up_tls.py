@@ -34,7 +34,7 @@ NOW = int(time.time())
 @pytest.fixture
 def fleet(tmp_path: Path) -> FleetFolder:
     return create(
-        tmp_path / "fleet", NewFleet(tenant="t", devices=("dev-0",), expires=NOW + 90 * DAY), SeededEntropy(1)
+        tmp_path / "fleet", NewFleet(tenant="t", devices=("dev-0",), now=NOW, expires=NOW + 90 * DAY), SeededEntropy(1)
     )
 
 

@@ -39,7 +39,7 @@ class Secured:
     """Mosquitto with three listeners: for passwords, for certificates, and for WebSockets."""
 
     def __init__(self, folder: Path) -> None:
-        self.ca = TransportCA.create(folder / "transport", "t", NOW + DAY, SeededEntropy(1))
+        self.ca = TransportCA.create(folder / "transport", "t", NOW + DAY, SeededEntropy(1), now=NOW)
         self.files = TlsFolder(path=make_folder(folder / "tls"))
         self.files.write(self.ca, ("127.0.0.1", "broker.example"), NOW + DAY)
         self.state, self.folder = make_folder(folder / "broker"), folder
@@ -125,7 +125,7 @@ def test_a_broker_that_asks_for_a_certificate_says_so_to_who_has_none(secured: S
     with pytest.raises(RefusedError, match="certificate of its fleet's transport CA") as found:
         secured.link("dev-1", 1)
     assert found.value.reason == "CertificateRefused"
-    other = TransportCA.create(tmp_path / "other", "u", NOW + DAY, SeededEntropy(2)).client("dev-1", NOW + DAY)
+    other = TransportCA.create(tmp_path / "other", "u", NOW + DAY, SeededEntropy(2), now=NOW).client("dev-1", NOW + DAY)
     paths = tmp_path / "foreign.pem", tmp_path / "foreign.key"
     for path, data in zip(paths, (other.certificate, other.key), strict=True):
         path.write_bytes(data)
@@ -138,7 +138,7 @@ def test_a_broker_that_asks_for_a_certificate_says_so_to_who_has_none(secured: S
 
 
 def test_another_ca_and_another_name_are_not_believed(secured: Secured, tmp_path: Path) -> None:
-    other = TransportCA.create(tmp_path / "other", "u", NOW + DAY, SeededEntropy(2)).pem.decode()
+    other = TransportCA.create(tmp_path / "other", "u", NOW + DAY, SeededEntropy(2), now=NOW).pem.decode()
     with pytest.raises(UntrustedError, match=f"fingerprint is {Tls(ca=other).fingerprint}.*another fleet's broker"):
         secured.link("dev-1", tls=Tls(ca=other))
     with pytest.raises(UntrustedError, match=r"not for the name localhost.*--name localhost"):
@@ -159,14 +159,14 @@ def test_a_pinned_ca_must_be_one(ca: str, secured: Secured, tmp_path: Path) -> N
         Tls(ca=ca)
     with pytest.raises(UsageError, match="give both, or neither"):
         Tls(ca=secured.pem, key=tmp_path / "key")
-    other = TransportCA.create(tmp_path / "other", "u", NOW + DAY, SeededEntropy(2)).pem.decode()
+    other = TransportCA.create(tmp_path / "other", "u", NOW + DAY, SeededEntropy(2), now=NOW).pem.decode()
     both = Tls(ca=other + secured.pem)
     assert both.fingerprint == Tls(ca=other).fingerprint
     assert secured.link("dev-1", tls=both).connected, "while one takes the place of another, both are believed"
 
 
 def test_who_speaks_no_tls_is_named(tmp_path: Path) -> None:
-    pem = TransportCA.create(tmp_path / "ca", "t", NOW, SeededEntropy(1)).pem.decode()
+    pem = TransportCA.create(tmp_path / "ca", "t", NOW, SeededEntropy(1), now=NOW).pem.decode()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -197,7 +197,7 @@ def test_who_speaks_no_tls_is_named(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_certificate_is_told_with_what_to_do(
     code: int, now: float, says: str, tmp_path: Path
 ) -> None:
-    tls = Tls(ca=TransportCA.create(tmp_path / "ca", "t", NOW, SeededEntropy(1)).pem.decode())
+    tls = Tls(ca=TransportCA.create(tmp_path / "ca", "t", NOW, SeededEntropy(1), now=NOW).pem.decode())
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_code, error.verify_message = code, "why"
     found = explained(error, "b.example:8883", "b.example", tls, lambda: now)

@@ -36,7 +36,7 @@ class Desktop:
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.state, self.fleet, self._capsys = folder / "state", folder / "fleet", capsys
-        made = create(self.fleet, NewFleet(tenant="t", devices=("dev-1",), expires=FAR), SystemEntropy())
+        made = create(self.fleet, NewFleet(tenant="t", devices=("dev-1",), now=0, expires=FAR), SystemEntropy())
         keys = {
             n: SigningKey((self.fleet / "keys" / n).read_bytes())
             for n in ("root", "enrolment", "aggregator", "publisher")

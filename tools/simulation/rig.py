@@ -67,7 +67,7 @@ class Rig:
         self.names = names
         self.fleet: FleetFolder = create(
             folder / "fleet",
-            NewFleet(tenant=TENANT, devices=names, expires=int(time.time()) + _LIFE),
+            NewFleet(tenant=TENANT, devices=names, now=int(time.time()), expires=int(time.time()) + _LIFE),
             SystemEntropy(),
         )
         self.broker = RigBroker(settings.broker, self.folder / "broker", TENANT, self.fleet, tls=settings.tls)
