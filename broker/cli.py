@@ -60,6 +60,12 @@ def _configure_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         help="authorities of clients' certificates: each must show one whose common name is its client id",
     )
     parser.add_argument(
+        "--revoked",
+        type=Path,
+        metavar="FILE",
+        help="the list of revoked certificates (CRL) of these authorities; read again while the broker runs",
+    )
+    parser.add_argument(
         "--insecure", action="store_true", help="plain MQTT: whoever is between reads passwords and letters"
     )
     parser.add_argument("--leashed", action="store_true", help="end with whoever started it: when standard input ends")
@@ -146,9 +152,11 @@ def _config(arguments: argparse.Namespace) -> BrokerConfig:
         raise UsageError("--certificate and --key come together")
     tls = None
     if arguments.certificate is not None:
-        tls = Tls(certificate=arguments.certificate, key=arguments.key, clients=arguments.clients)
-    elif arguments.clients is not None:
-        raise UsageError("--clients needs --certificate and --key: clients show certificates over TLS")
+        tls = Tls(
+            certificate=arguments.certificate, key=arguments.key, clients=arguments.clients, revoked=arguments.revoked
+        )
+    elif arguments.clients is not None or arguments.revoked is not None:
+        raise UsageError("--clients and --revoked need --certificate and --key: clients show certificates over TLS")
     port = arguments.port if arguments.port is not None else 8_883 if tls else 1_883
     listener = Listener(host=arguments.host, port=port, tls=tls, insecure=arguments.insecure)
     return BrokerConfig(state=arguments.state, tenant=arguments.tenant, listeners=(listener,))

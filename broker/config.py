@@ -17,18 +17,27 @@ PLAIN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """The files of a listener's TLS, all PEM; they are read again when one of the pair was replaced.
+    """The files of a listener's TLS, all PEM; they are read again when one of them was replaced.
 
     Attributes:
         certificate: the broker's certificate, and those between it and the root.
         key: its key, for nobody else to read.
         clients: the authorities of clients' certificates. With it every client must show one whose common name is its
             client id, beside its password if it has one; without it clients log in with a password or a token.
+        revoked: the list of revoked certificates (CRL) of each of these authorities; who shows one of them is cut.
+
+    Raises:
+        UsageError: there are lists and no authorities.
     """
 
     certificate: Path
     key: Path
     clients: Path | None = None
+    revoked: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.revoked is not None and self.clients is None:
+            raise UsageError("a list of revoked certificates without clients: name their authority, too")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ _LISTENER: dict[str, tuple[type, Any]] = {
     "certificate": (str, ""),
     "key": (str, ""),
     "clients": (str, ""),
+    "revoked": (str, ""),
     "websocket": (bool, False),
     "insecure": (bool, False),
 }
@@ -60,7 +61,11 @@ def _listener(values: Mapping[str, Any], folder: Path, where: str) -> Listener:
         raise UsageError(f"{where}: certificate and key come together, and clients with them")
     tls = None
     if certificate:
-        tls = Tls(certificate=folder / certificate, key=folder / key, clients=folder / clients if clients else None)
+        paths = {name: folder / values[name] for name in ("clients", "revoked") if values[name]}
+        try:
+            tls = Tls(certificate=folder / certificate, key=folder / key, **paths)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
     rest = {name: values[name] for name in ("host", "port", "websocket", "insecure")}
     try:
         return Listener(tls=tls, **rest)

@@ -101,6 +101,10 @@ class FrontDoor:
         finally:
             self.strangers.left(ticket)
 
+    def revoked(self, name: str) -> None:
+        """Note that a client of this name showed a certificate that is revoked, and is cut off."""
+        self._attempts.note("revoked", "%.80s shows a certificate that is revoked and is cut off", name)
+
     async def review(self) -> None:
         """Cut those who may no longer be here: their entry is gone from the file, or is over."""
         known, now = self._credentials.known(), time.time()

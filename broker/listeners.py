@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
 from accord.errors import UsageError
-from accord.files import FileError, read_private
-from broker.config import Listener, Tls
+from broker.config import Listener
+from broker.secured import Secured, common_name
 from broker.websocket import WebSocketWire
 from broker.wire import READ_AHEAD, Wire
 
 LOG = logging.getLogger("accord.broker")
-LARGEST_KEY = 65_536  # bytes of a key's file
 GOODBYE = 5.0  # seconds in which a connection that was ended may still take what it was sent
 LAST = 1.0  # seconds for connections that were cut when the broker ends
 BACKLOG = 1_024  # connections that wait: a fleet may come back all at once
@@ -34,49 +33,8 @@ class Door(Protocol):
             abort: ends it at once.
         """
 
-
-def context(tls: Tls) -> ssl.SSLContext:
-    """Return what a listener's TLS is made with: 1.2 or newer, and clients' certificates required or not asked for.
-
-    Raises:
-        UsageError: a file is missing, is not PEM, or the certificate and the key are not of one pair.
-        FileError: others may read the key.
-    """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    load_pair(made, tls)
-    if tls.clients is not None:
-        try:
-            made.load_verify_locations(tls.clients)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(f"{tls.clients} holds no certificate of an authority: {_reason(error)}") from error
-        made.verify_mode = ssl.CERT_REQUIRED
-    return made
-
-
-def load_pair(made: ssl.SSLContext, tls: Tls) -> None:
-    """Read the certificate and the key, also again; connections from then on are made with them.
-
-    Raises:
-        UsageError: a file is missing, is not PEM, or the two are not of one pair.
-        FileError: others may read the key.
-    """
-    read_private(tls.key, LARGEST_KEY)
-    try:
-        # A key with a passphrase would stop at a prompt, where nobody sits.
-        made.load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(
-            f"{tls.certificate} and {tls.key} are not a PEM certificate and its key without a passphrase: "
-            f"{_reason(error)}"
-        ) from error
-
-
-def common_name(found: ssl.SSLObject) -> str:
-    """Return the one common name of the certificate that a client showed; empty if it has none or several."""
-    subject = cast("tuple[tuple[tuple[str, str], ...], ...]", (found.getpeercert() or {}).get("subject", ()))
-    names = [value for part in subject for kind, value in part if kind == "commonName"]
-    return names[0] if len(names) == 1 else ""
+    def revoked(self, name: str) -> None:
+        """Note that a client of this name showed a certificate that is revoked, and is cut off."""
 
 
 class _Arrival(asyncio.Protocol):
@@ -98,8 +56,8 @@ class Listeners:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._open: list[tuple[Listener, asyncio.Server, ssl.SSLContext | None]] = []
-        self._stamps: dict[Tls, tuple[int, ...]] = {}
+        self._open: list[tuple[Listener, asyncio.Server, Secured | None]] = []
+        self._shown: dict[asyncio.Transport, tuple[Secured, bytes, str]] = {}
         self._serving: set[asyncio.Task[None]] = set()
         self._transports: set[asyncio.Transport] = set()
 
@@ -113,8 +71,8 @@ class Listeners:
         loop = asyncio.get_running_loop()
         try:
             for listener in listeners:
-                made = context(listener.tls) if listener.tls is not None else None
-                serve = self._served(listener, made)
+                secured = Secured(listener.tls) if listener.tls is not None else None
+                serve = self._served(listener, secured)
                 try:
                     server = await loop.create_server(
                         lambda serve=serve: _Arrival(serve),  # type: ignore[misc]
@@ -128,9 +86,7 @@ class Listeners:
                         f"{listener.host}:{listener.port} can't be listened on ({_reason(error)}): "
                         "is another broker there?"
                     ) from error
-                self._open.append((listener, server, made))
-                if listener.tls is not None:
-                    self._stamps[listener.tls] = _stamp(listener.tls)
+                self._open.append((listener, server, secured))
         except BaseException:
             self.close()
             raise
@@ -146,18 +102,12 @@ class Listeners:
         return tuple(server.sockets[0].getsockname()[1] for _, server, _ in self._open)
 
     def renew(self) -> None:
-        """Read certificates and keys again whose file was replaced; the old ones stay if the new ones are no pair."""
-        for listener, _, made in self._open:
-            if listener.tls is None or made is None:
-                continue
-            stamp = _stamp(listener.tls)
-            if stamp != self._stamps.get(listener.tls):
-                self._stamps[listener.tls] = stamp
-                try:
-                    context(listener.tls)  # a pair that is none must not spoil the context in use
-                    load_pair(made, listener.tls)
-                except (UsageError, FileError) as error:
-                    LOG.warning("the certificate stays as it was: %s", error)
+        """Read files of TLS again that were replaced, and cut whoever showed a certificate that is revoked by now."""
+        renewed = [secured for _, _, secured in self._open if secured is not None and secured.renew()]
+        for transport, (secured, certificate, name) in tuple(self._shown.items()):
+            if secured in renewed and secured.refuses(certificate):
+                self._door.revoked(name)
+                transport.abort()
 
     def _cut(self, transport: asyncio.Transport) -> None:
         transport.abort()
@@ -178,9 +128,7 @@ class Listeners:
         for _, server, _ in self._open:
             server.close()
 
-    def _served(
-        self, listener: Listener, made: ssl.SSLContext | None
-    ) -> Callable[[asyncio.Transport], Awaitable[None]]:
+    def _served(self, listener: Listener, secured: Secured | None) -> Callable[[asyncio.Transport], Awaitable[None]]:
         async def serve(transport: asyncio.Transport) -> None:
             task = asyncio.current_task()
             if task is not None:
@@ -190,17 +138,18 @@ class Listeners:
             address = str((transport.get_extra_info("peername") or ("?",))[0])
             try:
                 await self._door.connected(
-                    address, lambda: self._secured(listener, made, transport, address), transport.abort
+                    address, lambda: self._wire(listener, secured, transport, address), transport.abort
                 )
             finally:
+                self._shown.pop(transport, None)
                 transport.close()
                 # Whoever does not read is not waited for.
                 asyncio.get_running_loop().call_later(GOODBYE, self._cut, transport)
 
         return serve
 
-    async def _secured(
-        self, listener: Listener, made: ssl.SSLContext | None, transport: asyncio.Transport, address: str
+    async def _wire(
+        self, listener: Listener, secured: Secured | None, transport: asyncio.Transport, address: str
     ) -> Wire:
         """Return the connection within TLS and the WebSocket of its listener.
 
@@ -213,20 +162,26 @@ class Listeners:
         reader = asyncio.StreamReader(READ_AHEAD)
         protocol = asyncio.StreamReaderProtocol(reader)
         name, used = None, transport
-        if made is None:
+        if secured is None:
             transport.set_protocol(protocol)
             protocol.connection_made(transport)
             transport.resume_reading()
         else:
             upgraded = await loop.start_tls(
-                transport, protocol, made, server_side=True, ssl_handshake_timeout=self._door.login
+                transport, protocol, secured.context, server_side=True, ssl_handshake_timeout=self._door.login
             )
             if upgraded is None:
                 raise ConnectionResetError("the connection ended while TLS began")
             used = upgraded
             protocol.connection_made(used)
-            if made.verify_mode is ssl.CERT_REQUIRED:
-                name = common_name(used.get_extra_info("ssl_object"))
+            spoken: ssl.SSLObject = used.get_extra_info("ssl_object")
+            certificate = spoken.getpeercert(binary_form=True)
+            if certificate is not None:
+                name = common_name(spoken)
+                self._shown[transport] = secured, certificate, name
+                if secured.refuses(certificate):  # since the handshake began
+                    self._door.revoked(name)
+                    raise ConnectionResetError("its certificate is revoked")
         wire = Wire(reader, asyncio.StreamWriter(used, protocol, reader, loop), address=address, name=name)
         if not listener.websocket:
             return wire
@@ -235,17 +190,6 @@ class Listeners:
         except BaseException:
             await wire.close()
             raise
-
-
-def _stamp(tls: Tls) -> tuple[int, ...]:
-    stamp = []
-    for file in (tls.certificate, tls.key):  # one is replaced after the other, and a look may come between
-        try:
-            found = file.stat()
-        except OSError:
-            continue
-        stamp += [found.st_ino, found.st_mtime_ns, found.st_size]
-    return tuple(stamp)
 
 
 def _reason(error: Exception) -> str:

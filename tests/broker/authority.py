@@ -38,6 +38,21 @@ class Authority:
             made.load_cert_chain(*self.pair(*names))
         return made
 
+    def serial(self, *names: str) -> int:
+        """The serial number of the certificate with these names."""
+        return x509.load_pem_x509_certificate((self._folder / f"{'+'.join(names)}.crt").read_bytes()).serial_number
+
+    def revoke(self, *serials: int, later: int = 0) -> Path:
+        """Write the list of revoked certificates, made `later` seconds after a minute ago; return its file."""
+        at = dt.datetime.now(dt.timezone.utc) - dt.timedelta(seconds=60 - later)
+        builder = x509.CertificateRevocationListBuilder(self._name, at, at + dt.timedelta(days=1))
+        for serial in serials:
+            one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at).build()
+            builder = builder.add_revoked_certificate(one)
+        path = self._folder / "revoked.pem"
+        write_atomic(path, builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return path
+
     def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool = False) -> bytes:
         now = dt.datetime.now(dt.timezone.utc)
         builder = (

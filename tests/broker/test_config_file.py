@@ -65,7 +65,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, match: str) -> None:
         ([], "give --config FILE, or --state DIR"),
         (["--state", "s"], "is plain: without TLS"),
         (["--state", "s", "--certificate", "c"], "--certificate and --key come together"),
-        (["--state", "s", "--insecure", "--clients", "c"], "--clients needs --certificate"),
+        (["--state", "s", "--insecure", "--clients", "c"], "--clients and --revoked need --certificate"),
         (["--config", "f", "--insecure"], "give nothing else"),
     ],
 )

@@ -1,0 +1,107 @@
+"""A listener that asks for certificates reads which ones are revoked, while it runs, and cuts those who show one."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from accord.entropy import SystemEntropy
+from accord.errors import UsageError
+from broker import credentials
+from broker.config import Listener, Tls
+from broker.credentials import Login
+from broker.status import ask
+from tests.broker.authority import Authority
+from tests.broker.raw_client import RawClient
+from tests.broker.served import Served, reads, until
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "an authority of its own")
+
+
+def asking(authority: Authority) -> Listener:
+    certificate, key = authority.pair("localhost")
+    tls = Tls(certificate=certificate, key=key, clients=authority.path, revoked=authority.revoke())
+    return Listener(port=0, tls=tls)
+
+
+def let_in(broker: Served, context: ssl.SSLContext, client: str) -> bool:
+    try:
+        with RawClient(broker.port, context) as found:
+            return found.login(client) == 0
+    except (ssl.SSLError, ConnectionError):
+        return False
+
+
+@pytest.fixture
+def broker(serve: Serve, authority: Authority) -> Served:
+    """A broker to which clients log in by their certificates alone."""
+    found = serve(asking(authority))
+    logins = [Login(client="dev-3"), Login(client="dev-4")]
+    credentials.add(found.clients, logins, SystemEntropy(), now=0)
+    return found
+
+
+def test_a_certificate_that_is_revoked_while_the_broker_runs_is_cut_and_comes_in_no_more(
+    broker: Served, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    goes, stays = authority.client("dev-3"), authority.client("dev-4")
+    with RawClient(broker.port, goes) as revoked, RawClient(broker.port, stays) as other:
+        assert (revoked.login("dev-3"), other.login("dev-4")) == (0, 0)
+        authority.revoke(authority.serial("dev-3"), later=1)
+        assert revoked.ended()
+        assert "revoked: dev-3 shows a certificate that is revoked and is cut off" in caplog.text
+        assert not let_in(broker, goes, "dev-3")
+        reads(other)
+        assert let_in(broker, stays, "dev-4")
+    assert ask(broker.state)["refused"]["tls"] >= 1
+
+
+def test_one_that_was_revoked_before_the_broker_began_does_not_come_in(serve: Serve, authority: Authority) -> None:
+    context = authority.client("dev-3")
+    listener = asking(authority)
+    authority.revoke(authority.serial("dev-3"), later=1)
+    broker = serve(listener)
+    credentials.add(broker.clients, [Login(client="dev-3"), Login(client="dev-4")], SystemEntropy(), now=0)
+    assert not let_in(broker, context, "dev-3")
+    assert let_in(broker, authority.client("dev-4"), "dev-4")
+
+
+def test_a_list_that_is_damaged_older_or_of_another_authority_is_not_taken(
+    broker: Served, authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    goes, stays = authority.client("dev-3"), authority.client("dev-4")
+    path = authority.revoke(authority.serial("dev-3"), later=2)
+    until(lambda: not let_in(broker, goes, "dev-3"), "it is revoked")
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", "another authority")
+    same = Authority(tmp_path / "other", "an authority of its own")
+    for data, said in (
+        (b"damaged", "holds no list"),
+        (authority.path.read_bytes(), "holds no list"),
+        (other.revoke(later=9).read_bytes(), "no list of"),
+        (same.revoke(later=9).read_bytes(), "is not signed by"),
+        (authority.revoke(later=-600).read_bytes(), "is older"),
+    ):
+        caplog.clear()
+        path.write_bytes(data)
+        until(lambda said=said: said in caplog.text, f"the log says: {said}")  # type: ignore[misc]
+        assert not let_in(broker, goes, "dev-3")
+        assert let_in(broker, stays, "dev-4")
+    authority.revoke(later=50)
+    until(lambda: let_in(broker, goes, "dev-3"), "a newer one counts")
+
+
+def test_a_broker_does_not_begin_without_its_list(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.pair("localhost")
+    missing = Tls(certificate=certificate, key=key, clients=authority.path, revoked=tmp_path / "missing")
+    with pytest.raises(UsageError, match=r"missing .*No such file"):
+        serve(Listener(port=0, tls=missing))
+    revoked = authority.revoke()
+    with pytest.raises(UsageError, match="without clients"):
+        Tls(certificate=certificate, key=key, revoked=revoked)
