@@ -59,6 +59,8 @@ class CheckingIn:
             return ()  # the same rows, model and plan would fail again, and each try is charged
         if (opening.round, opening.attempt) < last:
             raise Refusal("OldRound", f"round {opening.round}, attempt {opening.attempt} is not after the last one")
+        if opening.round <= self._state.ledger.closed_round:
+            raise Refusal("RoundClosed", f"another attempt of round {opening.round}, whose sum this device saw closed")
         if opening.bundle_digest != self._bundle:
             raise Refusal("ForeignBundle", "the opening names a bundle that this device does not hold")
         acceptance.check_version(opening, self._state.ledger)

@@ -7,7 +7,7 @@ from accord.files import DISK, Disk, FileError
 from accord.link.abilities import Abilities
 from accord.records import Int, Many, Name, Nested, Octets, Record, RecordType, field
 from accord.values import dataclass
-from edge_sdk.saved import UNSETTLED, AnsweredOnce, Joined, MaskedOnce, Saved, Shared, Unsettled
+from edge_sdk.saved import UNSETTLED, AnsweredOnce, Joined, MaskedOnce, Saved, Shared, Unsettled, WithdrewOnce
 from edge_sdk.session_values import Ledger
 
 _COUNT = Int(0, 2**32)
@@ -103,6 +103,7 @@ class DiskRecords:
             shared=self._found("shared", Shared),
             masked=self._found("masked", MaskedOnce),
             answered=self._found("answered", AnsweredOnce),
+            withdrawn=self._found("withdrawn", WithdrewOnce),
             unsettled=self._found(UNSETTLED, Unsettled),
         )
 

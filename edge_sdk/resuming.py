@@ -12,7 +12,7 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import Opening, opened
 from edge_sdk.attempt import Attempt
 from edge_sdk.checking_in import CheckingIn
-from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, MaskedOnce, Saved
+from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, MaskedOnce, Saved, WithdrewOnce
 from edge_sdk.session_state import SessionState
 from edge_sdk.session_values import Charge, Effect, Forget, Send, Stage
 from edge_sdk.summing import Summing
@@ -45,11 +45,13 @@ class Resuming:
         """
         if saved.answered is not None:
             return self._answered(saved.answered)
+        if saved.withdrawn is not None:
+            return self._withdrawn(saved.withdrawn)
         if saved.joined is None:  # power was lost while an attempt's files were deleted
             return (Forget(names=SECRET_FILES),) if saved.shared or saved.masked else ()
         joined, ledger = saved.joined, self._state.ledger
         opening = opened(Envelope.decode(joined.opening), Opening)
-        if opening.round == ledger.sat_out:  # power was lost while this device was leaving it
+        if opening.round == ledger.sat_out or opening.round <= ledger.closed_round:  # power was lost while it was left
             return (Forget(names=tuple(FILES)),)
         charged = (ledger.round, ledger.attempt) == (opening.round, opening.attempt)
         if charged:  # what is charged is not charged again: the rules look at the ledger as it was before
@@ -80,13 +82,23 @@ class Resuming:
         self._state.move("worked")
         self._state.last = masked.letter
 
-    def _answered(self, answered: AnsweredOnce) -> tuple[Effect, ...]:
-        attempt = Attempt(opened(Envelope.decode(answered.opening), Opening), answered.opening)
+    def _written(self, record: AnsweredOnce | WithdrewOnce) -> Attempt:
+        """Return the attempt of which nothing but its end is left to do."""
+        attempt = Attempt(opened(Envelope.decode(record.opening), Opening), record.opening)
         if attempt.opening.job != self._state.job:
             raise LocalProtocolError(
                 f"the attempt was {attempt.opening.job}'s, and this device is {self._state.job}'s now"
             )
-        attempt.second = answered.context
+        attempt.second = record.context
+        return attempt
+
+    def _withdrawn(self, withdrew: WithdrewOnce) -> tuple[Effect, ...]:
+        self._state.attempt = self._written(withdrew)
+        self._state.stage, self._state.last = Stage.WITHDRAWN, withdrew.letter
+        return (Forget(names=SECRET_FILES), *self._again())
+
+    def _answered(self, answered: AnsweredOnce) -> tuple[Effect, ...]:
+        attempt = self._written(answered)
         if answered.survivors:
             attempt.answered, attempt.survivors = client.Answered(answered.survivors), answered.survivors
         self._state.attempt, self._state.stage, self._state.last = attempt, Stage.ANSWERED, answered.letter

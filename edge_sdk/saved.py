@@ -64,6 +64,17 @@ class AnsweredOnce(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WithdrewOnce(Record):
+    """Written before WITHDRAW leaves; the seed is deleted next, so that no vector can follow it."""
+
+    LIMIT: ClassVar[int] = 1 << 18
+
+    opening: bytes = wire(Octets(1, 1 << 16))
+    context: bytes = wire(Octets(32))
+    letter: bytes = wire(Octets(1, 1 << 16))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unsettled(Record):
     """Written when a later attempt takes the place of one whose vector was sent and whose RESULT has not come."""
 
@@ -79,13 +90,14 @@ FILES: dict[str, type[Record]] = {
     "shared": Shared,
     "masked": MaskedOnce,
     "answered": AnsweredOnce,
+    "withdrawn": WithdrewOnce,
 }
-"""The files of an attempt, in the order in which they are written."""
+"""The files of an attempt, in the order in which they are written; it ends with one of the last two."""
 UNSETTLED = "unsettled"
 EVERY_FILE = (*FILES, UNSETTLED)
 """Those of the attempt, and that of the one before."""
 SECRET_FILES = ("joined", "shared", "masked")
-"""Of no use, and not to be found on a stolen card, once the answer is written."""
+"""Of no use, and not to be found on a stolen card, once the answer or the withdrawal is written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,4 +108,5 @@ class Saved:
     shared: Shared | None = field(default=None, repr=False)
     masked: MaskedOnce | None = field(default=None, repr=False)
     answered: AnsweredOnce | None = field(default=None, repr=False)
+    withdrawn: WithdrewOnce | None = field(default=None, repr=False)
     unsettled: Unsettled | None = None

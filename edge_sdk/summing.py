@@ -12,10 +12,10 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import opened
 from accord.wire.secure_sum import Masked, Result, Roster, Shares, Survivors, Unmask
 from edge_sdk.attempt import Attempt
-from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, MaskedOnce, Shared
+from edge_sdk.saved import SECRET_FILES, AnsweredOnce, MaskedOnce, Shared, WithdrewOnce
 from edge_sdk.session_state import SessionState
 from edge_sdk.session_values import Charge, Effect, Finished, Forget, Keep, Refused, Work
-from edge_sdk.unsettled import Unsettled
+from edge_sdk.unsettled import SENT, Unsettled
 
 
 class Summing:
@@ -66,8 +66,11 @@ class Summing:
 
     def shares(self, letter: Envelope) -> tuple[Effect, ...]:
         """Open what the others dealt, and begin the work."""
-        self._state.allowed("shares")
         attempt = self._state.current()
+        ours = (letter.context, letter.recipient) == (attempt.second, self._state.identity.device)
+        if attempt.masking is not None and ours and self._state.raw != attempt.shares_letter:
+            raise Refusal("SharesChanged", "other shares than those that this device has opened in this attempt")
+        self._state.allowed("shares")
         if attempt.sharing is None:
             raise LocalProtocolError("a device that shared has a sharing stage")
         self._state.bound(letter, attempt.second, self._state.identity.device)
@@ -122,21 +125,25 @@ class Summing:
             charged = (Charge(ledger=self._state.ledger),)
         data = self._state.sealed(Withdraw(reason=why), attempt.second)
         attempt.forget_secrets()
+        once = WithdrewOnce(opening=attempt.opening_letter, context=attempt.second, letter=data)
         return (
             *charged,
-            Forget(names=tuple(FILES)),  # before it is told: no vector can follow it, not even after a restart
+            Keep(name="withdrawn", data=once.encode()),
+            Forget(names=SECRET_FILES),  # before it is told: no vector can follow it, not even after a restart
             self._state.sent(data),
             Refused(reason="TrainingFailed", detail=reason),
         )
 
     def survivors(self, letter: Envelope) -> tuple[Effect, ...]:
         """Answer once, with one share for each dealer."""
+        attempt, message = self._state.current(), opened(letter, Survivors)
+        again = attempt.answered is not None and letter.context == attempt.second
+        if again and message.survivors != attempt.survivors:
+            raise Refusal("AnsweredBefore", "another survivor set than the one that this device has answered for")
         self._state.allowed("survivors")
-        attempt = self._state.current()
         if attempt.plan is None:
             raise LocalProtocolError("a device that masked has a plan")
         self._state.bound(letter, attempt.second, attempt.cohort)
-        message = opened(letter, Survivors)
         if attempt.unmasking is not None:
             attempt.answered, answer = attempt.unmasking.survivors(message, attempt.plan.seal_key)
             attempt.survivors = message.survivors
@@ -144,6 +151,7 @@ class Summing:
             answer = Unmask(sealed=b"")
         self._state.move("survivors")
         data = self._state.sealed(answer, attempt.second)
+        attempt.forget_secrets()
         once = AnsweredOnce(
             opening=attempt.opening_letter,
             context=attempt.second,
@@ -171,15 +179,25 @@ class Summing:
         result = opened(letter, Result)
         self._settled = letter.context
         refused: tuple[Effect, ...] = ()
-        included = result.included
-        if attempt.answered is not None:
-            try:
-                included = attempt.answered.result(result)
-            except Refusal as refusal:
-                included = True
-                refused = (Refused(reason=refusal.reason, detail=refusal.detail),)
+        try:
+            included = self._included(attempt, result)
+        except Refusal as refusal:
+            included = self._sent(attempt)
+            refused = (Refused(reason=refusal.reason, detail=refusal.detail),)
         opening, ledger = attempt.opening, self._state.ledger
-        if result.status == "closed" and opening.round > ledger.closed_round:
-            self._state.ledger = dataclasses.replace(ledger, closed_round=opening.round, transcript=result.transcript)
         finished = Finished(round=opening.round, attempt=opening.attempt, status=result.status, included=included)
-        return (*refused, finished)
+        if result.status != "closed" or opening.round <= ledger.closed_round:
+            return (*refused, finished)
+        self._state.ledger = dataclasses.replace(ledger, closed_round=opening.round, transcript=result.transcript)
+        return (*refused, finished, Charge(ledger=self._state.ledger))
+
+    def _included(self, attempt: Attempt, result: Result) -> bool:
+        if attempt.answered is not None:
+            return attempt.answered.result(result)
+        if result.included and (result.status != "closed" or not self._sent(attempt)):
+            raise Refusal("ResultContradicts", "it includes a vector that this device never sent, or an aborted sum")
+        return result.included
+
+    def _sent(self, attempt: Attempt) -> bool:
+        """Return whether the vector of an attempt may have left this device."""
+        return attempt is not self._state.attempt or self._state.stage in SENT

@@ -44,6 +44,7 @@ class Unsettled:
         if self._state.stage not in SENT:
             return (self._state.ends(),)
         self.attempt = attempt
+        attempt.forget_secrets()
         saved = Saved(opening=attempt.opening_letter, context=attempt.second, survivors=attempt.survivors)
         ends = self._state.ends()
         return (Keep(name=UNSETTLED, data=saved.encode()), ends, Send(data=self.question()))

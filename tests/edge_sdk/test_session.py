@@ -12,7 +12,7 @@ from accord.wire.messages import TAG_OF, TAGS, Later, Offer, Opening, opened
 from accord.wire.secure_sum import Join, Result, Roster, Shares, Survivors
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
-from edge_sdk.saved import SECRET_FILES, Joined, Saved, Shared
+from edge_sdk.saved import FILES, SECRET_FILES, Joined, Saved, Shared
 from edge_sdk.session import Session
 from edge_sdk.session_values import TRANSITIONS, Stage
 from edge_sdk.unsettled import SENT
@@ -37,9 +37,9 @@ later-stray      .              NotForUs       NotForUs       NotForUs       Not
 plan             .              .              joined         .              .              .              .              .              .
 plan-old         .              .              StaleNonce     .              .              .              .              .              .
 plan-stray       .              .              NotForUs       .              .              .              .              .              .
-roster           .              .              .              shared         RosterChanged  RosterChanged  RosterChanged  RosterChanged  .
-roster-old       .              .              .              WrongContext   WrongContext   WrongContext   WrongContext   WrongContext   .
-roster-stray     .              .              .              NotForUs       NotForUs       NotForUs       NotForUs       NotForUs       .
+roster           .              .              .              shared         RosterChanged  RosterChanged  RosterChanged  .              .
+roster-old       .              .              .              WrongContext   WrongContext   WrongContext   WrongContext   .              .
+roster-stray     .              .              .              NotForUs       NotForUs       NotForUs       NotForUs       .              .
 shares           .              .              .              .              working        .              .              .              .
 shares-old       .              .              .              .              WrongContext   .              .              .              .
 shares-stray     .              .              .              .              NotForUs       .              .              .              .
@@ -68,8 +68,8 @@ plan             .              .              joined         .              -  
 plan-old         .              .              StaleNonce     .              -       .              .              .              .
 plan-stray       .              .              NotForUs       .              -       .              .              .              .
 roster           .              .              .              working        -       .              .              .              .
-roster-old       .              .              .              WrongContext   -       WrongContext   WrongContext   WrongContext   .
-roster-stray     .              .              .              NotForUs       -       NotForUs       NotForUs       NotForUs       .
+roster-old       .              .              .              WrongContext   -       WrongContext   WrongContext   .              .
+roster-stray     .              .              .              NotForUs       -       NotForUs       NotForUs       .              .
 worked           .              .              .              .              -       masked         .              .              .
 gave-up          .              .              .              .              -       withdrawn      .              .              .
 survivors        .              .              .              .              -       .              answered       .              .
@@ -90,9 +90,9 @@ EFFECTS: dict[str, list[type]] = {
     "unmasked roster": [dev.Keep, dev.Work],
     "shares": [dev.Work],
     "worked": [dev.Keep, dev.Send],
-    "gave up": [dev.Forget, dev.Send, dev.Refused],
+    "gave up": [dev.Keep, dev.Forget, dev.Send, dev.Refused],
     "survivors": [dev.Keep, dev.Forget, dev.Send],
-    "result": [dev.Finished, dev.Forget],
+    "result": [dev.Finished, dev.Charge, dev.Forget],
 }
 """What each accepted event gives, in order: what binds a device is written before it leaves."""
 
@@ -140,7 +140,13 @@ def test_every_event_at_every_stage(played: tuple[str, dict[str, dev.Event], lis
                 forgotten = [dev.Forget] if event == "opening" and stage is not Stage.IDLE else []
                 if event == "opening" and stage in SENT:
                     forgotten = [dev.Keep, dev.Forget, dev.Send]
-                assert [type(e) for e in effects] == forgotten + EFFECTS[event], what
+                expected = EFFECTS[event]
+                if name == "result-early":  # which tells of no sum
+                    expected = [dev.Finished, dev.Forget]
+                elif event == "result" and stage not in SENT:  # it tells of a vector that never left
+                    expected = [dev.Refused, *expected]
+                    assert not any(e.included for e in effects if isinstance(e, dev.Finished)), what
+                assert [type(e) for e in effects] == forgotten + expected, what
                 continue
             assert scene.session.stage is stage, what
             if cell == "=":
@@ -220,7 +226,7 @@ def test_a_result_that_contradicts_the_answer_counts_as_included() -> None:
     letter = Envelope.decode(event.data)
     lie = dataclasses.replace(opened(letter, Result), survivors=b"\x03")
     effects = scene.take(dev.Arrived(data=scene.coordinator.desk.sealed(lie, ME, letter.context)))
-    assert [type(e) for e in effects] == [dev.Refused, dev.Finished, dev.Forget]
+    assert [type(e) for e in effects] == [dev.Refused, dev.Finished, dev.Charge, dev.Forget]
     assert effects[0].reason == "ResultContradicts"
     assert effects[1].included
     assert scene.session.stage is Stage.IDLE
@@ -231,9 +237,10 @@ def test_a_device_whose_training_fails_leaves_and_says_so() -> None:
     scene.mail.clear()
     effects = scene.take(dev.GaveUp(reason="the disk is full"))
     assert [e.reason for e in effects if isinstance(e, dev.Refused)] == ["TrainingFailed"]
-    forgotten, told = effects[:2]
+    kept, forgotten, told = effects[:3]
+    assert isinstance(kept, dev.Keep)
     assert isinstance(forgotten, dev.Forget), "what could still be masked is gone before it is told"
-    assert set(SECRET_FILES) < set(forgotten.names)
+    assert set(SECRET_FILES) == set(forgotten.names)
     assert isinstance(told, dev.Send)
     assert opened(Envelope.decode(told.data), Withdraw) == Withdraw(reason="TrainingFailed")
     assert scene.session.stage is Stage.WITHDRAWN
@@ -249,7 +256,7 @@ def test_a_device_takes_no_later_attempt_of_a_round_that_it_sits_out(why: str) -
     scene.mail.clear()
     effects = scene.take(dev.GaveUp(reason=f"{why}: the loss", why=why))
     whole_round = why == "NotFinite"
-    assert [type(e) for e in effects] == [dev.Charge] * whole_round + [dev.Forget, dev.Send, dev.Refused]
+    assert [type(e) for e in effects] == [dev.Charge] * whole_round + [dev.Keep, dev.Forget, dev.Send, dev.Refused]
     assert [aborted.reason for aborted in scene.of(agg.Aborted)] == ["TooFewVectors"]
     taken = [effect for event in list(scene.mail) for effect in scene.take(event)]
     assert any(isinstance(effect, dev.Fetch) for effect in taken) is not whole_round
@@ -267,6 +274,40 @@ def test_power_that_is_lost_while_a_device_leaves_does_not_bring_it_back() -> No
     effects = again.resume(Saved(joined=Joined.decode(kept["joined"]), shared=Shared.decode(kept["shared"])))
     assert [type(e) for e in effects] == [dev.Forget]
     assert again.stage is Stage.IDLE
+
+
+@pytest.mark.parametrize("left", [(), SECRET_FILES])
+def test_a_withdrawal_that_was_lost_is_sent_again_after_a_restart(left: tuple[str, ...]) -> None:
+    """Power is lost before it leaves, the secrets deleted or not: the same bytes go, and no vector does."""
+    scene = Scene("standard").at(Stage.WORKING)
+    scene.take(dev.GaveUp(reason="the disk is full"))
+    kept = {e.name: e.data for e in scene.of(dev.Keep)}
+    told = scene.session.last
+    files = {name: FILES[name].decode(kept[name]) for name in (*left, "withdrawn") if name in kept}
+    again = restarted(scene)
+    assert again.resume(Saved(**files)) == (dev.Forget(names=SECRET_FILES), dev.Send(data=told))
+    assert (again.stage, again.last) == (Stage.WITHDRAWN, told)
+    assert [e.reason for e in again.step(dev.Worked(found=scene.contribution(ME)))] == ["OutOfOrder"]
+    other = restarted(scene, "another")
+    assert [e.reason for e in other.resume(Saved(**files)) if isinstance(e, dev.Refused)] == ["CannotResume"]
+
+
+def test_no_other_attempt_of_a_round_that_has_closed_is_taken_not_even_after_a_restart() -> None:
+    """Two sums of one round that differ by a device would tell its update."""
+    scene = Scene("standard")
+    opening = scene.mail[0]
+    assert isinstance(opening, dev.Arrived)
+    scene.to_the_end()
+    assert scene.of(dev.Charge)[-1].ledger == scene.session.ledger, "the closed round is on the disk"
+    letter = Envelope.decode(opening.data)
+    retry = dataclasses.replace(opened(letter, Opening), attempt=2)
+    event = dev.Arrived(data=scene.coordinator.desk.sealed(retry, "j"))
+    for session in (scene.session, restarted(scene)):
+        assert [e.reason for e in session.step(event) if isinstance(e, dev.Refused)] == ["RoundClosed"]
+        assert session.stage is Stage.IDLE
+    kept = {e.name: e.data for e in scene.of(dev.Keep)}
+    effects = restarted(scene).resume(Saved(joined=Joined.decode(kept["joined"])))
+    assert [type(e) for e in effects] == [dev.Forget], "power was lost before the files of the closed round were gone"
 
 
 def test_a_restart_never_goes_back() -> None:

@@ -171,7 +171,9 @@ def test_rounds_follow_one_another(profile: str, cohorts: int) -> None:
         assert np.allclose(mean, expected_mean(closed.included), atol=1e-3)
     assert not world.of(agg.Log) + world.of(dev.Refused)
     assert all(f.included for f in world.of(dev.Finished))
-    assert len(world.of(dev.Charge)) == 30 + 10, "each participation, and once the version that all rounds began with"
+    assert len(world.of(dev.Charge)) == 30 + 30 + 10, (
+        "participations, closed rounds, and once the version of all rounds"
+    )
 
 
 @pytest.mark.parametrize("letter", [1, 2, 3, 4, 5])

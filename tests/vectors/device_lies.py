@@ -4,18 +4,17 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from recorded_fleet import CERTIFICATES, IDENTITIES, KEYS, SEED, drawn
+from recorded_fleet import CERTIFICATES, KEYS, SEED, drawn
 from taped import MASKED, STRANGER, Case, Named, again, signed, to_device
 
 from accord import merkle, prg
 from accord.plan import Plan
-from accord.secagg.cohort import first_context, leaves_of
 from accord.wire import messages
 from accord.wire.check_in import CheckIn, Later
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
 from accord.wire.messages import Checkpoint, Offer, Release, opened
-from accord.wire.secure_sum import Join, Member, Roster
-from edge_sdk.saved import Joined, Shared
+from accord.wire.secure_sum import Roster
+from edge_sdk.saved import AnsweredOnce, Joined, Shared
 
 ME = "dev-00"
 OPENING, PLAN, ROSTER, SHARES, SURVIVORS, RESULT = (
@@ -38,19 +37,13 @@ def lied(place: int, about: str, **changes: Any) -> Case:
     return to_device(about, place, again(MASKED.letter(place), **changes))
 
 
-def joined(name: str, **changes: Any) -> Member:
-    """Return a member whose JOIN has other fields, signed by itself."""
-    letter = Envelope.decode(again(MASKED.find("join/1", name), **changes))
-    return Member(device=name, join=letter.payload, signature=letter.signature)
-
-
 def cases() -> Iterator[Named]:
     """Yield every case, stage by stage."""
     yield from _before_the_plan()
     yield from _plans()
-    yield from _rosters()
     yield from _later_letters()
     yield from _files()
+    yield from _restarts()
 
 
 def _before_the_plan() -> Iterator[Named]:
@@ -159,62 +152,21 @@ def _logs() -> Iterator[Named]:
     yield "NoConsistencyProof", to_device("a longer audit log with a wrong proof", PLAN, lie, ledger=seen)
 
 
-def _rosters() -> Iterator[Named]:
-    members, letter = ROSTERED.members, MASKED.letter(ROSTER)
-    three = dataclasses.replace(Plan.decode(OFFER.plan), cohort_cap=3)
-    context = first_context(three.encode(), three.bundle_digest, three.params_digest)
-    four = again(letter, context=context)
-    yield "LargeCohort", to_device("four members under a plan of at most three", PLAN, offered(cohort_cap=3), four)
-    first, second, third, fourth = members
-    yield "WrongContext", lied(ROSTER, "a roster of another attempt", context=NO_CONTEXT)
-    yield "NotForUs", lied(ROSTER, "a roster for another cohort", recipient="c-9")
-    yield "BadSignature", to_device("a roster of another device", ROSTER, again(letter, IDENTITIES["dev-01"]))
-    for about, changes in (
-        ("a threshold of two", {"threshold": 2}),
-        ("fewer neighbours than everybody", {"neighbours": 2}),
-        ("another profile", {"profile": "off"}),
-        ("two members", {"members": (first, second)}),
-        ("three members under the rule of four", {"members": (first, second, third)}),
+def _restarts() -> Iterator[Named]:
+    """Yield what comes after a restart behind which only the answer, or the withdrawal, is left."""
+    answered = AnsweredOnce(
+        opening=MASKED.letter(OPENING).encode(),
+        context=MASKED.letter(SURVIVORS).context,
+        survivors=opened(MASKED.letter(SURVIVORS), messages.Survivors).survivors,
+        letter=MASKED.find("unmask/1", ME).encode(),
+    )
+    for name, about, data in (
+        ("AnsweredBefore", "a second survivor set after a restart", again(MASKED.letter(SURVIVORS), survivors=b"\x0f")),
+        ("OutOfOrder", "the roster again after a restart", MASKED.letter(ROSTER).encode()),
+        ("ResultContradicts", "a result with other survivors", again(MASKED.letter(RESULT), survivors=b"\x0f")),
     ):
-        yield "WrongRule", lied(ROSTER, about, **changes)
-    yield "DuplicateMember", lied(ROSTER, "a member who stands twice", members=(first, second, second, fourth))
-    yield "DuplicateMember", lied(ROSTER, "members out of order", members=members[::-1])
-    key = Join.decode(second.join).mask_key
-    yield (
-        "DuplicateKey",
-        lied(ROSTER, "two members with one key", members=(*members[:3], joined("dev-03", mask_key=key))),
-    )
-    key = IDENTITIES["dev-01"].public
-    yield (
-        "DuplicateKey",
-        lied(ROSTER, "an identity key as a mask key", members=(*members[:3], joined("dev-03", mask_key=key))),
-    )
-    yield (
-        "WeakKey",
-        lied(ROSTER, "a point of small order", members=(*members[:3], joined("dev-03", seal_key=bytes(32)))),
-    )
-    unsigned = dataclasses.replace(fourth, signature=bytes(64))
-    yield "ForgedJoin", lied(ROSTER, "a member who did not sign", members=(*members[:3], unsigned))
-    stale = joined("dev-03", context=b"o" * 32)
-    yield "ForgedJoin", lied(ROSTER, "a member who joined another attempt", members=(*members[:3], stale))
-    renamed = dataclasses.replace(fourth, device="dev-09")
-    yield "NotEnrolled", lied(ROSTER, "a member with another's certificate", members=(*members[:3], renamed))
-    yield "NotInRoster", lied(ROSTER, "a roster without us", members=members[1:], neighbours=2, threshold=2)
-    own = joined(ME, mask_key=joined(ME).join[:32])
-    yield "NotInRoster", lied(ROSTER, "our name with keys that are not ours", members=(own, *members[1:]))
-    yield (
-        "BadMessage",
-        lied(ROSTER, "a JOIN that is none", members=(*members[:3], dataclasses.replace(fourth, join=b"\xff"))),
-    )
-    leaves = leaves_of(ROSTERED)
-    yield "WrongNeighbours", lied(ROSTER, "three of our neighbours", members=members[:3], leaves=leaves)
-    yield "WrongNeighbours", lied(ROSTER, "an entry that is not in the tree", leaves=leaves[:96] + bytes(32))
-    yield "NotInRoster", lied(ROSTER, "a tree without us", leaves=bytes(32) + leaves[32:])
-    yield "DuplicateMember", lied(ROSTER, "an entry twice in the tree", leaves=leaves[:96] + leaves[64:96])
-    yield "WrongShape", lied(ROSTER, "half an entry", leaves=leaves + bytes(16))
-    other = again(letter, members=(first, second, third), neighbours=2, threshold=2)
-    yield "RosterChanged", to_device("a second roster", SHARES, other)
-    yield "RosterChanged", to_device("the same roster twice", SHARES, letter.encode())
+        state = {"answered": answered.encode().hex()}
+        yield name, {"about": about, "door": "restarted", "state": state, "feed": [data.hex()]}
 
 
 def _files() -> Iterator[Named]:
@@ -258,9 +210,29 @@ def _later_letters() -> Iterator[Named]:
     fewer = again(MASKED.letter(SHARES), dealers=b"\x07", sealed=sealed[:2])
     everybody = again(MASKED.letter(SURVIVORS), survivors=b"\x0f")
     yield "NotASharer", to_device("a survivor who dealt nothing", SHARES, fewer, everybody)
-    yield "OutOfOrder", to_device("survivors twice", RESULT, everybody)
+    yield "OutOfOrder", to_device("survivors twice", RESULT, MASKED.letter(SURVIVORS).encode())
+    yield "AnsweredBefore", to_device("a second survivor set", RESULT, everybody)
+    yield "WrongContext", lied(SURVIVORS, "survivors of another attempt", context=NO_CONTEXT)
+    yield "SmallCohort", lied(SURVIVORS, "this device alone survives", survivors=b"\x01")
+    yield "SharesChanged", to_device("other shares after the first ones", SURVIVORS, fewer)
+    yield "OutOfOrder", to_device("the same shares twice", SURVIVORS, MASKED.letter(SHARES).encode())
+    yield "RosterChanged", to_device("a second roster after the vector", SURVIVORS, again(MASKED.letter(ROSTER)))
     yield "ResultContradicts", lied(RESULT, "closed without us", included=False)
     yield "ResultContradicts", lied(RESULT, "closed with other survivors", survivors=b"\x0f")
     yield "ResultContradicts", lied(RESULT, "aborted, with us in it", status="aborted")
+    early = again(MASKED.letter(RESULT), context=MASKED.letter(SHARES).context)
+    yield "ResultContradicts", to_device("a vector that never left is in the sum", SHARES, early)
+    yield (
+        "ResultContradicts",
+        to_device("a device that withdrew is in the sum", SHARES, MASKED.letter(SHARES).encode(), early, fails=True),
+    )
+    aborted = again(MASKED.letter(RESULT), status="aborted", included=False, survivors=b"")
+    nonce, opening = drawn(ME, "nonce", attempt=2)(16), again(MASKED.letter(OPENING), attempt=2)
+    retry = offered(nonce=nonce, attempt=2)
+    yield (
+        "TooManyAttempts",
+        to_device("a false abort, and another attempt", RESULT, aborted, opening, retry, max_attempts=1),
+    )
+    yield "RoundClosed", to_device("another attempt of a closed round", RESULT, MASKED.letter(RESULT).encode(), opening)
     yield "WrongContext", lied(RESULT, "the result of another cohort", context=NO_CONTEXT)
     yield "NotForUs", lied(RESULT, "the result of another device", recipient="dev-01")

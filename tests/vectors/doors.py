@@ -27,7 +27,7 @@ from aggregator.transport import Transport
 from edge_sdk import session_values as dev
 from edge_sdk.agent import Agent
 from edge_sdk.enrolment import Trust, given
-from edge_sdk.saved import Joined, Saved, Shared
+from edge_sdk.saved import FILES, Joined, Saved, Shared
 
 HEX = bytes.fromhex
 FOLDER = Path(__file__).parent / "v1"
@@ -163,6 +163,15 @@ def resume(feed: list[str]) -> list[str]:
     return [effect.reason for effect in effects if isinstance(effect, dev.Refused)]
 
 
+def restarted(feed: list[str], **files: str) -> list[str]:
+    """Feed letters to a device that found these files of its attempt, by name, after a restart."""
+    party = Device("dev-00")
+    found = party.session.resume(Saved(**{name: FILES[name].decode(HEX(data)) for name, data in files.items()}))
+    assert not any(isinstance(effect, dev.Refused) for effect in found)
+    answers = [party.feed(HEX(data))[1] for data in feed]
+    return answers[-1]
+
+
 def enrolment(feed: list[str], *, asked: str, tenant: str = "t", now: int = CLOCK, **seen: int) -> list[str]:
     """Give an answer to a device that asked for a certificate; `seen` is what its ledger holds."""
     trust = Trust(tenant=tenant, device="pi-7", root=KEYS.root.public, now=now, ledger=dev.Ledger(**seen))
@@ -186,6 +195,7 @@ DOORS: Mapping[str, Callable[..., list[str]]] = {
     "assembler": assembler,
     "proof": proof,
     "resume": resume,
+    "restarted": restarted,
     "enrolment": enrolment,
 }
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 import aggregator_lies
 import device_lies
 import enrolment_lies
+import roster_lies
 import small_lies
 from taped import Case, Named
 
 MAKERS: tuple[Callable[[], Iterator[Named]], ...] = (
     small_lies.cases,
     device_lies.cases,
+    roster_lies.cases,
     aggregator_lies.cases,
     enrolment_lies.cases,
 )

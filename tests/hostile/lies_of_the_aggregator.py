@@ -1,0 +1,234 @@
+"""Every lie that whoever holds the aggregator's key can tell a device, with the name by which it is refused.
+
+A row is the lie, the refusal, and what the bad vectors of that refusal that tell it are about. `docs/threats.md` shows
+the rows, and `test_lying_aggregator.py` holds them against the vectors and the page.
+"""
+
+from typing import NamedTuple
+
+
+class Lie(NamedTuple):
+    """One row."""
+
+    lie: str
+    refusal: str
+    vectors: tuple[str, ...]
+
+
+DOORS = ("device", "restarted", "agent", "roles", "assembler")
+"""Where letters and objects of the aggregator reach a device."""
+LIES = (
+    Lie("both shares of one peer: a second survivor set", "AnsweredBefore", ("a second survivor set",)),
+    Lie("the same behind a restart", "AnsweredBefore", ("a second survivor set after a restart",)),
+    Lie("the same survivor set again", "OutOfOrder", ("survivors twice",)),
+    Lie("a survivor set before the shares", "OutOfOrder", ("survivors before the shares",)),
+    Lie("a survivor set without the device", "CalledDead", ("our vector is said to be missing",)),
+    Lie(
+        "a survivor set, dealers or a roster that isolate it: fewer than its floor, or than t",
+        "SmallCohort",
+        ("this device alone survives", "two survivors", "two dealers", "a roster below the device's floor"),
+    ),
+    Lie("a survivor who dealt nothing", "NotASharer", ("a survivor who dealt nothing",)),
+    Lie(
+        "survivors or dealers who are nobody",
+        "BadBitmap",
+        ("a dealer behind the last member", "a byte too many", "a survivor behind the last member"),
+    ),
+    Lie("dealers without the device", "NotADealer", ("we dealt nothing, it says",)),
+    Lie("shares kept back", "MissingShare", ("fewer shares than dealers",)),
+    Lie("shares of another dealer", "BadSeal", ("shares in another order",)),
+    Lie("other shares after the first ones", "SharesChanged", ("other shares after the first ones",)),
+    Lie("the same shares again", "OutOfOrder", ("the same shares twice",)),
+    Lie("an opening of another model: the bundle", "ForeignBundle", ("a bundle that this device does not hold",)),
+    Lie("another model under the same number", "VersionChanged", ("another model under the newest number",)),
+    Lie("an older model", "OldVersion", ("an older model, signed anew",)),
+    Lie(
+        "a plan for another model than was announced",
+        "ModelMismatch",
+        ("a plan with another params_digest", "a plan with another bundle_digest"),
+    ),
+    Lie(
+        "a plan for another tenant, job, round, attempt or version",
+        "ForeignPlan",
+        (
+            "a plan with another tenant",
+            "a plan with another job",
+            "a plan with another round",
+            "a plan with another attempt",
+            "a plan with another base_version",
+        ),
+    ),
+    Lie(
+        "another model or plan for each device",
+        "ForgedJoin",
+        ("a member who holds another model", "a member who was shown another plan"),
+    ),
+    Lie(
+        "a model of other bytes",
+        "BadPiece",
+        ("other bytes", "the whole has another digest", "other bytes in one of two"),
+    ),
+    Lie(
+        "pieces of what nobody asked for",
+        "ForeignPiece",
+        ("of another object", "behind the last one", "a manifest that nobody asked for"),
+    ),
+    Lie("a model that fills the disk", "TooLarge", ("an object above the limit", "a model above the device's limit")),
+    Lie("scales that do not fit the model", "BadMessage", ("scales that do not fit the model",)),
+    Lie(
+        "letters and documents that somebody else signed",
+        "BadSignature",
+        (
+            "an opening of a stranger",
+            "a list that enrolment did not sign",
+            "a checkpoint of a stranger",
+            "a roster of another device",
+            "a manifest of somebody else",
+        ),
+    ),
+    Lie("a forged member", "ForgedJoin", ("a member who did not sign",)),
+    Lie(
+        "a JOIN of an earlier attempt",
+        "ForgedJoin",
+        ("a member who joined another attempt", "three members who joined another attempt"),
+    ),
+    Lie(
+        "a puppet of the aggregator, or a renamed member",
+        "NotEnrolled",
+        ("a puppet that the aggregator vouches for", "a member with another's certificate"),
+    ),
+    Lie("a member whose certificate has ended", "Expired", ("a member whose certificate has ended",)),
+    Lie("a revoked member", "Revoked", ("a revoked member",)),
+    Lie(
+        "a truncated roster",
+        "WrongRule",
+        ("two members", "three members under the rule of four"),
+    ),
+    Lie("a roster cut short or padded", "BadMessage", ("a roster cut short", "a padded roster", "a JOIN that is none")),
+    Lie(
+        "a roster of too many: their sum could wrap around",
+        "LargeCohort",
+        ("four members under a plan of at most three",),
+    ),
+    Lie(
+        "a member twice, or a roster out of order",
+        "DuplicateMember",
+        ("a member who stands twice", "members out of order", "an entry twice in the tree"),
+    ),
+    Lie("one key twice", "DuplicateKey", ("two members with one key", "an identity key as a mask key")),
+    Lie("a key of small order", "WeakKey", ("a point of small order",)),
+    Lie(
+        "a roster without the device, or with other keys under its name",
+        "NotInRoster",
+        ("a roster without us", "our name with keys that are not ours", "a tree without us"),
+    ),
+    Lie(
+        "a second roster, the same or another",
+        "RosterChanged",
+        ("a second roster", "the same roster twice", "a second roster after the vector"),
+    ),
+    Lie("a roster behind a restart", "OutOfOrder", ("the roster again after a restart",)),
+    Lie(
+        "a lower threshold, fewer neighbours or another profile",
+        "WrongRule",
+        ("a threshold of two", "fewer neighbours than everybody", "another profile"),
+    ),
+    Lie(
+        "a chosen graph: other neighbours than the roster's tree gives",
+        "WrongNeighbours",
+        ("three of our neighbours", "an entry that is not in the tree"),
+    ),
+    Lie("a tree that is none", "WrongShape", ("half an entry",)),
+    Lie("a cohort floor below the device's", "SmallCohort", ("a floor below the device's own",)),
+    Lie("a sparse graph below the device's limit", "SparseGraph", ("few neighbours for 51 devices",)),
+    Lie("no masks", "Unmasked", ("no masks, though the device wants them",)),
+    Lie("endless work", "TooMuchWork", ("more epochs than the device allows",)),
+    Lie(
+        "a replay from another round, attempt or cohort",
+        "WrongContext",
+        (
+            "`later` with a context",
+            "a roster of another attempt",
+            "shares of another cohort",
+            "survivors of another attempt",
+            "the result of another cohort",
+        ),
+    ),
+    Lie("an attempt before the last one", "OldRound", ("an attempt before the last one",)),
+    Lie(
+        "an answer to another check-in",
+        "StaleNonce",
+        ("`later` to another check-in", "a plan that answers another check-in"),
+    ),
+    Lie("a plan at its end", "Expired", ("a plan at its end",)),
+    Lie(
+        "letters that are meant for others",
+        "NotForUs",
+        (
+            "the plan of another device",
+            "a roster for another cohort",
+            "shares of another device",
+            "survivors of another cohort",
+            "the result of another device",
+            "a manifest for another device",
+        ),
+    ),
+    Lie("another job", "ForeignJob", ("an opening of another job", "an opening that was announced to another job")),
+    Lie(
+        "a false abort, and another attempt, more often than the device allows",
+        "TooManyAttempts",
+        ("a false abort, and another attempt", "a second attempt where one is allowed"),
+    ),
+    Lie("another attempt of a round that has closed", "RoundClosed", ("another attempt of a closed round",)),
+    Lie(
+        "a RESULT that contradicts the survivors",
+        "ResultContradicts",
+        ("closed without us", "closed with other survivors", "aborted, with us in it", "a result with other survivors"),
+    ),
+    Lie(
+        "a RESULT that includes a vector that was never sent",
+        "ResultContradicts",
+        ("a vector that never left is in the sum", "a device that withdrew is in the sum"),
+    ),
+    Lie("answers to nothing", "OutOfOrder", ("a result without an attempt", "`later` without a check-in")),
+    Lie("another story of the round before", "WrongTranscript", ("a plan that follows another round",)),
+    Lie(
+        "an audit log that was rewritten or forked",
+        "LogForked",
+        ("a shorter audit log than was seen", "another audit log of the same length"),
+    ),
+    Lie(
+        "an audit log that nothing proves to be the same",
+        "NoConsistencyProof",
+        ("a longer audit log without a proof", "a longer audit log with a wrong proof"),
+    ),
+    Lie("the audit log of another tenant", "ForeignPlan", ("the audit log of another tenant",)),
+    Lie(
+        "a lower version of the roles document, or a plan for another",
+        "OldRoles",
+        ("a plan for other roles", "a lower version than was seen"),
+    ),
+    Lie("a roles document that has ended", "Expired", ("at its end",)),
+    Lie("a roles document of its own making", "NotTheRoot", ("signed by the aggregator", "another document")),
+    Lie("a roles document of another tenant", "ForeignTenant", ("for another tenant",)),
+    Lie("a lower version of the revocation list", "OldRevocations", ("an older list than was seen",)),
+    Lie("another revocation list than the plan's", "ForeignRevocations", ("another list than the plan names",)),
+    Lie(
+        "letters that a device does not take",
+        "Foreign",
+        (
+            "another device's letter",
+            "an unknown tag",
+            "a plan of the wire before",
+            "a letter that a session has no use for",
+        ),
+    ),
+    Lie("bytes that are no letter", "BadMessage", ("noise", "nothing", "a plan that is none")),
+)
+NO_LIES = {("Barred", "told that it is a copy"), ("TrainingFailed", "an update that is not a number")}
+"""Vectors at a device's doors that tell no lie of the aggregator's."""
+
+
+def table() -> str:
+    """Return the rows as `docs/threats.md` shows them."""
+    return "| lie | refused as |\n|---|---|\n" + "".join(f"| {lie.lie} | `{lie.refusal}` |\n" for lie in LIES)
