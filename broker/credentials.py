@@ -87,9 +87,9 @@ class Credentials:
         """
         return next((entry for entry in self._entries.get(client, ()) if not entry.digest and entry.valid(now)), None)
 
-    def lists(self, client: str) -> bool:
-        """Return whether the client has an entry, over or not."""
-        return client in self._entries
+    def lists(self, client: str, now: float) -> bool:
+        """Return whether the client has an entry that is not over."""
+        return any(entry.valid(now) for entry in self._entries.get(client, ()))
 
     def __contains__(self, entry: Entry) -> bool:
         return entry in self._entries.get(entry.client, ())

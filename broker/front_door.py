@@ -1,9 +1,10 @@
 """The front door: who a client is, is settled before a session is touched. What it says then is the gate's business."""
 
 import asyncio
+import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from accord.errors import CodecError
 from accord.wire import topics
@@ -17,7 +18,8 @@ from broker.packets import Packet
 from broker.strangers import Strangers
 from broker.wire import Wire
 
-LARGEST_FIRST = 4_096  # bytes of a CONNECT
+LOG = logging.getLogger("accord.broker")
+LARGEST_FIRST, HEAD = 4_096, 5  # bytes of a CONNECT, and what may stand before them
 GOODBYE = 10.0  # seconds in which an older connection of a client must have ended
 
 
@@ -26,7 +28,7 @@ class _Guest:
 
     def __init__(self, wire: Wire, entry: Entry) -> None:
         self.wire, self.entry, self._task = wire, entry, asyncio.current_task()
-        self.left = asyncio.Event()
+        self.left, self.cut = asyncio.Event(), False
 
     async def sent_away(self) -> None:
         """End the connection and wait until its session is no longer in use.
@@ -65,10 +67,11 @@ class FrontDoor:
     def __init__(
         self, exchange: Exchange, tenant: str, credentials: CredentialsFile, limits: Limits, attempts: Attempts
     ) -> None:
-        self.login, self.largest_packet = limits.login, limits.packet
+        self.login, self.largest_first = limits.login, LARGEST_FIRST + HEAD
         self._exchange, self._tenant, self._credentials = exchange, tenant, credentials
         self._limits, self._attempts = limits, attempts
-        self._guests: dict[str, _Guest] = {}
+        self._guests: dict[str, list[_Guest]] = {}  # of each client the newest is the last, those before are leaving
+        self._forgetting: dict[str, asyncio.Task[None]] = {}
         self.strangers = Strangers(limits.per_second, limits.at_once, limits.strangers)
 
     @property
@@ -105,19 +108,42 @@ class FrontDoor:
         """Note that a client of this name showed a certificate that is revoked, and is cut off."""
         self._attempts.note("revoked", "%.80s shows a certificate that is revoked and is cut off", name)
 
-    async def review(self) -> None:
-        """Cut those who may no longer be here: their entry is gone from the file, or is over."""
+    def review(self) -> None:
+        """Cut those who may no longer be here: their entry is gone from the file, or is over. Returns at once."""
         known, now = self._credentials.known(), time.time()
-        for client, guest in tuple(self._guests.items()):
-            if guest.entry not in known or not guest.entry.valid(now):
-                self._attempts.note("revoked", "%s may be logged in no more and is cut off", client)
-                guest.wire.abort()
-        # Each time, and not when the file was replaced: whose secret was being hashed then has come in since.
-        for client in [client for client in self._exchange.sessions if not known.lists(client)]:
-            connected = self._guests.get(client)
-            if connected is not None:
-                await connected.sent_away()
+        for client, guests in self._guests.items():
+            for guest in guests:
+                if not guest.cut and (guest.entry not in known or not guest.entry.valid(now)):
+                    guest.cut = True
+                    self._attempts.note("revoked", "%s may be logged in no more and is cut off", client)
+                    guest.wire.abort()
+        # Each time, and not when the file was replaced: whose secret was being hashed then has come in since. Each by
+        # itself: one whose connection does not end must not keep the sessions of others.
+        for client in self._exchange.sessions:
+            if not known.lists(client, now) and client not in self._forgetting:
+                task = asyncio.ensure_future(self._forget(client))
+                self._forgetting[client] = task
+                task.add_done_callback(lambda _task, client=client: self._forgetting.pop(client))  # type: ignore[misc]
+
+    async def _forget(self, client: str) -> None:
+        """End a client's connections and forget its session; a connection that does not end is tried again later."""
+        try:
+            await self._sent_away(self._guests.get(client, ()))
             await self._exchange.forget(client)
+        except TimeoutError:
+            LOG.warning("a connection of %s does not end, and its session is kept until it does", client)
+        except Exception:  # whatever it was, the next review tries again
+            LOG.exception("the session of %s could not be forgotten", client)
+
+    @staticmethod
+    async def _sent_away(guests: Sequence[_Guest]) -> None:
+        """End connections, all at once.
+
+        Raises:
+            TimeoutError: one can't be ended.
+        """
+        if guests:
+            await asyncio.gather(*(guest.sent_away() for guest in guests))
 
     async def _meet(self, address: str, secured: Callable[[], Awaitable[Wire]], ticket: object) -> None:
         wire = None
@@ -132,6 +158,7 @@ class FrontDoor:
                     wire.write(refusal.reply)
                     return
             self.strangers.left(ticket)
+            wire.admit(self._limits.packet)
             await self._admit(connect, first, wire, entry)
         finally:
             if wire is not None:
@@ -187,12 +214,20 @@ class FrontDoor:
         return entry
 
     async def _admit(self, connect: packets.Connect, first: Packet, wire: Wire, entry: Entry) -> None:
-        guest, before = _Guest(wire, entry), self._guests.get(connect.client)
-        self._guests[connect.client] = guest
+        guest, present = _Guest(wire, entry), self._guests.setdefault(connect.client, [])
+        before = tuple(present)
+        present.append(guest)
         gate = None
         try:
-            if before is not None:  # take-over: the old connection ends before the new one touches the session
-                await before.sent_away()
+            # Take-over: every older connection ends before this one touches the session. One that had to wait itself
+            # for an older one, and was sent away meanwhile, touches it no more.
+            try:
+                await self._sent_away(before)
+            except TimeoutError:
+                LOG.warning("an older connection of %s does not end: the new one is turned away", connect.client)
+                return
+            if present[-1] is not guest:
+                return
             gate = Gate(
                 self._tenant,
                 connect,
@@ -207,5 +242,6 @@ class FrontDoor:
             if gate is not None:
                 gate.close()
             guest.left.set()
-            if self._guests.get(connect.client) is guest:
+            present.remove(guest)
+            if not present:
                 del self._guests[connect.client]

@@ -21,7 +21,7 @@ BACKLOG = 1_024  # connections that wait: a fleet may come back all at once
 class Door(Protocol):
     """Whoever is told of connections."""
 
-    largest_packet: int
+    largest_first: int
     login: float
 
     async def connected(self, address: str, secured: Callable[[], Awaitable[Wire]], abort: Callable[[], None]) -> None:
@@ -186,7 +186,7 @@ class Listeners:
         if not listener.websocket:
             return wire
         try:
-            return await WebSocketWire(wire, self._door.largest_packet).opened()
+            return await WebSocketWire(wire, self._door.largest_first).opened()
         except BaseException:
             await wire.close()
             raise

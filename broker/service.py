@@ -82,7 +82,7 @@ async def _watch(door: FrontDoor, listeners: Listeners) -> None:
     while True:
         await asyncio.sleep(REVIEW)
         try:
-            await door.review()
+            door.review()
             listeners.renew()
         except Exception:  # whatever it was: whoever is revoked next must still be cut off
             LOG.exception("the clients' file and the certificates could not be looked at")

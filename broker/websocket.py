@@ -2,7 +2,7 @@
 
 import asyncio
 
-from websockets.exceptions import ProtocolError
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
@@ -22,15 +22,20 @@ class WebSocketWire(Wire):
 
     Args:
         below: the connection on which HTTP is spoken.
-        largest: bytes in one frame; more is refused.
+        largest: bytes in one frame before the client has logged in; more is refused. See `admit`.
     """
 
     def __init__(self, below: Wire, largest: int) -> None:
         super().__init__(below._reader, below._writer, address=below.address, name=below.name)  # noqa: SLF001 - its own kind
         self._speaker = ServerProtocol(subprotocols=[MQTT], max_size=largest)
-        self._most = 2 * (HIGH + largest)  # letters alone, which the gate bounds, must stop nobody's acknowledgements
+        self.admit(largest)
         self._held, self._at = b"", 0
         self._open = False
+
+    def admit(self, largest: int) -> None:
+        """Take frames of so many bytes from here on."""
+        self._speaker.max_size = largest
+        self._most = 2 * (HIGH + largest)  # letters alone, which the gate bounds, must stop nobody's acknowledgements
 
     async def opened(self) -> "WebSocketWire":
         """Shake hands, and return this.
@@ -100,6 +105,8 @@ class WebSocketWire(Wire):
 
     def _judge(self, *, ended: bool) -> None:
         """Go on only while it is a WebSocket; what was said instead is quoted in the log, and not too much of it."""
+        if isinstance(self._speaker.parser_exc, PayloadTooBig):
+            raise CodecError(f"a WebSocket's frame that is too large: {str(self._speaker.parser_exc)[:SHOWN]}")
         if isinstance(self._speaker.parser_exc, ProtocolError):
             raise CodecError(f"not a WebSocket: {str(self._speaker.parser_exc)[:SHOWN]!r}")
         if not ended and self._speaker.handshake_exc is not None:

@@ -26,6 +26,9 @@ class Wire(WriterAdapter):  # type: ignore[misc]
         self._reader, self._writer = reader, writer
         writer.transport.set_write_buffer_limits(high=HIGH, low=LOW)
 
+    def admit(self, largest: int) -> None:
+        """Take more at a time from here on, as the client has logged in: packets of so many bytes."""
+
     async def readexactly(self, size: int) -> bytes:
         """Return the next `size` bytes.
 

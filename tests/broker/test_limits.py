@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect as open_websocket
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
@@ -230,6 +231,22 @@ def test_one_packet_does_not_name_filters_without_end(serve: Serve) -> None:
             assert greedy.ended()
     reads(other)
     assert ask(broker.state)["refused"]["malformed"] == 2
+
+
+def test_a_stranger_may_not_send_a_frame_as_large_as_a_packet(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    broker = serve(Listener(port=0, websocket=True, insecure=True), limits=Limits(login=30))
+    speaker = ClientProtocol(parse_uri("ws://localhost"), subprotocols=[Subprotocol("mqtt")])
+    speaker.send_request(speaker.connect())
+    with RawClient(broker.port) as stranger:
+        stranger.send(b"".join(speaker.data_to_send()))
+        stranger.send(Frame(Opcode.BINARY, connect("dev-1", "x" * 5_000)).serialize(mask=True)[:20])  # its length alone
+        assert stranger.ended()
+    assert "malformed: 127.0.0.1 is turned away: a WebSocket's frame that is too large" in caplog.text
+    with open_websocket(f"ws://localhost:{broker.port}", subprotocols=[Subprotocol("mqtt")], proxy=None) as device:
+        device.send(connect("dev-1", PASSWORDS["dev-1"]))
+        assert device.recv(10) == b"\x20\x02\x00\x00"
+        device.send(publish(REQUEST, bytes(1 << 19)))
+        assert device.recv(10) == b"\x40\x02\x00\x01"
 
 
 def test_pongs_that_nobody_reads_wait_within_bounds(serve: Serve) -> None:

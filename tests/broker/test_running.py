@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from accord.cli import main
 from accord.entropy import SystemEntropy
 from accord.errors import UsageError
-from accord.files import FileError
+from accord.files import FileError, write_atomic
 from accord.wire import topics
 from broker import credentials
 from broker.attempts import AT_ONCE, Attempts
@@ -67,6 +68,27 @@ def test_a_token_stands_beside_a_password_until_it_is_over(serve: Serve, tmp_pat
     with RawClient(broker.port) as client:
         assert client.login("dev-1", "t" * 43) == 4
     assert come(broker, "dev-1")
+
+
+def test_the_session_of_a_token_that_is_over_is_forgotten(serve: Serve) -> None:
+    broker, expires = serve(), int(time.time()) + 1_000
+    logins = [Login(client=name, secret="t" * 32, expires=expires) for name in ("dev-3", "dev-4")]
+    credentials.add(broker.clients, [*logins, Login(client="dev-4", secret="p" * 32)], SystemEntropy(), now=0)
+    aggregator = come(broker, "aggregator")
+    for name in ("dev-3", "dev-4"):
+        command = topics.down(TENANT, name, "cmd")
+        with RawClient(broker.port) as device:
+            assert device.login(name, "t" * 32, clean=False) == 0
+            device.subscribe(command)
+        aggregator.send(publish(command, b"waits"))
+    reads(aggregator)
+    assert {"dev-3", "dev-4"} <= set(ask(broker.state)["waiting"])
+    write_atomic(broker.clients, broker.clients.read_bytes().replace(b"%d" % expires, b"%d" % time.time()))
+    until(lambda: "dev-3" not in ask(broker.state)["waiting"], "its queue is forgotten")
+    until(lambda: ask(broker.state)["sessions"] == 2, "and its session")
+    with RawClient(broker.port) as device:  # who has a password beside its token has a session as before
+        assert device.login("dev-4", "p" * 32, clean=False) == 0
+        assert [one.payload for one in device.letters(1)] == [b"waits"]
 
 
 def test_tokens_do_not_pile_up(tmp_path: Path) -> None:
