@@ -1,7 +1,7 @@
 """NATS under our rules: the configuration of one server or of each node of a cluster, and who may log in, as text.
 
 NATS keys a session by its MQTT client id and does not ask whose it is: clients of a server with this configuration
-log in with `session = "derived"` (`accord.link.session`), and user names alone give rights.
+log in with `session = "unqueued"` (`accord.link.session`), and user names alone give rights.
 """
 
 import base64
@@ -118,7 +118,7 @@ def users(tenant: str, passwords: Mapping[str, str], entropy: Entropy) -> str:
 def configuration(node: Node, tenant: str) -> str:
     """Return nats.conf of one server; the users lie beside it, in `nats-users.conf`."""
     lines = [
-        '# Made by Accord from its topic rules. Clients need `session = "derived"` under [broker].',
+        '# Made by Accord from its topic rules. Clients need `session = "unqueued"` under [broker].',
         f"server_name: {_text(node.name)}",
         "# NATS's own protocol: nobody may log in there, as every user is for MQTT alone.",
         f"listen: {_text(f'127.0.0.1:{node.own_port}')}",

@@ -109,7 +109,7 @@ def of_nats(wanted: Wanted, entropy: Entropy) -> Recipe:
         files=files,
         private=frozenset(name for name in files if name.endswith((nats.USERS, nats.ROUTES))),
         start=tuple(f"nats-server -c {wanted.folder / name / 'nats.conf'}" for name in names),
-        session="derived",
+        session="unqueued",
     )
 
 

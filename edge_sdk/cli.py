@@ -72,9 +72,10 @@ def _configure_enrol(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     found.add_argument("--smallest-cohort", type=int, metavar="N", help="refuse fewer members in a sum (default 20)")
     found.add_argument(
         "--session",
-        choices=("plain", "derived"),
+        choices=("plain", "derived", "unqueued"),
         default="plain",
-        help="the MQTT client id: plain, the device's own; derived, one that nobody guesses, for NATS (default plain)",
+        help="the MQTT client id: plain, the device's own; derived, one that nobody guesses; unqueued, that and no "
+        "queue at the broker, for NATS (default plain)",
     )
     found.add_argument("--websocket", default="", metavar="PATH", help="reach the broker by WebSocket, such as /mqtt")
     found.add_argument("--proxy", default="", metavar="URL", help="an HTTP proxy that lets out, http://HOST:PORT")

@@ -49,6 +49,11 @@ class Address:
         return session_id(self.client_id, self.password, self.session)
 
     @property
+    def most_qos(self) -> int:
+        """The largest QoS at which letters are heard."""
+        return 0 if self.session == "unqueued" else 1
+
+    @property
     def nodes(self) -> tuple[Place, ...]:
         """Every place to try."""
         return ((self.host, self.port), *self.others)

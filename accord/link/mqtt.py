@@ -76,7 +76,7 @@ class MqttLink:
         self._places = Places(address.nodes, entropy)
         self._place = address.nodes[0]
         self._inbox = Inbox(most_bytes=inbox_bytes)
-        self._subscriptions = Subscriptions(entropy)
+        self._subscriptions = Subscriptions(entropy, most=address.most_qos)
         self._marks: deque[tuple[int, int] | None] = deque()
         self._mark: tuple[int, int] | None = None
         self._change = threading.Condition()
@@ -126,7 +126,7 @@ class MqttLink:
             self.bytes_up += len(topic) + len(payload)
 
     def subscribe(self, topic_filter: str, *, qos: int = 1) -> None:
-        """Subscribe now and after every reconnect.
+        """Subscribe now and after every reconnect; at QoS 0 where the session is `unqueued`.
 
         Raises:
             LinkError: it is not a topic filter.
@@ -135,9 +135,9 @@ class MqttLink:
         if not topics.well_formed(topic_filter):
             raise LinkError(f"{topic_filter[:120]!r} is not a topic filter")
         with self._change:
-            self._subscriptions.add(topic_filter, qos)
+            asked = self._subscriptions.add(topic_filter, qos)
             if self._up:  # if not, the next connection begins with it
-                self._ask({topic_filter: qos})
+                self._ask(asked)
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Take a subscription away."""
@@ -262,18 +262,17 @@ class MqttLink:
             self._change.notify_all()
 
     def _ask(self, filters: Mapping[str, int]) -> None:
-        for topic_filter, qos in filters.items():
-            _, number = self._client.subscribe(topic_filter, qos)  # no number without a connection, which asks anew
-            self._subscriptions.asked(number, topic_filter)
+        if filters:  # in one packet: a cluster writes the session down for each
+            _, number = self._client.subscribe(list(filters.items()))  # no number without a connection, which asks anew
+            self._subscriptions.asked(number, filters)
 
     def _on_subscribe(
         self, _client: paho.Client, _userdata: object, number: int, answers: list[ReasonCode], _more: object
     ) -> None:
-        refused = any(answer.is_failure for answer in answers)
         with self._change:
-            found = self._subscriptions.answered(number, refused, time.monotonic())
+            found = self._subscriptions.answered(number, [one.is_failure for one in answers], time.monotonic())
         if found:
-            LOG.info("the broker refuses %s the subscription %s; it is asked again", self._address.client_id, found)
+            LOG.info("the broker refuses %s %s; it is asked again", self._address.client_id, ", ".join(found))
 
     def _on_disconnect(
         self, _client: paho.Client, _userdata: object, flags: paho.DisconnectFlags, reason: ReasonCode, _more: object

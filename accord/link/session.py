@@ -1,14 +1,16 @@
-"""The MQTT client id under which a broker keeps a session: the client's own name, or one that nobody else can guess."""
+"""The MQTT client id under which a broker keeps a session, and whether letters wait there for the client."""
 
 from typing import Literal
 
 from accord import prg
 from accord.errors import UsageError
 
-Session = Literal["plain", "derived"]
-SESSIONS: tuple[Session, ...] = ("plain", "derived")
+Session = Literal["plain", "derived", "unqueued"]
+SESSIONS: tuple[Session, ...] = ("plain", "derived", "unqueued")
 """`plain`: the client's own id, for brokers that bind it to the user name, as the embedded broker and Mosquitto do with
-our configuration. `derived`: for brokers that give a session to whoever names it, such as NATS."""
+our configuration. `derived`: one that nobody guesses, for brokers that give a session to whoever names it. `unqueued`:
+as `derived`, and the client subscribes at QoS 0, for NATS: there each subscription at QoS 1 is a queue with a leader of
+its own among the nodes, and for a third of them NATS 2.9 names one that is lost."""
 _LABEL = b"accord/1/session "
 
 
@@ -34,4 +36,4 @@ def checked_session(text: str) -> Session:
     for session in SESSIONS:
         if text == session:
             return session
-    raise UsageError(f'[broker] session {text[:80]!r} is unknown: use "plain", or "derived" for NATS')
+    raise UsageError(f'[broker] session {text[:80]!r} is unknown: use "plain", "unqueued" for NATS, or "derived"')

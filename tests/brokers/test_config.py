@@ -210,4 +210,4 @@ def test_nats_starts_from_it_with_certificates(
     processes.append(Process([installed("nats-server"), "-c", str(out / "nats.conf")], "127.0.0.1", port, out))
     processes[0].launch()
     processes[0].ready(10)
-    talk(port, authority, "derived")
+    talk(port, authority, "unqueued")

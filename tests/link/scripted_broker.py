@@ -41,9 +41,14 @@ class ScriptedBroker:
             except BaseException as failure:  # noqa: BLE001 - the test shows it
                 self.failures.append(failure)
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port: int = self._server.getsockname()[1]
+        return port
+
     def link(self, **more: object) -> MqttLink:
-        port = self._server.getsockname()[1]
-        address = Address(host="127.0.0.1", port=port, client_id="dev-1", password="p")
+        address = Address(host="127.0.0.1", port=self.port, client_id="dev-1", password="p")
         return MqttLink(address, **({"entropy": SystemEntropy()} | more))
 
     @property

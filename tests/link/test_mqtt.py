@@ -255,27 +255,3 @@ def test_a_frame_of_a_websocket_that_never_ends_is_left(caplog: pytest.LogCaptur
         until(lambda: "a packet that is too large" in caplog.text, "it is left", 30)
         link.close()
         ended.set()
-
-
-def test_a_subscription_that_the_broker_refuses_is_asked_for_again() -> None:
-    asked: list[bytes] = []
-
-    def refuse_once(client: socket.socket) -> None:
-        accept(client)
-        for answer in (0x80, 0x01):
-            kind, body = frame(client)
-            assert kind == 0x82
-            asked.append(body[2:])
-            client.sendall(b"\x90\x03" + body[:2] + bytes([answer]))
-        client.sendall(LETTER)
-        client.recv(1)
-
-    broker = ScriptedBroker(refuse_once)
-    link = broker.link()
-    link.subscribe("a")
-    found = link.receive(20)
-    assert found is not None
-    assert asked == [b"\x00\x01a\x01"] * 2
-    link.close()
-    broker.close()
-    assert not broker.failures

@@ -15,6 +15,7 @@ def test_a_derived_session_needs_the_password_and_the_name_stays_who_we_are() ->
     mine = session_id("dev-1", "secret", "derived")
     assert session_id("dev-1", "secret", "plain") == "dev-1"
     assert mine == "dev-1-43f0cd9ff7b01bea22a8ce44c9ee5491"
+    assert session_id("dev-1", "secret", "unqueued") == mine
     others = {session_id("dev-1", "other", "derived"), session_id("dev-2", "secret", "derived")}
     assert mine not in others
     assert len(others) == 2

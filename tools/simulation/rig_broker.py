@@ -134,7 +134,7 @@ class RigBroker:
         if not self._tls:
             lines.append("insecure = true")
         if self._nats is not None:
-            lines.append('session = "derived"')
+            lines.append('session = "unqueued"')
             lines.append(f"others = {json.dumps([f'{self.host}:{port}' for port in self._others])}")
         return lines
 
