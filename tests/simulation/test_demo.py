@@ -119,10 +119,9 @@ def test_the_schedule_never_kills_more_than_the_profile_carries_but_once() -> No
         assert devices[-1] not in {b.device for b in blows}
     assert {b.step for blows in planned.blows.values() for b in blows} == set(chaos.STEPS)
     assert chaos.schedule(devices[:3], 3, 10, needed=3).blows == {}
-    lost = chaos.with_broker(planned, devices, 3, 10).broker
-    assert lost is not None
-    assert lost[0] == 5
-    assert lost[1].device not in {blow.device for blow in planned.blows[5]}
+    hurt = chaos.with_broker(planned, devices, 3, 10)
+    assert hurt.broker == (5, chaos.Blow(device=devices[0], step="training"))
+    assert hurt.blows == {number: blows for number, blows in planned.blows.items() if number != 5}
 
 
 def test_an_aggregator_that_ends_with_an_error_is_quoted() -> None:

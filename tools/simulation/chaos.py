@@ -75,18 +75,20 @@ def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> 
 
 
 def with_broker(planned: Schedule, devices: tuple[str, ...], first: int, rounds: int) -> Schedule:
-    """Return the schedule with the broker hurt, too, in the third training round or the last.
+    """Return the schedule with the broker hurt in the third training round or the last, in which no device is killed.
+
+    A broker that goes down takes with it the last wills that it kept: nobody would hear that a device is gone, too, and
+    the round would wait for it until its deadline.
 
     Args:
         planned: who else is killed.
-        devices: ids; one that is not killed in this round shows when it is in its middle.
+        devices: ids; the first shows when the round is in its middle.
         first: the protocol's number of the first training round.
         rounds: training rounds.
     """
     number = first + min(2, rounds - 1)
-    struck = {blow.device for blow in planned.blows.get(number, ())}
-    witness = next(device for device in devices if device not in struck)
-    return replace(planned, broker=(number, Blow(device=witness, step="training")))
+    blows = {at: struck for at, struck in planned.blows.items() if at != number}
+    return replace(planned, blows=blows, broker=(number, Blow(device=devices[0], step="training")))
 
 
 _FILES = {"share": "shared", "training": "shared", "masked": "masked", "unmask": "answered"}

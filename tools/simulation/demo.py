@@ -4,6 +4,7 @@ Plain FedAvg and the centralized baseline run first, in this process and timed a
 """
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from simulation.metrics import evaluate
 from simulation.partition import DeviceData, Partition, by_owner, deal, parse_scheme
 from simulation.rig import JOB, Rig, RigSettings
 from simulation.rig_broker import HURT
+from simulation.rig_windows import crowded, windows
 from simulation.scenarios import scenario
 
 Rows = npt.NDArray[Any]
@@ -65,7 +67,7 @@ class Demo:
         )
         audience.say(self.partition.scheme)
         self._shape = data.row_shape
-        self._devices = len(self.partition.devices)
+        self._devices, self._cores = len(self.partition.devices), len(os.sched_getaffinity(0))
         self._statistics = 2
         """Rounds before the first training: what scales rows, and how many there are; or the latter alone."""
         self._neighbours, self._threshold = rule(self._devices, Graph())
@@ -86,6 +88,7 @@ class Demo:
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
                 tls=settings.tls,
+                windows=windows(self._devices, self._cores, cluster=settings.broker == "nats"),
             ),
             names,
         )
@@ -148,7 +151,9 @@ class Demo:
         """Start the processes, and return what the aggregator told of its rounds until it ended."""
         settings = self.settings
         rig.start_broker()
-        late = rig.names[-1] if settings.chaos and self._devices > FLOOR + 1 and settings.rounds > 2 else ""
+        # Every round up to then waits for who is late, so nobody is where waiting takes long.
+        arrives = settings.chaos and settings.rounds > 2 and not crowded(self._devices, self._cores)
+        late = rig.names[-1] if arrives and self._devices > FLOOR + 1 else ""
         planned = chaos.Schedule()
         if settings.chaos:
             needed = max(FLOOR, self._threshold)

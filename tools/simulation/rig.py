@@ -20,6 +20,7 @@ from accord.files import make_folder, write_atomic
 from aggregator.fleet_folder import FleetFolder, NewFleet, create
 from simulation.partition import DeviceData
 from simulation.rig_broker import RigBroker
+from simulation.rig_windows import USUAL
 
 TENANT = "demo"
 JOB = "job"
@@ -41,16 +42,7 @@ class RigSettings:
     optimiser: str = "sgd"
     task: str = "classification"
     tls: bool = True
-    windows: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "gather": 4.0,
-            "join": 6.0,
-            "share": 10.0,
-            "collect": 60.0,
-            "unmask": 10.0,
-            "grace": 1.0,
-        }
-    )
+    windows: Mapping[str, float] = field(default_factory=lambda: dict(USUAL))
 
 
 class Rig:
