@@ -74,10 +74,12 @@ class Limits:
 
     Attributes:
         packet: bytes of one packet.
-        waiting: bytes that wait for one connected client; a sender may fill a quarter before it is made to wait.
+        waiting: bytes that wait for one connected client; each device may have a third of what is free there.
         offline: bytes kept for one client that is away.
         all_waiting: bytes that wait for all clients together.
         retained: bytes of one retained letter.
+        replay: bytes of retained letters that one client is sent in a second because it subscribes; after ten seconds'
+            worth at once it must wait.
         in_flight: letters that one client has not acknowledged.
         filters: subscriptions of one client.
         clients: clients that are logged in.
@@ -93,6 +95,7 @@ class Limits:
     offline: int = 4 << 20
     all_waiting: int = 256 << 20
     retained: int = 1 << 16
+    replay: int = 1 << 20
     in_flight: int = 32
     filters: int = 100
     clients: int = 1_000

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from broker.gate import Gate
 
 LISTENER = "default"
+SOON = 4  # from one part in so many of a client's room on, it is looked for before a letter is taken
+REPLAYS, PATIENT = 10.0, 30.0  # seconds' worth of retained letters at once, and the longest wait for more
+OVERHEAD = 64  # bytes that a retained letter counts beside its own
 REFUSED = 0x80  # return code of a subscription (MQTT 3.1.1, section 3.9.3)
 
 
@@ -37,6 +40,7 @@ class Exchange(Broker):  # type: ignore[misc]
         self._limits, self._attempts = limits, attempts
         self._subscriptions: Subscriptions = Subscriptions()
         self._retained: dict[str, tuple[Letter, int]] = {}
+        self._replays: dict[str, tuple[float, float]] = {}
         self.outboxes: dict[str, Outbox] = {}
         self.traffic = Traffic()
 
@@ -51,6 +55,17 @@ class Exchange(Broker):  # type: ignore[misc]
                 box.detach()
             if gate.connect.clean:
                 await self._delete_session(client)
+
+    async def take(
+        self, sender: str, topic: str, payload: bytes | memoryview, qos: int, *, retain: bool
+    ) -> list[Outbox]:
+        """Do as `publish` does, once there is room for a letter of QoS 1, or a reader is stuck."""
+        if qos and self.traffic.waiting > self._limits.waiting // SOON:
+            for client in self._subscriptions.holders(topic):
+                box = self.outboxes.get(client)
+                if box is not None and box.crowded(sender, len(topic) + len(payload)):
+                    await box.room(sender, len(topic) + len(payload))
+        return self.publish(sender, topic, payload, qos, retain=retain)
 
     def publish(self, sender: str, topic: str, payload: bytes | memoryview, qos: int, *, retain: bool) -> list[Outbox]:
         """Give a letter to all who subscribed to its topic, and return where the sender fills its share of the room.
@@ -83,6 +98,22 @@ class Exchange(Broker):  # type: ignore[misc]
     async def forget(self, client: str) -> None:
         """Forget a client that may log in no more: its session, its subscriptions and what waits for it."""
         await self._delete_session(client)
+        self._replays.pop(client, None)
+
+    def patience(self, client: str) -> float:
+        """Return the seconds that a client must wait before it may subscribe: it was sent much that is retained.
+
+        A new connection or a clean session does not shorten it.
+        """
+        return max(0.0, -self._replayed(client, 0) / self._limits.replay)
+
+    def _replayed(self, client: str, size: int) -> float:
+        """Note that a client is sent retained letters of so many bytes, and return how many it may have at once."""
+        rate, now = self._limits.replay, float(self._loop.time())
+        left, since = self._replays.get(client, (REPLAYS * rate, now))
+        left = max(-PATIENT * rate, min(REPLAYS * rate, left + (now - since) * rate) - size)
+        self._replays[client] = left, now
+        return left
 
     @property
     def retained(self) -> tuple[int, int]:
@@ -143,6 +174,7 @@ class Exchange(Broker):  # type: ignore[misc]
             ]
         else:
             found = [self._retained[topic_filter]] if topic_filter in self._retained else []
+        self._replayed(session.client_id, sum(letter.size + OVERHEAD for letter, _ in found))
         for letter, qos in found:
             box.offer(letter, min(qos, subscription[1], 1))
 

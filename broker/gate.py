@@ -4,6 +4,8 @@ A refused publication is acknowledged and dropped, as brokers do; a refused subs
 """
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 
 from amqtt.adapters import ReaderAdapter
 
@@ -18,6 +20,7 @@ from broker.wire import HIGH, Wire
 
 AT_ONCE = 64  # packets of one client that are taken before others have their turn
 MOST_FILTERS = 100  # in one packet, where a client may hold fewer: those beyond are refused one by one
+SLICE = 0.5  # seconds between looks at a connection that is made to wait
 REPLIES = 1 << 16  # bytes of answers that may wait above what letters may take
 
 
@@ -76,7 +79,7 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
         self._answered = asyncio.Event()
         self._answered.set()
         self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
+        self._heard, self._waits = self._loop.time(), False
         keepalive = connect.keepalive or limits.keepalive
         self._patience = 1.5 * min(keepalive, limits.keepalive)  # MQTT 3.1.1, section 3.1.2.10
         self._watch = self._loop.call_later(self._patience, self._look)
@@ -113,6 +116,8 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
 
     def _look(self) -> None:
         """Cut a client that was silent for too long, so that its will is published; else look again later."""
+        if self._waits:  # by our will: it is not heard meanwhile
+            self._heard = self._loop.time()
         left = self._heard + self._patience - self._loop.time()
         if left > 0:
             self._watch = self._loop.call_later(left, self._look)
@@ -158,7 +163,7 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
         elif packet.head == packets.PINGREQ:
             self._wire.write(packets.PINGRESP)
         elif kind == packets.SUBSCRIBE:
-            return self._subscribe(packet)
+            return await self._subscribe(packet)
         elif kind == packets.UNSUBSCRIBE:
             self._bounded(packets.read_unsubscribe(packet))
             self._answered.clear()
@@ -175,25 +180,52 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
         crowded = []
         if topics.allowed(self._client, self._tenant, "publish", topic):
             retain = packet.retained and topics.kept(topic)
-            crowded = self._exchange.publish(self._client, topic, payload, qos, retain=retain)
+            with self._made_to_wait():
+                crowded = await self._exchange.take(self._client, topic, payload, qos, retain=retain)
         else:
             self._attempts.note("publish", "%s may not publish to %.120r", self._client, topic)
         if qos:
             self._wire.write(packets.puback(number))
-        for box in crowded:
-            await box.room(self._client)
-            self._heard = self._loop.time()
+        if crowded:
+            with self._made_to_wait():
+                for box in crowded:
+                    await box.room(self._client)
 
-    def _subscribe(self, packet: Packet) -> bool:
+    @contextlib.contextmanager
+    def _made_to_wait(self) -> Iterator[None]:
+        """Take nothing that a client says, for a while: its silence is ours."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits, self._heard = False, self._loop.time()
+
+    async def _subscribe(self, packet: Packet) -> bool:
         number, filters = packets.read_subscribe(packet)
         self._bounded(filters)
         refused = [item for item in filters if not topics.allowed(self._client, self._tenant, "subscribe", item)]
         if not refused:
+            await self._allowed()
             self._answered.clear()
             return True
         self._attempts.note("subscribe", "%s may not subscribe to %.120r", self._client, refused)
         self._wire.write(packets.suback_refused(number, len(filters)))
         return False
+
+    async def _allowed(self) -> None:
+        """Wait while the client has been sent so much for its subscriptions that it may not subscribe yet.
+
+        Raises:
+            ConnectionResetError: its connection has ended meanwhile.
+        """
+        if not self._exchange.patience(self._client):
+            return
+        self._attempts.note("subscribe", "%s subscribes to retained letters too often, and must wait", self._client)
+        with self._made_to_wait():
+            while (left := self._exchange.patience(self._client)) > 0:
+                await asyncio.sleep(min(left, SLICE))
+                if self._wire.ended:
+                    raise ConnectionResetError
 
     def _bounded(self, filters: list[str]) -> None:
         """Turn away who names more filters in one packet than it may hold: nobody else has a turn meanwhile.

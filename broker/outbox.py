@@ -15,7 +15,7 @@ from broker.config import Limits
 from broker.packets import publish_head
 from broker.wire import HIGH, Wire
 
-SHARE = 4  # of a client's room, one device may fill one part in so many; from a quarter of that on it has to wait
+SHARE = 3  # one device may fill one part in so many of the room that is left; from a quarter of that on it has to wait
 PATIENCE = 1.0  # seconds in which a reader must take something for a sender to wait for it
 
 
@@ -128,18 +128,24 @@ class Outbox:
         self.keeps = False
         self.detach()
 
-    def crowded(self, sender: str) -> bool:
+    def crowded(self, sender: str, size: int = 0) -> bool:
         """Return whether a device fills a good part of its share of the room, and would better wait.
 
         The aggregator never waits: one slow device would hold up all the others.
+
+        Args:
+            sender: the device.
+            size: of a letter that it has sent, in bytes, if there is one: whether there is no room for it yet.
         """
         if self.wire is None or sender == AGGREGATOR:
             return False
-        return self._of.get(sender, 0) > self._limits.waiting // SHARE // 4
+        if size:
+            return self.waiting > 0 and self._of.get(sender, 0) + size > self._share(self._limits.waiting)
+        return self._of.get(sender, 0) > self._share(self._limits.waiting) // 4
 
-    async def room(self, sender: str) -> None:
-        """Wait until a sender may go on; not for a client that takes nothing any more."""
-        while self.crowded(sender) and self._now() - self._taken < PATIENCE:
+    async def room(self, sender: str, size: int = 0) -> None:
+        """Wait until a sender may go on, or a letter of it has room; not for a client that takes nothing any more."""
+        while self.crowded(sender, size) and self._now() - self._taken < PATIENCE:
             self._room.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._room.wait(), PATIENCE / 4)
@@ -149,7 +155,15 @@ class Outbox:
         room = limits.offline if self.wire is None else limits.waiting if qos else limits.waiting // 2
         if self.waiting + letter.size > room or self._traffic.waiting + letter.size > limits.all_waiting:
             return False
-        return letter.sender == AGGREGATOR or self._of.get(letter.sender, 0) + letter.size <= room // SHARE
+        return letter.sender == AGGREGATOR or self._of.get(letter.sender, 0) + letter.size <= self._share(room)
+
+    def _share(self, room: int) -> int:
+        """Return how many bytes one device may have here: a part of what is free, so that something always is.
+
+        However many devices do their worst, each new one finds as much as each of them has (A. Choudhury and E. Hahne,
+        "Dynamic queue length thresholds for shared-memory packet switches", 1998).
+        """
+        return max(0, room - self.waiting) // SHARE
 
     def _push(self) -> None:
         """Hand to the connection what it takes."""

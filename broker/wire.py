@@ -39,6 +39,11 @@ class Wire(WriterAdapter):  # type: ignore[misc]
         return await self._reader.readexactly(size)
 
     @property
+    def ended(self) -> bool:
+        """Whether the connection is over."""
+        return self._writer.is_closing()
+
+    @property
     def buffered(self) -> int:
         """Bytes that wait to be sent."""
         size: int = self._writer.transport.get_write_buffer_size()

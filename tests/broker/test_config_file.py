@@ -20,11 +20,12 @@ def test_a_file_is_read_with_paths_beside_it(tmp_path: Path) -> None:
     text = PAGE.read_text()
     path.write_text(text[text.index("```toml") + 7 : text.index("```", text.index("```toml") + 7)])
     pair = {"certificate": tmp_path / "server.crt", "key": tmp_path / "server.key"}
+    asking = Tls(clients=tmp_path / "transport-ca.crt", revoked=tmp_path / "crl.pem", **pair)
     assert load(path) == BrokerConfig(
         state=tmp_path / "broker",
         tenant="fleet",
         listeners=(
-            Listener(host="0.0.0.0", port=8883, tls=Tls(clients=tmp_path / "transport-ca.crt", **pair)),
+            Listener(host="0.0.0.0", port=8883, tls=asking),
             Listener(host="0.0.0.0", port=443, tls=Tls(**pair), websocket=True),
         ),
         limits=Limits(clients=500),

@@ -279,6 +279,81 @@ def test_what_waits_for_those_who_are_away_has_one_bound_for_all() -> None:
     asyncio.run(story())
 
 
+def room(limits: Limits, senders: int, size: int) -> Outbox:
+    """What waits for a reader that is stuck when so many devices send all that they can."""
+
+    class Wire:
+        buffered = 1 << 30
+
+        async def drain(self) -> None:
+            await asyncio.Event().wait()
+
+    box = Outbox("aggregator", limits, Traffic(), Attempts(time.monotonic), time.monotonic)
+    box.attach(Wire(), keeps=True)  # type: ignore[arg-type]
+    for _ in range(limits.waiting // size):
+        for number in range(senders):
+            box.offer(Letter(f"dev-{number}", "t", bytes(size)), 1)
+    return box
+
+
+@pytest.mark.parametrize("senders", [1, 4, 40, 400])
+def test_devices_that_collude_leave_room_for_the_others_at_the_aggregator(senders: int) -> None:
+    async def story() -> None:
+        limits = Limits(waiting=4 << 20)
+        box = room(limits, senders, 1_000)
+        left = limits.waiting - box.waiting
+        assert left > limits.waiting / (1 + senders / 3) * 0.9, "a share for each, and one that is nobody's"
+        before = len(box)
+        for number in range(3):
+            box.offer(Letter("honest", "t", b"%d" % number), 1)
+        assert len(box) == before + 3
+        box.offer(Letter("aggregator", "t", bytes(left // 2)), 1)
+        assert len(box) == before + 4, "the aggregator's own letters have all of it"
+
+    asyncio.run(story())
+
+
+def test_a_fleet_that_sends_all_at_once_waits_for_a_reader_that_reads(serve: Serve) -> None:
+    broker = serve(limits=Limits(waiting=1 << 18, in_flight=8))
+    aggregator, one, two = come(broker, "aggregator"), come(broker, "dev-1"), come(broker, "dev-2")
+    aggregator.subscribe(topics.everything_up(TENANT)[0])
+    for number in range(1, 31):
+        for name, device in (("dev-1", one), ("dev-2", two)):
+            device.send(publish(topics.up(TENANT, name, "req"), bytes([number]) * 20_000, number=number))
+    found = aggregator.letters(60, 30)
+    for name in ("dev-1", "dev-2"):
+        own = [letter.payload[0] for letter in found if letter.topic == topics.up(TENANT, name, "req")]
+        assert own == list(range(1, 31))
+    assert ask(broker.state)["dropped"] == 0
+
+
+def test_a_subscription_again_and_again_does_not_bring_retained_letters_without_end(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = serve(limits=Limits(replay=20_000))
+    aggregator, device, other = come(broker, "aggregator"), come(broker, "dev-1", keepalive=1), come(broker, "dev-2")
+    for number in range(10):
+        aggregator.send(publish(topics.job(TENANT, f"j{number}", "round"), bytes(10_000), retain=True))
+    reads(aggregator)
+    device.send(subscribe("fl/v1/t/bcast/#") * 1_000)
+    until(lambda: "subscribe: dev-1 subscribes to retained letters too often" in caplog.text, "it is made to wait")
+    sent = ask(broker.state)["bytes_out"]
+    assert 200_000 < sent < 500_000, "ten seconds' worth, and not a thousand times 100,000"
+    assert len(other_heard(other)) == 10, "others are served"
+    assert not device.ended(2.5), "its silence is ours"
+    device.vanish()
+    with RawClient(broker.port) as again:  # a new connection is no new allowance
+        assert again.login("dev-1", PASSWORDS["dev-1"]) == 0
+        again.send(subscribe("fl/v1/t/bcast/#") * 1_000)
+        reads(other)
+        assert ask(broker.state)["bytes_out"] - sent < 300_000
+
+
+def other_heard(other: RawClient) -> list[bytes]:
+    other.send(subscribe("fl/v1/t/bcast/#"))
+    return [one.payload for one in other.letters(10)]
+
+
 def test_a_retained_letter_has_a_bound(serve: Serve) -> None:
     broker = serve(limits=Limits(retained=1_000))
     aggregator, device = come(broker, "aggregator"), come(broker, "dev-1")
