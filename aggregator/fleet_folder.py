@@ -40,8 +40,8 @@ from aggregator.coordinator_values import Office
 from aggregator.enrolment import Fleet, new_fleet
 from aggregator.enrolment_ledger import EnrolmentLedger, Issued
 from aggregator.tls_folder import LOCAL, TlsFolder
+from aggregator.transport_ca import CRL, TransportCA
 from aggregator.transport_ca import FOLDER as TRANSPORT
-from aggregator.transport_ca import TransportCA
 
 KEYS = ("root", "enrolment", "aggregator", "publisher")
 KEY = "key"
@@ -68,6 +68,11 @@ class FleetFolder:
         """The folder of the documents that the aggregator hands on."""
         parts = not self.together and (self.path / AGGREGATOR).is_dir()
         return self.path / AGGREGATOR if parts else self.path
+
+    @property
+    def revoked(self) -> Path:
+        """The transport CA's list of revoked certificates, PEM, in a fleet that lies in one folder."""
+        return self.path / TRANSPORT / CRL
 
     @property
     def tls(self) -> TlsFolder:

@@ -17,7 +17,8 @@ disk. Rights come from the same topic rules as those of the embedded broker. Mos
 conformance suite; EMQX, HiveMQ and VerneMQ are written by their manuals, and their files say that nobody ran them.
 
 Without --out the public files are printed. With --out they are written, and with --fleet also those that hold hashes of
-passwords, which are never printed. With --clients every client needs a certificate beside its password."""
+passwords, which are never printed. With --clients every client needs a certificate beside its password; NATS, and
+Mosquitto with --revoked, take its name from there."""
 _EXAMPLES = """examples:
   accord broker config mosquitto --certificate b.crt --key b.key --clients ca.pem --fleet fleet --out mosquitto
   accord broker config nats --certificate b.crt --key b.key --nodes nats-1,nats-2,nats-3 --fleet fleet --out nats
@@ -41,6 +42,13 @@ def configure(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     add("--certificate", type=Path, metavar="FILE", help="the broker's certificate, PEM")
     add("--key", type=Path, metavar="FILE", help="its key, PEM")
     add("--clients", type=Path, metavar="FILE", help="the authority of clients' certificates, which all must then show")
+    add(
+        "--revoked",
+        type=Path,
+        metavar="FILE",
+        help="mosquitto: the list of revoked certificates of this authority; clients are then who their certificates "
+        "say, and need no password",
+    )
     add("--insecure", action="store_true", help="plain MQTT: whoever is between reads passwords and letters")
     add("--nodes", metavar="HOSTS", help="nats: a cluster of these hosts, such as a,b,c: an odd number, 3 or more")
     add(
@@ -94,9 +102,12 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
             certificate=arguments.certificate.resolve(),
             key=arguments.key.resolve(),
             clients=None if arguments.clients is None else arguments.clients.resolve(),
+            revoked=None if arguments.revoked is None else arguments.revoked.resolve(),
         )
-    elif arguments.clients is not None:
-        raise UsageError("--clients needs --certificate and --key: clients show certificates over TLS")
+    elif arguments.clients is not None or arguments.revoked is not None:
+        raise UsageError("--clients and --revoked need --certificate and --key: clients show certificates over TLS")
+    if arguments.revoked is not None and arguments.kind != "mosquitto":
+        raise UsageError(f"--revoked is for mosquitto: {arguments.kind} has no such list, or it was never tried here")
     nodes = tuple(arguments.nodes.split(",")) if arguments.nodes else ()
     if nodes and (arguments.kind != "nats" or len(nodes) < 3 or len(nodes) % 2 == 0 or len(set(nodes)) < len(nodes)):
         raise UsageError(

@@ -19,6 +19,12 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
         "a_wrong_password_touches_no_session": "a login that fails leaves the session it names as it was",
         "a_client_that_is_taken_out_is_cut": "a client that is taken out of the list is cut while the broker runs",
     },
+    "certificates": {
+        "a_certificate_names_its_client": "where certificates are asked for, who shows its own and says another's "
+        "name, password and client id is not that other",
+        "a_client_id_that_is_not_the_certificates_name_opens_no_session": "and who says its own name and another's "
+        "client id, known to it, touches no session",
+    },
     "topic rules": {
         "topic_rules_hold_for_both_directions": "nobody hears or writes outside its grants, by whatever filter",
         "a_forged_publication_changes_nothing": "a forged announcement, a forged deletion of one, and a forged will "
@@ -87,6 +93,12 @@ LACKS: tuple[Lack, ...] = (
         broker="mosquitto",
         story="a_refused_subscription_is_told",
         reason="Mosquitto 2.0 grants every subscription in its SUBACK, and delivers nothing of what may not be heard.",
+    ),
+    Lack(
+        broker="nats",
+        story="a_client_id_that_is_not_the_certificates_name_opens_no_session",
+        reason="NATS has no rule for client ids: who knows another's can end its connection and empty its queue, and "
+        'gets no right by it. With `session = "derived"` nobody else knows it.',
     ),
     Lack(
         broker="nats",

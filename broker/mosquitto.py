@@ -1,8 +1,9 @@
 """Mosquitto under our rules: configuration, access list and passwords from the topic rules, and a process for tests.
 
 Every client's name is its client id (`use_username_as_clientid`), so nobody takes over a neighbour's session. Where a
-listener asks for certificates a client shows one beside its password: taken out of the password file, it is sent away
-at the next reload, which Mosquitto does not do for a certificate that is revoked.
+listener asks for certificates and has a list of revoked ones, the name is the certificate's, and no password is looked
+at. Without a list nobody could be shut out so, and a client says its name and password beside its certificate: taken
+out of the password file, it is sent away at the next reload.
 """
 
 import getpass
@@ -94,6 +95,8 @@ def _listener(one: Listener) -> str:
         lines += [f"certfile {one.tls.certificate}", f"keyfile {one.tls.key}", "tls_version tlsv1.2"]
         if one.tls.clients is not None:
             lines += [f"cafile {one.tls.clients}", "require_certificate true"]
+        if one.tls.revoked is not None:
+            lines += [f"crlfile {one.tls.revoked}", "use_identity_as_username true"]
     return "\n".join([*lines, ""])
 
 

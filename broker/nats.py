@@ -93,8 +93,15 @@ def hashed(password: str, salt: bytes) -> str:
     return bcrypt.hashpw(password.encode(), b"$2a$%02d$%s" % (COST, drawn)).decode()
 
 
-def users(tenant: str, passwords: Mapping[str, str], entropy: Entropy) -> str:
+def users(tenant: str, passwords: Mapping[str, str], entropy: Entropy, *, certified: bool = False) -> str:
     """Return the file of who may log in, and what each may do; a running server reads it again at SIGHUP.
+
+    Args:
+        tenant: whose topics are carried.
+        passwords: of every client.
+        entropy: for salts.
+        certified: whether a client is who its certificate says (`verify_and_map`), by its name as NATS writes it. It
+            says its password, too.
 
     Raises:
         UsageError: a name has a dot.
@@ -106,8 +113,9 @@ def users(tenant: str, passwords: Mapping[str, str], entropy: Entropy) -> str:
         checked(client, "client id")
         publish = subjects(topics.grants(client, tenant, "publish"), heard=False)
         subscribe = [*subjects(topics.grants(client, tenant, "subscribe"), heard=True), _INNER]
+        user = f"CN={client}" if certified else client
         lines += [
-            f"  {{ user: {_text(client)}, password: {_text(hashed(password, entropy(16)))},",
+            f"  {{ user: {_text(user)}, password: {_text(hashed(password, entropy(16)))},",
             '    allowed_connection_types: ["MQTT"],',
             f"    permissions: {{ publish: {{ allow: {json.dumps(publish)} }},",
             f"      subscribe: {{ allow: {json.dumps(subscribe)} }} }} }}",
@@ -139,7 +147,7 @@ def configuration(node: Node, tenant: str) -> str:
         f"  max_ack_pending: {IN_FLIGHT}",
         f"  consumer_inactive_threshold: {_text(FORGOTTEN)}",
         *([f"  stream_replicas: {node.nodes}"] if node.cluster_listen else []),
-        *_tls(node.listener.tls, "  "),
+        *_tls(node.listener.tls, "  ", mapped=True),
         "}",
     ]
     if node.cluster_listen:
@@ -179,10 +187,11 @@ def _at(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _tls(tls: Tls | None, margin: str) -> list[str]:
+def _tls(tls: Tls | None, margin: str, *, mapped: bool = False) -> list[str]:
     if tls is None:
         return []
-    asked = [f"  ca_file: {_text(str(tls.clients))}", "  verify: true"] if tls.clients is not None else []
+    verify = "verify_and_map" if mapped else "verify"
+    asked = [f"  ca_file: {_text(str(tls.clients))}", f"  {verify}: true"] if tls.clients is not None else []
     lines = ["tls {", f"  cert_file: {_text(str(tls.certificate))}", f"  key_file: {_text(str(tls.key))}", *asked]
     return [margin + line for line in [*lines, "  timeout: 10", "}"]]
 

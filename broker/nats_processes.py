@@ -51,7 +51,8 @@ class Nats:
         self._watch = [free_port() for _ in range(nodes)]
         secret = entropy(24).hex()
         self._nodes: list[Process] = []
-        known = nats.users(tenant, passwords, entropy)
+        self._certified = tls is not None and tls.clients is not None
+        known = nats.users(tenant, passwords, entropy, certified=self._certified)
         for at, port in enumerate(self.ports):
             folder = make_folder(state / f"node-{at + 1}")
             others = [route for route in routes if route != routes[at]]
@@ -107,7 +108,7 @@ class Nats:
 
     def let_in(self, passwords: Mapping[str, str], entropy: Entropy) -> None:
         """Change who may log in while the nodes run; who is taken out is cut."""
-        known = nats.users(self._tenant, passwords, entropy).encode()
+        known = nats.users(self._tenant, passwords, entropy, certified=self._certified).encode()
         for at, node in enumerate(self._nodes):
             write_atomic(self._state / f"node-{at + 1}" / nats.USERS, known)
             node.reload()

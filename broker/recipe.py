@@ -81,7 +81,9 @@ def of_mosquitto(wanted: Wanted, entropy: Entropy) -> Recipe:
 
 def of_nats(wanted: Wanted, entropy: Entropy) -> Recipe:
     """Return NATS's: one server, or a folder for each node of a cluster."""
-    users = nats.users(wanted.tenant, wanted.passwords, entropy) if wanted.passwords else ""
+    tls = wanted.listener.tls
+    certified = tls is not None and tls.clients is not None
+    users = nats.users(wanted.tenant, wanted.passwords, entropy, certified=certified) if wanted.passwords else ""
     secret = entropy(24).hex() if wanted.passwords else ""
     names = [f"node-{number}" for number in range(1, len(wanted.nodes) + 1)] or [""]
     files: dict[str, str] = {}
@@ -95,7 +97,7 @@ def of_nats(wanted: Wanted, entropy: Entropy) -> Recipe:
             store=str(folder / "kept"),
             log=str(folder / "nats.log"),
             cluster_listen=f"0.0.0.0:{NODE_PORT}" if wanted.nodes else "",
-            cluster_tls=wanted.listener.tls,
+            cluster_tls=tls,
             nodes=max(1, len(wanted.nodes)),
         )
         prefix = f"{name}/" if name else ""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from authority import Authority
 from raw_client import RawClient, connect
 
 from accord.entropy import SystemEntropy
@@ -16,10 +17,12 @@ from accord.link.mqtt import MqttLink
 from accord.link.port import Will
 from accord.link.session import session_id
 from broker import credentials, mosquitto
-from broker.config import Listener
+from broker.config import Listener, Tls
 from broker.nats_processes import Nats
 from broker.process import free_port
 
+CERTIFIED = ("a_certificate_names_its_client", "a_client_id_that_is_not_the_certificates_name_opens_no_session")
+"""Stories in which every client shows a certificate."""
 KINDS = ("embedded", "mosquitto", "nats")
 TENANT = "t"
 PASSWORDS = {"aggregator": "a" * 20, "dev-1": "b" * 20, "dev-2": "c" * 20, "dev.3": "d" * 20}
@@ -30,19 +33,25 @@ class BrokerUnderTest:
 
     host = "127.0.0.1"
 
-    def __init__(self, kind: str, state: Path) -> None:
+    def __init__(self, kind: str, state: Path, authority: Authority | None = None) -> None:
         self.kind, self.state, self.port = kind, make_folder(state), free_port()
         self.session = "derived" if kind == "nats" else "plain"
         self._passwords = dict(PASSWORDS)
         self._links: list[MqttLink] = []
         self._raw: list[RawClient] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self._authority, tls = authority, None
+        if authority is not None:
+            certificate, key = authority.pair("localhost")
+            revoked = None if kind == "nats" else authority.revoke()
+            tls = Tls(certificate=certificate, key=key, clients=authority.path, revoked=revoked)
+        self._listener = Listener(port=self.port, tls=tls, insecure=tls is None)
         if kind == "mosquitto":
             mosquitto.write(state, TENANT, PASSWORDS, SystemEntropy())
-            self._mosquitto = mosquitto.Mosquitto(state, Listener(port=self.port, insecure=True))
+            self._mosquitto = mosquitto.Mosquitto(state, self._listener)
         elif kind == "nats":
             del self._passwords["dev.3"]
-            self._nats = Nats(state, TENANT, self._passwords, SystemEntropy())
+            self._nats = Nats(state, TENANT, self._passwords, SystemEntropy(), tls=tls)
             self.port = self._nats.ports[0]
         else:
             credentials.write(state / "clients", PASSWORDS, SystemEntropy())
@@ -54,7 +63,17 @@ class BrokerUnderTest:
             self._nats.start()
         else:
             (self.state / "broker.port").unlink(missing_ok=True)
-            words = ["run", "--state", str(self.state), "--tenant", TENANT, "--port", str(self.port), "--insecure"]
+            words = ["run", "--state", str(self.state), "--tenant", TENANT, "--port", str(self.port)]
+            tls = self._listener.tls
+            words += (
+                ["--insecure"]
+                if tls is None
+                else [
+                    word
+                    for name in ("certificate", "key", "clients", "revoked")
+                    for word in (f"--{name}", getattr(tls, name))
+                ]
+            )
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "accord", "broker", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
@@ -111,12 +130,18 @@ class BrokerUnderTest:
         self._links.append(found)
         return found
 
-    def raw(self, client: str, *, as_session_of: str = "", password: str = "", **more: object) -> "Session":
-        """Log in byte by byte; `as_session_of` presents another's MQTT client id, with our own credentials."""
+    def raw(
+        self, client: str, *, as_session_of: str = "", password: str = "", shows: str = "", **more: object
+    ) -> "Session":
+        """Log in byte by byte.
+
+        `as_session_of` presents another's MQTT client id, with our own credentials; `shows` another's certificate.
+        """
+        tls = None if self._authority is None else self._authority.client(shows or client)
         password = password or PASSWORDS[client]
         shown = as_session_of or self.client_id(client)
         for left in reversed(range(5)):
-            found = Session(self.port, shown, client, password, **more)
+            found = Session(self.port, shown, client, password, tls=tls, **more)
             self._raw.append(found)
             # NATS hangs up on a client id that was taken over a second ago: its client tries again, as a link does.
             if found.code is not None or not left:
@@ -135,7 +160,7 @@ class Session(RawClient):
     """A connection that has said CONNECT; `code` is what came back, None where nothing did."""
 
     def __init__(self, port: int, shown: str, client: str, password: str, **more: object) -> None:
-        super().__init__(port, receive_buffer=int(more.pop("receive_buffer", 0)))
+        super().__init__(port, more.pop("tls", None), receive_buffer=int(more.pop("receive_buffer", 0)))
         self.send(connect(shown, password, username=client, **more))
         found = self.next(20)
         assert found is None or found[0] == 0x20

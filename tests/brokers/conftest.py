@@ -9,7 +9,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "broker"))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from brokers_under_test import KINDS, BrokerUnderTest
+from authority import Authority
+from brokers_under_test import CERTIFIED, KINDS, BrokerUnderTest
 
 from broker.conformance import STORIES, reason
 
@@ -29,7 +30,10 @@ def _case(name: str, kind: str) -> object:
 @pytest.fixture
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BrokerUnderTest]:
     """One broker on a free port, with the aggregator and two devices; the end of the test ends it."""
-    found = BrokerUnderTest(request.param, tmp_path / "broker")
+    certified = request.function.__name__.removeprefix("test_") in CERTIFIED
+    found = BrokerUnderTest(
+        request.param, tmp_path / "broker", Authority(tmp_path, "the authority") if certified else None
+    )
     found.start()
     yield found
     found.close()

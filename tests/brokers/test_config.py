@@ -72,6 +72,9 @@ def test_what_can_not_be_is_refused(tmp_path: Path, fleet: Path, capsys: pytest.
         (["nats", "--insecure", "--tenant", "a.b"], "has a dot"),
         (["nats", "--insecure", "--fleet", str(fleet)], "--out"),
         (["mosquitto", "--certificate", "x"], "together"),
+        (["mosquitto", "--insecure", "--revoked", "x"], "--clients and --revoked need"),
+        (["mosquitto", "--certificate", "x", "--key", "x", "--revoked", "x"], "without clients"),
+        (["nats", "--certificate", "x", "--key", "x", "--clients", "x", "--revoked", "x"], "is for mosquitto"),
         (["mosquitto", "--insecure", "--fleet", str(tmp_path), "--out", str(tmp_path / "o")], "no fleet's folder"),
     ):
         assert cli.main(["broker", "config", *words]) == 1, words
@@ -198,6 +201,41 @@ def test_mosquitto_starts_from_it_with_certificates(
         assert codes == b"\x01\x01\x80"
     shown = control("listClients").split()
     assert {"admin", "aggregator", "dev-1", "dev-2"} <= set(shown)
+
+
+@pytest.mark.parametrize("access", ["dynamic", "files"])
+def test_mosquitto_with_a_list_of_revoked_certificates_knows_clients_by_theirs(
+    access: str, tmp_path: Path, fleet: Path, processes: list[Process]
+) -> None:
+    authority, out, admin = Authority(tmp_path, "the authority"), tmp_path / "mosquitto", free_port()
+    tls = [*tls_of(authority), "--revoked", str(authority.revoke())]
+    port = written("mosquitto", fleet, out, tls, "--access", access, "--admin-port", str(admin))
+    processes.append(Process([installed("mosquitto"), "-c", str(out / "mosquitto.conf")], "127.0.0.1", port, out))
+    processes[0].launch()
+    processes[0].ready(10)
+    talk(port, authority, "plain")
+    mine, other = authority.client("dev-1"), authority.client("aggregator")
+    with RawClient(port, mine) as device:
+        assert device.login("dev-1") == 0, "its certificate is all that it needs"
+        assert device.subscribe(COMMAND) == b"\x01"
+        authority.revoke(authority.serial("dev-1"), later=10)
+        processes[0].reload()
+
+        def refused() -> bool:
+            try:
+                with RawClient(port, mine) as again:
+                    return again.login("dev-1") != 0
+            except OSError:
+                return True
+
+        until(refused, "the new list counts")
+        if access == "dynamic":
+            environment = os.environ | {"XDG_CONFIG_HOME": str(out)}
+            command = ["mosquitto_ctrl", "dynsec", "disableClient", "dev-1"]
+            subprocess.run(command, check=True, timeout=20, capture_output=True, env=environment)
+            assert device.ended(), "the plugin cuts it"
+    with RawClient(port, other) as aggregator:
+        assert aggregator.login("aggregator") == 0, "others are served"
 
 
 def test_nats_starts_from_it_with_certificates(

@@ -1,10 +1,13 @@
 """Who somebody is at a broker: settled before a session is touched."""
 
+import contextlib
+
 from brokers_under_test import BrokerUnderTest, Session, until
-from raw_client import publish
+from raw_client import publish, subscribe
 
 from accord.wire import topics
 
+REQUEST = topics.up("t", "dev-1", "req")
 COMMAND = topics.down("t", "dev-1", "cmd")
 
 
@@ -64,3 +67,32 @@ def test_a_client_that_is_taken_out_is_cut(broker: BrokerUnderTest) -> None:
     until(lambda: broker.raw("dev-1", clean=False).code != 0, "it can't log in again")
     assert not stays.ended(0.5)
     assert broker.raw("aggregator").code == 0
+
+
+def test_a_certificate_names_its_client(broker: BrokerUnderTest) -> None:
+    aggregator, victim = broker.raw("aggregator"), broker.raw("dev-1")
+    aggregator.subscribe("fl/v1/t/dev/+/up/#")
+    assert victim.subscribe(COMMAND) == b"\x01"
+    thief = broker.raw("dev-1", shows="dev-2")  # it says the name, the password and the client id of dev-1
+    if thief.code == 0:  # it came in as itself
+        with contextlib.suppress(OSError):
+            thief.send(subscribe(COMMAND))
+            thief.send(publish(REQUEST, b"forged"))
+    aggregator.send(publish(COMMAND, b"secret"))
+    victim.send(publish(REQUEST, b"true"))
+    assert [letter.payload for letter in victim.letters(1)] == [b"secret"]
+    assert [letter.payload for letter in aggregator.letters(2, 1)] == [b"true"]
+    assert thief.code or thief.letters(1, 0.3) == []
+    assert not victim.ended(0.3)
+
+
+def test_a_client_id_that_is_not_the_certificates_name_opens_no_session(broker: BrokerUnderTest) -> None:
+    one_waits(broker)
+    for clean in (False, True):
+        intruder = broker.raw("dev-2", as_session_of=broker.client_id("dev-1"), clean=clean)  # that it came to know
+        assert intruder.code or intruder.letters(1, 0.5) == []
+        intruder.vanish()
+    back = it_still_waits(broker)
+    intruder = broker.raw("dev-2", as_session_of=broker.client_id("dev-1"))
+    assert not back.ended(0.5)
+    assert intruder.code or intruder.letters(1, 0.3) == []

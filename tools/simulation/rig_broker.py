@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,7 +145,7 @@ class RigBroker:
         where = [Listener(port=self.port, tls=self._files if self._tls else None, insecure=not self._tls)]
         if self._tls:
             self.mutual_port = free_port()
-            where.append(Listener(port=self.mutual_port, tls=self._asking))
+            where.append(Listener(port=self.mutual_port, tls=replace(self._asking, revoked=self._fleet.revoked)))
         self._mosquitto = mosquitto.Mosquitto(self._folder, *where)
         self._mosquitto.start()
 
