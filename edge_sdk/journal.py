@@ -47,6 +47,9 @@ _NOTHING = LedgerRecord(participations=0, roles_version=0, revocations_version=0
 
 LARGEST_DOCUMENT = 65_536  # bytes
 
+BROKER = "broker"
+"""The file that is written at the first login: what the broker can do."""
+
 
 class DiskRecords:
     """The device's journal in one folder.
@@ -62,7 +65,7 @@ class DiskRecords:
         self._folder = disk.make_folder(folder)
         self._ledger = self._folder / "ledger"
         self._birth, self._roles = self._folder / "birth", self._folder / "roles"
-        self._broker = self._folder / "broker"
+        self._broker = self._folder / BROKER
 
     def ledger(self) -> Ledger:
         """Return how far this device has gone in its job; the start if it never took part.

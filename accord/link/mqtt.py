@@ -21,6 +21,7 @@ from accord.link.abilities import NEW, OLD, Abilities
 from accord.link.address import Address
 from accord.link.inbox import MOST_BYTES, Inbox
 from accord.link.paho_client import OVERHEAD, QUEUED, SESSION, PahoClient
+from accord.link.pauses import Pauses
 from accord.link.places import Places
 from accord.link.port import LARGEST_PAYLOAD, ClosedError, Delivery, FullError, LinkError, Will, checked_qos
 from accord.link.remembered import Remembered
@@ -28,8 +29,6 @@ from accord.link.subscriptions import Subscriptions
 from accord.link.tls import explained
 from accord.wire import topics
 
-FIRST_DELAY, LARGEST_DELAY = 0.2, 20.0
-"""Seconds between attempts to connect: full jitter between nothing and a bound that doubles."""
 GOODBYE = 5.0
 """Seconds in which `close` gets out what was published."""
 LOG = logging.getLogger("accord.link")
@@ -71,17 +70,15 @@ class MqttLink:
         self.refusal = ""
         """Why the broker refused the last login or ended the connection; empty while it lets us in."""
         self.abilities = Abilities.old(address.shown)
-        self._address, self._entropy, self._will = address, entropy, will
+        self._address, self._will, self._pauses = address, will, Pauses(entropy)
         self._keepalive, self._timeout = keepalive, connect_timeout
-        self._places = Places(address.nodes, entropy)
-        self._place = address.nodes[0]
+        self._places, self._place = Places(address.nodes, entropy), address.nodes[0]
         self._inbox = Inbox(most_bytes=inbox_bytes)
         self._subscriptions = Subscriptions(entropy, most=address.most_qos)
         self._marks: deque[tuple[int, int] | None] = deque()
         self._mark: tuple[int, int] | None = None
         self._change = threading.Condition()
-        self._up = False
-        self._answer = ""
+        self._up, self._answer = False, ""
         self._closed, self._client = threading.Event(), self._made(OLD)
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{address.client_id}", daemon=True)
         self._remembered = Remembered(address.shown, known, learned)
@@ -173,7 +170,7 @@ class MqttLink:
         self._client.disconnect()
         if self._thread.is_alive():
             self._thread.join(GOODBYE)
-        self._client.drop()
+        self._client.release()
 
     def _made(self, version: int, known: Abilities | None = None) -> PahoClient:
         client = PahoClient(self._address, version, known=known, will=self._will, timeout=self._timeout)
@@ -188,7 +185,7 @@ class MqttLink:
             if self._login():
                 break
             objection = self._client.objection
-            self._client.drop()
+            self._client.release()
             if objection is not None:
                 raise self._explained(objection)
             if version == OLD or self._answer not in ("", reasons.VERSION):
@@ -198,34 +195,36 @@ class MqttLink:
         self._thread.start()
 
     def _login(self) -> bool:
-        """Connect, and return whether the broker has let us in; its answer is in `_answer`."""
+        """Connect to the first node that answers, and return whether it has let us in; its answer is in `_answer`."""
         self._answer = ""
         for left in reversed(range(self._places.count)):
             self._place = self._places.next()
             try:
                 self._client.begin(self._place, self._keepalive)
-                break
             except OSError as error:
-                if not left:
-                    raise self._explained(error) from error
-        until = time.monotonic() + self._timeout
-        while not self._answer and self._client.works(min(1.0, self._timeout)) and time.monotonic() < until:
-            pass
+                if left:
+                    continue
+                self._client.release()
+                raise self._explained(error) from error
+            until = time.monotonic() + self._timeout
+            while not self._answer and self._client.works(min(1.0, self._timeout)) and time.monotonic() < until:
+                pass
+            if self._answer or self._client.objection is not None or not left:
+                break
+            self._client.drop()  # a node that has lost its cluster takes connections, and no login
         return self._up
 
     def _run(self) -> None:
-        """Drive paho until closed, and reconnect with full jitter."""
-        delay = FIRST_DELAY
+        """Drive paho until closed, and reconnect."""
         while not self._closed.is_set():
             while self._client.works():
                 if self._up:
-                    delay = FIRST_DELAY
+                    self._pauses.over()
                     self._remembered.tell_later(self.abilities)
                     with self._change:
                         self._ask(self._subscriptions.due(time.monotonic()))
             self._up = False
-            while not self._closed.wait(delay * int.from_bytes(self._entropy(4), "little") / 2**32):
-                delay = min(LARGEST_DELAY, delay * 2)
+            while not self._closed.wait(self._pauses.next()):
                 try:
                     self._again()
                 except Exception as error:  # noqa: BLE001 - whatever it was, this thread must live
@@ -237,6 +236,7 @@ class MqttLink:
         """Connect once more, by the version that the broker still speaks: it may be another one by now."""
         if self._answer == reasons.VERSION and self._client.version == NEW:
             self.abilities = Abilities.old(self._address.shown)
+            self._client.release()
             self._client = self._made(OLD)  # what the one before had not sent goes with it: its owner sends it again
         self._place = self._places.next()
         self._client.begin(self._place, self._keepalive)

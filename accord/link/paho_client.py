@@ -149,6 +149,10 @@ class PahoClient(paho.Client):
         if found is not None:
             found.close()
 
+    def release(self) -> None:
+        """Close the socket, and the pair by which paho wakes its loop and which it leaves to the garbage collector."""
+        self._reset_sockets()
+
     def _create_socket_connection(self) -> socket.socket:
         # paho's own way through a proxy needs PySocks, which nobody maintains.
         proxy = self._address.proxy

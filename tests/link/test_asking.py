@@ -1,12 +1,14 @@
-"""How a link asks a broker for its subscriptions: together, again where it was refused, and by what QoS."""
+"""What a link asks of a broker: a login of each of its nodes, and its subscriptions together, again, or at QoS 0."""
 
 import socket
 
+import pytest
 from scripted_broker import ACCEPTED, ScriptedBroker, frame
 
 from accord.entropy import SystemEntropy
 from accord.link.address import Address
 from accord.link.mqtt import MqttLink
+from accord.link.port import UnreachableError
 
 LETTER = b"\x30\x05\x00\x01ahi"
 
@@ -69,4 +71,21 @@ def test_where_nothing_is_queued_filters_are_asked_for_at_qos_0_and_after_a_reco
     assert asked == [b"\x00\x01a\x00", b"\x00\x01b\x00", b"\x00\x01a\x00\x00\x01b\x00"]
     link.close()
     broker.close()
+    assert not broker.failures
+
+
+def test_a_node_that_takes_the_connection_and_answers_no_login_is_left_for_the_next() -> None:
+    broker, hangs_up = ScriptedBroker(accept), ScriptedBroker(lambda client: client.shutdown(socket.SHUT_RDWR))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        here, nobody = silent.getsockname()[1], ("127.0.0.1", hangs_up.port)
+        nodes = {"host": "127.0.0.1", "port": here, "client_id": "dev-1", "password": "p"}
+        address = Address(**nodes, others=(nobody, ("127.0.0.1", broker.port)))
+        for _ in range(5):  # it begins at a node that it draws
+            link = MqttLink(address, entropy=SystemEntropy(), connect_timeout=0.2)
+            assert link.connected
+            link.close()
+        with pytest.raises(UnreachableError, match="did not answer the login"):
+            MqttLink(Address(**nodes, others=(nobody,)), entropy=SystemEntropy(), connect_timeout=0.2)
+    broker.close()
+    hangs_up.close()
     assert not broker.failures

@@ -168,9 +168,8 @@ class Demo:
             kill_server=rig.kill_aggregator,
             hurt_broker=rig.hurt_broker,
         )
-        for name in rig.names:
-            if name != late:
-                rig.start_device(name)
+        self._audience.say(f"starting {self._devices} devices on {self._cores} cores")
+        rig.start_devices((name for name in rig.names if name != late), 2 * self._cores)
         held = {device.device: len(device.y_test) for device in self.partition.devices}
         rounds = DemoRounds(
             rig,

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from accord.entropy import SystemEntropy
 from accord.errors import AccordError
 from accord.files import make_folder, write_atomic
 from aggregator.fleet_folder import FleetFolder, NewFleet, create
+from edge_sdk.journal import BROKER
 from simulation.partition import DeviceData
 from simulation.rig_broker import RigBroker
 from simulation.rig_windows import USUAL
@@ -25,6 +26,8 @@ from simulation.rig_windows import USUAL
 TENANT = "demo"
 JOB = "job"
 _LIFE = 90 * 86_400  # seconds, as of a fleet that people make
+_LOGIN = 60.0  # seconds
+_POLL = 0.05  # seconds between two looks at who has logged in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +201,24 @@ smallest_cohort = {self.settings.floor}
         with self._lock:
             if not self._closed:
                 self._devices[name] = self._spawn(words, home / "log")
+
+    def start_devices(self, names: Iterable[str], at_once: int) -> None:
+        """Start devices for the first time, at most `at_once` together: a process that starts takes most of a core.
+
+        One is given up on if it has not logged in within a minute: it may still come.
+        """
+        starting: dict[str, float] = {}
+        for name in names:
+            self.start_device(name)
+            starting[name] = time.monotonic() + _LOGIN
+            while len(starting) >= at_once:
+                time.sleep(_POLL)
+                dead = self.dead()
+                starting = {
+                    one: until
+                    for one, until in starting.items()
+                    if one not in dead and until > time.monotonic() and not (self.journals[one] / BROKER).exists()
+                }
 
     def kill_device(self, name: str) -> None:
         """Kill a device's process with SIGKILL."""
