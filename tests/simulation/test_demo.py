@@ -36,14 +36,7 @@ def words(folder: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "accord", "demo", "--keep", keep, "--report", report, "--rows", "1500", *more]
 
 
-LOSS = pytest.mark.xfail(
-    strict=False,
-    reason="a known fault: after the loss of a node of NATS rounds can take until their deadlines, and now and then "
-    "one is given up for good",
-)
-
-
-@pytest.mark.parametrize("broker", ["embedded", "mosquitto", pytest.param("nats", marks=LOSS)])
+@pytest.mark.parametrize("broker", ["embedded", "mosquitto", "nats"])
 def test_a_small_fleet_trains_while_devices_die(broker: str, tmp_path: Path) -> None:
     options = ["--devices", "6", "--rounds", "3", "--broker", broker, "--json"]
     done = subprocess.run(words(tmp_path, *options), capture_output=True, text=True, timeout=240, check=False)
