@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "requests":
         return _requests(arguments)
     if arguments.action == "answers":
-        missed = _post(arguments, Answers.decode(read_limited(arguments.source, Answers.LIMIT)))
+        answers = Answers.decode(read_limited(arguments.source, Answers.LIMIT))
+        missed = _post(arguments, answers)
+        _shut_out(_clients(arguments), answers.gone)
         return _said(arguments, {"missed": list(missed)}, ["answers and revocations are with the aggregator"])
     transport = _transport(arguments) if arguments.action != "list" else None
     registrar = Registrar(arguments.enrolment, SystemEntropy(), _now(), transport=transport)
@@ -154,17 +156,23 @@ def _revoke(arguments: argparse.Namespace, registrar: Registrar) -> int:
     _sent(arguments, registrar, [])
     lines = [f"certificates {', '.join(map(str, serials))} are revoked" if serials else "none was left to revoke"]
     clients = _clients(arguments)
-    for name in arguments.names if clients is not None else ():
-        try:
-            _broker("remove", "--client", name, "--state", str(clients))
-        except AccordError as error:
-            if "not among the clients" not in str(error):  # it was invited and never let in, or is out already
-                raise
+    _shut_out(clients, arguments.names)
     if clients is None:
         lines.append(
             "where the broker runs: " + "; ".join(f"accord broker remove --client {n}" for n in arguments.names)
         )
     return _said(arguments, {"revoked": serials, "missed": []}, lines)
+
+
+def _shut_out(clients: Path | None, names: Sequence[str]) -> None:
+    """Let devices log in no more at the broker of a folder, running or not; those that are out already stay out."""
+    if clients is None or not names:
+        return
+    try:
+        _broker("remove", *(word for name in names for word in ("--client", name)), "--state", str(clients))
+    except AccordError as error:
+        if "not among the clients" not in str(error):  # they were invited and never let in, or are out already
+            raise
 
 
 def _clients(arguments: argparse.Namespace) -> Path | None:

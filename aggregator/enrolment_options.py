@@ -94,4 +94,7 @@ def configure(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     requests.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
     answers = add("answers", "give the aggregator answers from a file", "--in answers --state state", key=False)
     answers.add_argument("--in", type=Path, dest="source", required=True, metavar="FILE", help="of `fleet approve`")
+    answers.add_argument(
+        "--clients", type=Path, metavar="DIR", help="who is revoked logs in no more at the broker of this folder, too"
+    )
     state(answers, required=True)

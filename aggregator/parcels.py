@@ -13,7 +13,9 @@ from accord.wire.enrolment import LARGEST_LETTER
 
 MOST = 10_000
 """Requests or answers in one file."""
-REQUESTS_FORM, ANSWERS_FORM = "enrol-requests/1", "enrol-answers/1"
+MOST_GONE = 100_000
+"""Devices that are revoked."""
+REQUESTS_FORM, ANSWERS_FORM = "enrol-requests/1", "enrol-answers/2"
 APPROVED, REFUSED = "approved", "refused"
 
 
@@ -39,13 +41,23 @@ class Answer(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Answers(Record):
-    """Answers, and the newest revocation list."""
+    """Answers, and who is revoked.
+
+    Args:
+        form: of this file.
+        answers: to devices that ask.
+        revocations: the newest revocation list, as enrolment signed it.
+        crl: the newest list of revoked TLS certificates, PEM, as the transport CA signed it; empty if there is no CA.
+        gone: the devices that are revoked now and not invited anew: they may log in at the broker no more.
+    """
 
     LIMIT: ClassVar[int] = 1 << 28
 
     form: str = wire(OneOf((ANSWERS_FORM,)))
     answers: tuple[Answer, ...] = wire(Many(Nested(Answer), 0, MOST))
     revocations: bytes = wire(Octets(1, 1 << 20))
+    crl: bytes = wire(Octets(0, 1 << 20))
+    gone: tuple[str, ...] = wire(Many(Name(), 0, MOST_GONE))
 
 
 @dataclass(frozen=True, kw_only=True)

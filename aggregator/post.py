@@ -12,6 +12,7 @@ from aggregator.parcels import MOST, REQUESTS_FORM, Answers, Requests
 from aggregator.store import existing
 from aggregator.tables import requests
 from aggregator.tables.requests import ENROL
+from aggregator.transport_ca import CRL
 
 
 class Post:
@@ -41,12 +42,14 @@ class Post:
         return Requests(form=REQUESTS_FORM, letters=tuple(row.data for row in waiting if row.kind == ENROL)[:MOST])
 
     def deliver(self, answers: Answers) -> tuple[str, ...]:
-        """Put answers where the aggregator takes them from, and the revocation list too.
+        """Put answers where the aggregator takes them from, and the lists of who is revoked too.
 
         Returns:
             The devices whose letter is not there any more: they have asked again since, with another one.
         """
         write_atomic(self._state / REVOCATIONS, answers.revocations, PUBLIC)
+        if answers.crl:
+            write_atomic(self._state / CRL, answers.crl, PUBLIC)
         missed = []
         with self._store.begin() as connection:
             for answer in answers.answers:

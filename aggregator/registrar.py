@@ -22,6 +22,8 @@ from aggregator.parcels import ANSWERS_FORM, APPROVED, REFUSED, Answer, Answers,
 from aggregator.transport_ca import TransportCA
 from aggregator.transport_certificates import requested
 
+REVOKED = "revoked"  # and not invited anew
+
 
 @dataclass(frozen=True, kw_only=True)
 class Enrolment:
@@ -169,9 +171,11 @@ class Registrar:
         return tuple(found)
 
     def parcel(self, *decisions: Decision) -> Answers:
-        """Return what the aggregator is given: answers, and the newest revocation list."""
+        """Return what the aggregator is given: answers, and who is revoked."""
         answers = tuple(decision.answer for decision in decisions)
-        return Answers(form=ANSWERS_FORM, answers=answers, revocations=self._revocations)
+        crl = b"" if self._transport is None else self._transport.revoked
+        gone = tuple(row.device for row in self.every() if row.status == REVOKED)
+        return Answers(form=ANSWERS_FORM, answers=answers, revocations=self._revocations, crl=crl, gone=gone)
 
     def every(self) -> tuple[Enrolment, ...]:
         """Return all devices, by name."""
@@ -195,7 +199,7 @@ class Registrar:
             open_ = any(invitation.expires > self._now for invitation in entry.invitation)
             return Enrolment(device=entry.device, serial=0, expires=0, status="invited" if open_ else "not enrolled")
         revoked, over = last.serial in self._revoked.serials, last.expires <= self._now
-        status = "revoked" if revoked else "expired" if over else "enrolled"
+        status = REVOKED if revoked else "expired" if over else "enrolled"
         if any(invitation.expires > self._now for invitation in entry.invitation):
             status += ", invited"
         return Enrolment(device=entry.device, serial=last.serial, expires=last.expires, status=status)

@@ -10,7 +10,7 @@ from pathlib import Path
 from accord.files import make_folder, read_limited, read_private, write_atomic
 from accord.ids import AGGREGATOR
 from accord.link.tls import Tls
-from aggregator.transport_ca import LARGEST, PUBLIC, TransportCA, days_left
+from aggregator.transport_ca import CRL, LARGEST, PUBLIC, TransportCA, days_left
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 """The names of a broker that only this machine reaches."""
@@ -52,6 +52,11 @@ class TlsFolder:
         """The aggregator's key, PEM, mode 0600."""
         return self.path / "client.key"
 
+    @property
+    def revoked(self) -> Path:
+        """The list of revoked certificates, PEM, as it was when the files were made."""
+        return self.path / CRL
+
     def write(self, ca: TransportCA, names: Sequence[str], expires: int) -> None:
         """Make both key pairs, in place of those that were there.
 
@@ -72,6 +77,7 @@ class TlsFolder:
             (self.client_key, client.key, 0o600),
             (self.client, client.certificate, PUBLIC),
             (self.ca, ca.pem, PUBLIC),
+            (self.revoked, ca.revoked, PUBLIC),
         ):
             write_atomic(path, data, mode)
 

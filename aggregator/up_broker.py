@@ -50,14 +50,21 @@ class UpBroker:
         tenant: whose topics it carries.
         config: where it listens.
         tls: its files; None runs plain MQTT.
+        revoked: the list of revoked certificates by which it goes; None if there is none.
     """
 
-    def __init__(self, state: Path, tenant: str, config: AggregatorConfig, tls: TlsFolder | None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        tenant: str,
+        config: AggregatorConfig,
+        tls: TlsFolder | None,
+        revoked: Path | None = None,
+    ) -> None:
         self._log = state / "broker.log"
         file = state / "broker.toml"
-        write_atomic(
-            file, listeners(state / "broker", tenant, (config.host, config.port, config.mutual_port), tls).encode()
-        )
+        where = config.host, config.port, config.mutual_port
+        write_atomic(file, listeners(state / "broker", tenant, where, tls, revoked).encode())
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "accord", "broker", "run", "--config", str(file), "--leashed", "--json"],
@@ -106,7 +113,9 @@ class UpBroker:
                 pipe.close()
 
 
-def listeners(state: Path, tenant: str, where: tuple[str, int, int | None], tls: TlsFolder | None) -> str:
+def listeners(
+    state: Path, tenant: str, where: tuple[str, int, int | None], tls: TlsFolder | None, revoked: Path | None = None
+) -> str:
     """Return the configuration of an embedded broker, as TOML.
 
     Args:
@@ -114,6 +123,7 @@ def listeners(state: Path, tenant: str, where: tuple[str, int, int | None], tls:
         tenant: whose topics it carries.
         where: the address to listen on, the port for logins by password, and that for clients' certificates or None.
         tls: the files of both; None is plain MQTT.
+        revoked: the list of revoked certificates, for the second; None if there is none.
     """
     host, port, mutual = where
     lines = ["[broker]", f"state = {_text(state.resolve())}", f"tenant = {_text(tenant)}"]
@@ -124,6 +134,7 @@ def listeners(state: Path, tenant: str, where: tuple[str, int, int | None], tls:
     lines += [*listener, f"port = {port}"]
     if mutual is not None:
         lines += [*listener, f"port = {mutual}", f"clients = {_text(tls.ca.resolve())}"]
+        lines += [] if revoked is None else [f"revoked = {_text(revoked.resolve())}"]
     return "\n".join([*lines, ""])
 
 

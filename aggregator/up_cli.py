@@ -14,12 +14,14 @@ from accord.entropy import SystemEntropy
 from accord.errors import AccordError, UsageError
 from accord.files import FolderLock, make_folder
 from accord.link.notify import Notifier
+from aggregator.certificate_list import CertificateList
 from aggregator.cli import stop_by_signal, text_of, told_to
 from aggregator.config import PLAIN_PORT, SECURE_PORT, AggregatorConfig, load
 from aggregator.fleet_folder import FleetFolder
 from aggregator.service import AggregatorService
 from aggregator.succession import ENDS_SOON
 from aggregator.tls_folder import TlsFolder
+from aggregator.transport_ca import CRL
 from aggregator.up_broker import UpBroker, throwaway
 
 PLAIN = (
@@ -63,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     tenant = folder.office().tenant
     tls = _tls(config, folder, tenant)
     _accord("broker", "add", "--state", str(state / "broker"), "--fleet", str(config.fleet))
-    broker = UpBroker(state, tenant, config, tls)
+    lists = None if tls is None else _lists(state, folder, tls)
+    broker = UpBroker(state, tenant, config, tls, None if lists is None else lists.file)
     try:
         port, *more = broker.ports()
 
@@ -74,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         def turned() -> None:
             broker.check()
+            if lists is not None:
+                lists.look()
             notifier.alive()
 
         mutual = more[0] if more else None
@@ -132,6 +137,12 @@ def _tls(config: AggregatorConfig, folder: FleetFolder, tenant: str) -> TlsFolde
     if days < ENDS_SOON:
         print(f"TLS certificates in {given.path} end in {days} days: `accord fleet tls` makes others", file=sys.stderr)
     return given
+
+
+def _lists(state: Path, folder: FleetFolder, tls: TlsFolder) -> CertificateList:
+    """Return what keeps the broker's list of revoked certificates: it comes with answers, or lies in the fleet."""
+    kept = state / "broker" / CRL
+    return CertificateList(tls.ca, kept, state / CRL, tls.revoked, folder.revoked)
 
 
 def _accord(*words: str) -> None:

@@ -99,7 +99,7 @@ def _configure_clients(commands: "argparse._SubParsersAction[argparse.ArgumentPa
         "forgets its subscriptions and what waits for it.",
         epilog="example: accord broker remove --state broker --client dev-7",
     )
-    removing.add_argument("--client", metavar="ID", required=True, help="a device id")
+    removing.add_argument("--client", metavar="ID", required=True, action="append", help="a device id; may be repeated")
     asking = commands.add_parser(
         "status",
         help="show what a running broker does",
@@ -163,10 +163,10 @@ def _config(arguments: argparse.Namespace) -> BrokerConfig:
 
 
 def _remove(arguments: argparse.Namespace) -> None:
-    removed = credentials.remove(arguments.state / CLIENTS, [arguments.client])
+    removed = credentials.remove(arguments.state / CLIENTS, arguments.client)
     if not removed:
-        raise UsageError(f"{arguments.client} is not among the clients of {arguments.state}")
-    print(json.dumps({"removed": list(removed)}) if arguments.json else f"{arguments.client} may log in no more")
+        raise UsageError(f"{', '.join(arguments.client)} is not among the clients of {arguments.state}")
+    print(json.dumps({"removed": list(removed)}) if arguments.json else f"{', '.join(removed)} may log in no more")
 
 
 def _add(arguments: argparse.Namespace) -> None:
@@ -191,12 +191,21 @@ def _add(arguments: argparse.Namespace) -> None:
     else:
         expires = int(now + arguments.days * DAY) if arguments.days is not None else 0
         logins = [Login(client=arguments.client, secret=password_files.password(arguments.password), expires=expires)]
-    credentials.add(make_folder(arguments.state) / CLIENTS, logins, SystemEntropy(), now)
+    clients = make_folder(arguments.state) / CLIENTS
+    credentials.add(clients, logins, SystemEntropy(), now)
+    if arguments.fleet is not None:
+        _keep_out(arguments.fleet, clients, now)
     names = [login.client for login in logins]
     if arguments.json:
         print(json.dumps({"clients": names}))
     else:
         print(f"{', '.join(names) if len(names) < 5 else f'{len(names)} clients'} may log in")
+
+
+def _keep_out(fleet: Path, clients: Path, now: float) -> None:
+    """Take out those of a fleet's folder that are revoked, unless they were enrolled anew and have another password."""
+    known, gone = credentials.read(clients), password_files.revoked(fleet)
+    credentials.remove(clients, [name for name, secret in gone.items() if known.check(name, secret.encode(), now)])
 
 
 def _read(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from enrolling_fleet import Card
 
 from accord import cli
@@ -92,6 +93,43 @@ def test_enrolment_without_a_network(desk: Desk) -> None:
     assert (lists.version, lists.serials) == (2, (1,))
     desk.asks(Card(2).ask(desk.invite("pi-7")), "pi-7")
     assert desk.call("answers", "--in", back, "--state", desk.state)["missed"] == []
+
+
+def test_who_is_revoked_without_a_network_is_out_at_a_broker_that_does_not_run(desk: Desk) -> None:
+    out, back, clients = desk.folder / "requests", desk.folder / "answers", desk.state / "broker" / "clients"
+    for number, name in ((1, "pi-7"), (2, "pi-8")):
+        desk.asks(Card(number).ask(desk.invite(name, "--clients", clients.parent)), name)
+    desk.call("requests", "--state", desk.state, "--out", out)
+    desk.call("approve", "--all", *desk.office, "--in", out, "--out", back)
+    desk.call("answers", "--in", back, "--state", desk.state)
+    assert {line.split()[0] for line in clients.read_text().splitlines()} == {"pi-7", "pi-8"}
+    (serial,) = desk.call("revoke", "pi-7", *desk.office, "--out", back)["revoked"]
+    assert "pi-7" in clients.read_text(), "nobody has told the broker's machine"
+    desk.call("answers", "--in", back, "--state", desk.state)
+    assert {line.split()[0] for line in clients.read_text().splitlines()} == {"pi-8"}
+    listed = x509.load_pem_x509_crl((desk.state / "crl.pem").read_bytes())
+    assert [one.serial_number for one in listed] == [serial]
+    desk.call("answers", "--in", back, "--state", desk.state)  # once more does no harm
+    desk.asks(Card(3).ask(desk.invite("pi-7", "--clients", clients.parent)), "pi-7")
+    desk.call("revoke", "pi-8", *desk.office, "--out", back)
+    desk.call("answers", "--in", back, "--state", desk.state)
+    assert {line.split()[0] for line in clients.read_text().splitlines()} == {"pi-7"}, "who is invited anew may come in"
+
+
+def test_a_fleets_folder_lets_nobody_in_who_is_revoked(desk: Desk) -> None:
+    dev, state, clients = desk.folder / "dev", desk.folder / "broker", desk.folder / "broker" / "clients"
+    desk.call("init", "--dev", dev, "--devices", 2)
+    add = ["broker", "add", "--state", str(state), "--fleet", str(dev)]
+    assert cli.main(add) == 0
+    assert len(clients.read_text().splitlines()) == 3
+    desk.call("revoke", "dev-000", "--enrolment", dev, "--out", desk.folder / "back")
+    for _ in range(2):
+        assert cli.main(add) == 0
+        assert {line.split()[0] for line in clients.read_text().splitlines()} == {"aggregator", "dev-001"}
+    file = desk.folder / "again"
+    desk.call("invite", "dev-000", "--enrolment", dev, "--broker", "b:1", "--out", file, "--clients", state)
+    assert cli.main(add) == 0
+    assert "dev-000" in clients.read_text(), "it was enrolled anew, with another password"
 
 
 def test_an_answer_that_comes_too_late_is_told(desk: Desk) -> None:

@@ -15,17 +15,19 @@ from typing import Any
 import pytest
 
 from accord import cli
-from accord.entropy import SeededEntropy
+from accord.entropy import SeededEntropy, SystemEntropy
 from accord.errors import UsageError
-from accord.link import UntrustedError
+from accord.link import LinkError, UntrustedError
 from accord.link.address import Address
 from accord.link.greeting import greeted
+from accord.link.mqtt import MqttLink
 from accord.link.tls import Tls
 from aggregator.config import AggregatorConfig, load
 from aggregator.fleet_folder import FleetFolder, NewFleet, create
 from aggregator.tls_folder import TlsFolder
 from aggregator.up_broker import listeners, throwaway
 from broker.config_file import load as load_broker
+from tests.fleet.process_fleet import until
 
 DAY = 86_400
 NOW = int(time.time())
@@ -100,15 +102,50 @@ def test_a_throwaway_certificate_is_made_anew_before_it_ends_and_its_ca_is_kept(
     assert later.days_left(NOW + 80 * DAY) == 90
 
 
+def test_who_is_revoked_before_or_while_the_broker_runs_is_out(tmp_path: Path) -> None:
+    names = ("dev-0", "dev-1", "dev-2")
+    fleet = create(
+        tmp_path / "fleet", NewFleet(tenant="t", devices=names, now=NOW, expires=NOW + 90 * DAY), SeededEntropy(1)
+    )
+
+    def link(said: dict[str, Any], name: str, port: str) -> MqttLink:
+        folder = fleet.device(name)
+        pair = (folder / "tls.pem", folder / "tls.key") if port == "mutual_port" else (None, None)
+        tls = Tls(ca=fleet.tls.ca.read_text(), certificate=pair[0], key=pair[1])
+        password = (folder / "password").read_text()
+        address = Address(host="localhost", port=said[port], client_id=name, password=password, tls=tls)
+        return MqttLink(address, entropy=SystemEntropy())
+
+    def revoke(name: str, *words: object) -> None:
+        assert cli.main(["fleet", "revoke", name, "--enrolment", str(fleet.path), *map(str, words)]) == 0
+
+    with up(tmp_path, "--mutual-port", "0"):
+        pass  # the broker's clients are written
+    revoke("dev-0", "--out", tmp_path / "answers")  # while the broker does not run, and nobody is told
+    with up(tmp_path, "--mutual-port", "0") as (said, _):
+        for port in ("port", "mutual_port"):
+            with pytest.raises(LinkError):
+                link(said, "dev-0", port)
+            link(said, "dev-2", port).close()
+        going = link(said, "dev-1", "mutual_port")
+        revoke("dev-1", "--state", tmp_path / "state")
+        until(lambda: not going.connected, "it is cut")
+        going.close()
+        for port in ("port", "mutual_port"):
+            with pytest.raises(LinkError):
+                link(said, "dev-1", port)
+        link(said, "dev-2", "mutual_port").close()
+
+
 def test_what_the_broker_is_told_is_what_it_reads(fleet: FleetFolder, tmp_path: Path) -> None:
     path, state = tmp_path / "broker.toml", tmp_path / 'a "state"'
-    path.write_text(listeners(state, "t", ("0.0.0.0", 8883, 8884), fleet.tls))
+    path.write_text(listeners(state, "t", ("0.0.0.0", 8883, 8884), fleet.tls, fleet.tls.revoked))
     found = load_broker(path)
     assert (found.state, found.tenant) == (state, "t")
     one, two = found.listeners
     assert (one.port, one.tls and one.tls.clients) == (8883, None)
     assert two.tls is not None
-    assert (two.port, two.tls.clients) == (8884, fleet.tls.ca)
+    assert (two.port, two.tls.clients, two.tls.revoked) == (8884, fleet.tls.ca, fleet.tls.revoked)
     path.write_text(listeners(state, "t", ("127.0.0.1", 1883, 8884), None))
     (plain,) = load_broker(path).listeners
     assert (plain.tls, plain.insecure) == (None, True)

@@ -66,7 +66,8 @@ class Desk:
     def deliver(self, *answers: Answer, version: int = 1) -> tuple[str, ...]:
         post = Post(self.state, self.url)
         try:
-            return post.deliver(Answers(form=ANSWERS_FORM, answers=answers, revocations=FLEET.revocations(version)))
+            lists = FLEET.revocations(version)
+            return post.deliver(Answers(form=ANSWERS_FORM, answers=answers, revocations=lists, crl=b"", gone=()))
         finally:
             post.close()
 
