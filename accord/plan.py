@@ -20,7 +20,8 @@ OPTIMISERS = ("sgd", "nesterov", "adam", "adamw")
 DEFAULT_GATE = 5_000
 """Millionths: half a point that an exported int8 model may lose."""
 PURPOSES = ("train", "evaluate", "powers", "moments")
-PROFILES = ("standard", "off")
+STANDARD, STRICT, OFF = PROFILES = ("standard", "strict", "off")
+"""`strict`: a quorum signs the survivor set before anybody answers. `off`: no masks at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,8 @@ class Plan(Record):
     """One attempt of one round; the same bytes for every device of it.
 
     Raises:
-        CodecError: a field is out of its range, or the sum of `cohort_cap` updates could wrap around.
+        CodecError: a field is out of its range, the sum of `cohort_cap` updates could wrap around, or profile `strict`
+            is asked for where the graph would be sparse.
     """
 
     tenant: str = field(Name())
@@ -134,6 +136,11 @@ class Plan(Record):
         super().__post_init__()
         if self.cohort_cap < self.cohort_floor:
             raise CodecError(f"a cohort of {self.cohort_floor} to {self.cohort_cap} devices can't be formed")
+        if self.profile == STRICT and self.cohort_cap > self.graph.complete_up_to:
+            raise CodecError(
+                f"profile strict needs a complete graph, which ends at {self.graph.complete_up_to} members: a cohort "
+                f"of up to {self.cohort_cap} can't have it"
+            )
         needed = self.fixed.value_bits + (self.cohort_cap - 1).bit_length()
         if self.fixed.modulus_bits < needed:
             raise CodecError(

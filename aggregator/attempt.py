@@ -15,24 +15,32 @@ from accord.update.pipeline import Form
 from accord.wire.check_in import FAILED, Withdraw
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Certificate, opened
-from accord.wire.secure_sum import Join, Masked, Result, Roster, Share, Unmask
+from accord.wire.secure_sum import Consistency, Join, Masked, Result, Roster, Share, Unmask
 from aggregator import cohorts
 from aggregator import round as engine
 from aggregator.attempt_values import CohortOf, Invitation
 from aggregator.coordinator_values import Effect, Log, Send, Settle, Withdrew
 from aggregator.desk import Desk
 from aggregator.muster import Muster
-from aggregator.round_values import Back, Failed, Gone, Opened, Received, Refused, ToCohort, ToDevice, Windows
+from aggregator.round_values import (
+    Back,
+    Failed,
+    Gone,
+    Message,
+    Opened,
+    Received,
+    Refused,
+    ToCohort,
+    ToDevice,
+    Windows,
+)
 from aggregator.round_values import Effect as RoundEffect
 from aggregator.round_values import Event as RoundEvent
 from aggregator.round_values import Tick as RoundTick
 from aggregator.standing import Standing
 
-ROUND_MESSAGES: Mapping[str, type[Share] | type[Masked] | type[Unmask] | type[Withdraw]] = {
-    TAG_OF[Share]: Share,
-    TAG_OF[Masked]: Masked,
-    TAG_OF[Unmask]: Unmask,
-    TAG_OF[Withdraw]: Withdraw,
+ROUND_MESSAGES: Mapping[str, type[Message]] = {
+    TAG_OF[kind]: kind for kind in (Share, Masked, Consistency, Unmask, Withdraw)
 }
 
 
@@ -143,7 +151,8 @@ class Attempt:
             raise Refusal("WrongContext", f"{letter.tag} of {device} is bound to another cohort")
         message = opened(letter, ROUND_MESSAGES[letter.tag])
         before = held.state.withdrawn
-        effects = self._stepped(held, Received(device=device, message=message), now)
+        received = Received(device=device, message=message, signature=letter.signature)
+        effects = self._stepped(held, received, now)
         if not isinstance(message, Withdraw) or held.state.withdrawn == before:
             return effects
         if message.reason != FAILED:
@@ -203,6 +212,7 @@ class Attempt:
                 plan.cohort_cap,
                 self._entropy,
                 graph=plan.graph,
+                profile=plan.profile,
             )
         except UsageError as error:
             self.failure = Failed(reason="TooFewDevices", detail=str(error))

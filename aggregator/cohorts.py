@@ -4,13 +4,20 @@ from collections.abc import Sequence
 
 from accord.entropy import Entropy
 from accord.errors import LocalProtocolError, UsageError
-from accord.plan import Graph
+from accord.plan import STANDARD, Graph
 from accord.secagg.cohort import USUAL
 from accord.secagg.graph import rule
 
 
 def form(
-    devices: Sequence[str], count: int, floor: int, cap: int, entropy: Entropy, *, graph: Graph = USUAL
+    devices: Sequence[str],
+    count: int,
+    floor: int,
+    cap: int,
+    entropy: Entropy,
+    *,
+    graph: Graph = USUAL,
+    profile: str = STANDARD,
 ) -> list[list[str]]:
     """Deal `devices` into cohorts of nearly equal size, at random.
 
@@ -22,6 +29,7 @@ def form(
         cap: the largest cohort allowed.
         entropy: decides who sums with whom.
         graph: the plan's: a cohort larger than those that were invited may need more neighbours than there can be.
+        profile: the plan's.
 
     Returns:
         Lists of ids; empty if not even one cohort can be formed.
@@ -39,7 +47,7 @@ def form(
     groups = [sorted(shuffled[at::number]) for at in range(number)]
     try:
         for size in {len(group) for group in groups}:
-            rule(size, graph)
+            rule(size, graph, profile)
     except LocalProtocolError as error:
         raise UsageError(str(error)) from error
     return groups

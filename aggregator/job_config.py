@@ -15,7 +15,7 @@ from aggregator.job_settings import JobSettings
 from aggregator.round_values import Windows
 from aggregator.strategies.robust import NORM_GATE, strategy
 
-WINDOWS = ("gather", "join", "share", "collect", "unmask", "grace")
+WINDOWS = ("gather", "join", "share", "collect", "confirm", "unmask", "grace")
 LOSSES: Mapping[str, tuple[str, ...]] = {
     "classification": ("softmax",),
     "binary": ("binary",),

@@ -9,20 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from accord.errors import Aborted, CodecError, LocalProtocolError, Refusal
-from accord.plan import Plan
+from accord.plan import STRICT, Plan
 from accord.records import Record
-from accord.secagg import keys, server, unmasked
+from accord.secagg import confirming, keys, server, unmasked
 from accord.secagg.cohort import Cohort
 from accord.secagg.ring import Ring
 from accord.update import packing
 from accord.wire.check_in import Withdraw
-from accord.wire.secure_sum import Masked, Share, Unmask
+from accord.wire.secure_sum import Consistency, Masked, Quorum, Share, Unmask
 from aggregator.round_values import (
     Back,
     Effect,
     Event,
     Failed,
     Gone,
+    Message,
     Opened,
     Phase,
     Received,
@@ -35,7 +36,8 @@ from aggregator.round_values import (
 
 TRANSITIONS: Mapping[Phase, Mapping[str, Phase]] = {
     Phase.SHARING: {"enough": Phase.COLLECTING, "failed": Phase.ABORTED},
-    Phase.COLLECTING: {"enough": Phase.UNMASKING, "failed": Phase.ABORTED},
+    Phase.COLLECTING: {"enough": Phase.UNMASKING, "enough to confirm": Phase.CONFIRMING, "failed": Phase.ABORTED},
+    Phase.CONFIRMING: {"enough": Phase.UNMASKING, "failed": Phase.ABORTED},
     Phase.UNMASKING: {"enough": Phase.CLOSED, "failed": Phase.ABORTED},
     Phase.CLOSED: {},
     Phase.ABORTED: {},
@@ -43,13 +45,21 @@ TRANSITIONS: Mapping[Phase, Mapping[str, Phase]] = {
 EXPECTED: Mapping[Phase, type[Record] | None] = {
     Phase.SHARING: Share,
     Phase.COLLECTING: Masked,
+    Phase.CONFIRMING: Consistency,
     Phase.UNMASKING: Unmask,
     Phase.CLOSED: None,
     Phase.ABORTED: None,
 }
 
 
-Stage = server.Sharing | server.Collecting | server.Unmasking | unmasked.Collecting | unmasked.Confirming
+Stage = (
+    server.Sharing
+    | server.Collecting
+    | confirming.Confirming
+    | server.Unmasking
+    | unmasked.Collecting
+    | unmasked.Confirming
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +85,7 @@ class RoundState:
     withdrawn: frozenset[str] = frozenset()
     expected: tuple[str, ...] = ()
     survivors: bytes = b""
+    quorum: Quorum | None = None
 
 
 def begin(
@@ -142,8 +153,10 @@ def step(state: RoundState, event: Event, now: float) -> tuple[RoundState, tuple
     effects: tuple[Effect, ...] = ()
     match event:
         case Received(device=device, message=message):
+            if missed := _missed(state, device, message):
+                return state, missed
             try:
-                _take(state, device, message)
+                _take(state, event)
             except Refusal as refusal:
                 return state, (Refused(device=device, reason=refusal.reason, detail=refusal.detail),)
             except CodecError as error:
@@ -180,7 +193,8 @@ def _waiting(state: RoundState) -> list[str]:
     return [device for device in state.expected if device not in state.answered | state.withdrawn]
 
 
-def _take(state: RoundState, device: str, message: Share | Masked | Unmask | Withdraw) -> None:
+def _take(state: RoundState, event: Received) -> None:
+    device, message = event.device, event.message
     if isinstance(message, Withdraw):
         _check_withdrawal(state, device)
         return
@@ -193,6 +207,8 @@ def _take(state: RoundState, device: str, message: Share | Masked | Unmask | Wit
             stage.add(device, share)
         case server.Collecting() as stage, Masked() as masked:
             stage.add(device, masked, packing.unpack(masked.vector, state.length, state.plan.fixed.modulus_bits))
+        case confirming.Confirming() as stage, Consistency() as confirmation:
+            stage.add(device, confirmation, event.signature)
         case server.Unmasking() as stage, Unmask() as answer:
             stage.add(device, answer, state.seal_pair)
         case unmasked.Collecting() as stage, Masked() as update:
@@ -201,6 +217,13 @@ def _take(state: RoundState, device: str, message: Share | Masked | Unmask | Wit
             stage.add(device)
         case _:
             raise LocalProtocolError(f"{type(state.stage).__name__} can't stand in {state.phase.value}")
+
+
+def _missed(state: RoundState, device: str, message: Message) -> tuple[Effect, ...]:
+    """Return QUORUM for a survivor that confirms once it is out: a device that was away may never have got it."""
+    if state.quorum is None or device not in state.expected or message != Consistency(survivors=state.survivors):
+        return ()
+    return (ToCohort(devices=(device,), message=state.quorum),)
 
 
 def _check_withdrawal(state: RoundState, device: str) -> None:
@@ -228,11 +251,12 @@ def _close(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ...
 
 
 def _closed(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ...]]:
-    phase = TRANSITIONS[state.phase]["enough"]
+    strict = state.phase is Phase.COLLECTING and state.plan.profile == STRICT
+    phase = TRANSITIONS[state.phase]["enough to confirm" if strict else "enough"]
     following: Stage | None = None
     effects: tuple[Effect, ...]
     expected: tuple[str, ...] = ()
-    survivors = state.survivors
+    survivors, shown = state.survivors, state.quorum
     match state.stage:
         case server.Sharing() as stage:
             following, answers = stage.close()
@@ -242,6 +266,12 @@ def _closed(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ..
             following, message = stage.close()
             expected, survivors = following.survivors, message.survivors
             effects = (ToCohort(devices=expected, message=message),)
+            if strict and isinstance(following, server.Unmasking):
+                following = confirming.Confirming(following, message)
+        case confirming.Confirming() as stage:
+            following, shown = stage.close()
+            expected = following.survivors
+            effects = (ToCohort(devices=expected, message=shown),)
         case server.Unmasking() | unmasked.Confirming() as stage:
             total = stage.close(state.plan.fixed.modulus_bits)
             effects = (Opened(total=total, included=stage.survivors, recovered=stage.recovered, survivors=survivors),)
@@ -255,6 +285,7 @@ def _closed(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ..
         expected=expected,
         answered=frozenset(),
         survivors=survivors,
+        quorum=shown,
         deadline=deadline,
     )
     return state, effects

@@ -5,7 +5,10 @@ from enum import Enum
 
 from accord.secagg.ring import Ring
 from accord.wire.check_in import Withdraw
-from accord.wire.secure_sum import Masked, Share, Shares, Survivors, Unmask
+from accord.wire.secure_sum import Consistency, Masked, Quorum, Share, Shares, Survivors, Unmask
+
+Message = Share | Masked | Consistency | Unmask | Withdraw
+"""What members send in a round."""
 
 
 class Phase(Enum):
@@ -13,6 +16,7 @@ class Phase(Enum):
 
     SHARING = "sharing"
     COLLECTING = "collecting"
+    CONFIRMING = "confirming"
     UNMASKING = "unmasking"
     CLOSED = "closed"
     ABORTED = "aborted"
@@ -30,20 +34,27 @@ class Windows:
     join: float = 60.0
     share: float = 60.0
     collect: float = 3_600.0
+    confirm: float = 120.0
     unmask: float = 120.0
     grace: float = 60.0
 
     def of(self, phase: Phase) -> float:
         """Return the length of one phase's window."""
-        return {Phase.SHARING: self.share, Phase.COLLECTING: self.collect, Phase.UNMASKING: self.unmask}[phase]
+        return {
+            Phase.SHARING: self.share,
+            Phase.COLLECTING: self.collect,
+            Phase.CONFIRMING: self.confirm,
+            Phase.UNMASKING: self.unmask,
+        }[phase]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A verified message of a member."""
+    """A verified message of a member, with the signature of its letter."""
 
     device: str
-    message: Share | Masked | Unmask | Withdraw
+    message: Message
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +92,7 @@ class ToCohort:
     """Send this to every member that is still expected."""
 
     devices: tuple[str, ...]
-    message: Survivors
+    message: Survivors | Quorum
 
 
 @dataclass(frozen=True, kw_only=True)

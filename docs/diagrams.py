@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from types import ModuleType
 
-from accord.secagg import client, server, unmasked
+from accord.secagg import answering, client, confirming, server, unmasked
 from aggregator import round as cohort_round
 from edge_sdk import session_values
 from tests.aggregator import test_coordinator
@@ -42,19 +42,19 @@ def of_stages(*modules: ModuleType) -> list[Arrow]:
     A stage that has no such method is left by the method that gives what the whole machine is for.
     """
     arrows: list[Arrow] = []
-    for module in modules:
-        stages = {
-            name: found
-            for name, found in vars(module).items()
-            if inspect.isclass(found) and found.__module__ == module.__name__ and not name.startswith("_")
-        }
-        for name, stage in stages.items():
-            for method, function in vars(stage).items():
-                if method.startswith("_") or not inspect.isfunction(function) or method == "add":
-                    continue
-                result = typing.get_type_hints(function)["return"]
-                following = [part.__name__ for part in _parts(result) if part in stages.values()]
-                arrows.append((name, following[0] if following else "", method))
+    stages = {
+        name: found
+        for module in modules
+        for name, found in vars(module).items()
+        if inspect.isclass(found) and found.__module__ == module.__name__ and not name.startswith("_")
+    }
+    for name, stage in stages.items():
+        for method, function in vars(stage).items():
+            if method.startswith("_") or not inspect.isfunction(function) or method == "add":
+                continue
+            result = typing.get_type_hints(function)["return"]
+            following = [part.__name__ for part in _parts(result) if part in stages.values()]
+            arrows.append((name, following[0] if following else "", method))
     return arrows
 
 
@@ -98,14 +98,16 @@ def page() -> str:
     sections = [
         drawn(
             "A device in an attempt",
-            "`edge_sdk/session_values.py`, TRANSITIONS. Profile `off` goes from *joined* to *working* at once.",
+            "`edge_sdk/session_values.py`, TRANSITIONS. Profile `off` goes from *joined* to *working* at once, and\n"
+            "only profile `strict` passes *confirmed*.",
             of_table(session_values.TRANSITIONS),
             "idle",
         ),
         drawn(
             "A cohort's round",
             "`aggregator/round.py`, TRANSITIONS. A phase closes when every expected device has answered or is gone\n"
-            "for longer than the grace, or at its deadline. Profile `off` begins at *collecting*.",
+            "for longer than the grace, or at its deadline. Profile `off` begins at *collecting*, and only profile\n"
+            "`strict` passes *confirming*.",
             of_table(cohort_round.TRANSITIONS),
             "sharing",
         ),
@@ -117,11 +119,18 @@ def page() -> str:
         ),
         drawn(
             "The secure sum, device",
-            "`accord/secagg/client.py`: each stage is used once; the method that leaves it stands at the arrow.",
-            of_stages(client),
+            "`accord/secagg/client.py` and `answering.py`: each stage is used once; the method that leaves it stands\n"
+            "at the arrow. Profile `strict` goes by way of *Confirmed*.",
+            of_stages(client, answering),
             "Joining",
         ),
         drawn("The secure sum, aggregator", "`accord/secagg/server.py`.", of_stages(server), "Sharing"),
+        drawn(
+            "The quorum of profile `strict`, aggregator",
+            "`accord/secagg/confirming.py`: it stands before *Unmasking*, which it gives once a quorum has signed.",
+            [arrow for arrow in of_stages(server, confirming) if arrow[0] == "Confirming"],
+            "Confirming",
+        ),
         drawn("The sum in profile `off`", "`accord/secagg/unmasked.py`.", of_stages(unmasked), "Collecting"),
     ]
     return "\n".join([TITLE, *sections])

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from accord import merkle, prg
 from accord.errors import Refusal
-from accord.plan import Plan
-from accord.secagg import unmasked
+from accord.plan import STRICT, Plan
+from accord.secagg import graph, unmasked
 from accord.secagg.authority import Authority
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Checkpoint, Offer, Opening, Revocations, Roles, opened
@@ -62,12 +62,31 @@ def check(  # noqa: C901 - one rule after another
             f"the plan gives cohorts above {plan.graph.complete_up_to} a sparse graph, on which a lying aggregator can "
             f"isolate a device; this one asks for a complete graph up to {limits.complete_up_to}",
         )
+    _check_strength(plan, limits)
     if plan.attempt > limits.max_attempts:
         raise Refusal("TooManyAttempts", f"attempt {plan.attempt} is more than {limits.max_attempts}")
     if plan.training.epochs > limits.max_epochs:
         raise Refusal("TooMuchWork", f"{plan.training.epochs} epochs are more than {limits.max_epochs}")
     if plan.checkpoint != ledger.checkpoint:
         _continued(plan.checkpoint, ledger.checkpoint, consistency, identity.tenant, roles)
+
+
+def _check_strength(plan: Plan, limits: Limits) -> None:
+    """Refuse a weaker profile than this device asks for, and complete graphs none of which has its threshold.
+
+    Where one may have it, and on a sparse graph, the roster is looked at instead.
+    """
+    if limits.profile == STRICT != plan.profile:
+        raise Refusal("WeakProfile", f"the plan asks for profile {plan.profile}; this device asks for {STRICT}")
+    sizes = range(plan.cohort_floor, plan.cohort_cap + 1)
+    if plan.profile == unmasked.PROFILE or plan.cohort_cap > plan.graph.complete_up_to:
+        return
+    if all(100 * graph.rule(n, plan.graph, plan.profile)[1] < limits.smallest_threshold * n for n in sizes):
+        raise Refusal(
+            "LowThreshold",
+            f"in cohorts of {plan.cohort_floor} to {plan.cohort_cap} profile {plan.profile} needs fewer than "
+            f"{limits.smallest_threshold} % of the members to open a secret",
+        )
 
 
 def check_version(opening: Opening, ledger: Ledger) -> None:

@@ -32,13 +32,14 @@ class Attempt:
     sharing: client.Sharing | None = None
     masking: client.Masking | None = None
     unmasking: client.Unmasking | None = None
+    confirmed: client.Confirmed | None = None
     survivors: bytes = b""
     answered: client.Answered | None = None
 
     def forget_secrets(self) -> None:
         """Leave what could still be masked or opened; where the attempt was, and its contexts, stay."""
         self.seed = b""
-        self.join = self.sharing = self.masking = self.unmasking = None
+        self.join = self.sharing = self.masking = self.unmasking = self.confirmed = None
 
     def entropy(self, use: str) -> SeededEntropy:
         """Return the bytes of this attempt for one named use."""

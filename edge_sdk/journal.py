@@ -7,7 +7,17 @@ from accord.files import DISK, Disk, FileError
 from accord.link.abilities import Abilities
 from accord.records import Int, Many, Name, Nested, Octets, Record, RecordType, field
 from accord.values import dataclass
-from edge_sdk.saved import UNSETTLED, AnsweredOnce, Joined, MaskedOnce, Saved, Shared, Unsettled, WithdrewOnce
+from edge_sdk.saved import (
+    UNSETTLED,
+    AnsweredOnce,
+    ConfirmedOnce,
+    Joined,
+    MaskedOnce,
+    Saved,
+    Shared,
+    Unsettled,
+    WithdrewOnce,
+)
 from edge_sdk.session_values import Ledger
 
 _COUNT = Int(0, 2**32)
@@ -105,6 +115,7 @@ class DiskRecords:
             joined=self._found("joined", Joined),
             shared=self._found("shared", Shared),
             masked=self._found("masked", MaskedOnce),
+            confirmed=self._found("confirmed", ConfirmedOnce),
             answered=self._found("answered", AnsweredOnce),
             withdrawn=self._found("withdrawn", WithdrewOnce),
             unsettled=self._found(UNSETTLED, Unsettled),

@@ -12,7 +12,7 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import Opening, opened
 from edge_sdk.attempt import Attempt
 from edge_sdk.checking_in import CheckingIn
-from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, MaskedOnce, Saved, WithdrewOnce
+from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, ConfirmedOnce, MaskedOnce, Saved, Shared, WithdrewOnce
 from edge_sdk.session_state import SessionState
 from edge_sdk.session_values import Charge, Effect, Forget, Send, Stage
 from edge_sdk.summing import Summing
@@ -48,7 +48,8 @@ class Resuming:
         if saved.withdrawn is not None:
             return self._withdrawn(saved.withdrawn)
         if saved.joined is None:  # power was lost while an attempt's files were deleted
-            return (Forget(names=SECRET_FILES),) if saved.shared or saved.masked else ()
+            left = any((saved.shared, saved.masked, saved.confirmed))
+            return (Forget(names=SECRET_FILES),) if left else ()
         joined, ledger = saved.joined, self._state.ledger
         opening = opened(Envelope.decode(joined.opening), Opening)
         if opening.round == ledger.sat_out or opening.round <= ledger.closed_round:  # power was lost while it was left
@@ -65,13 +66,18 @@ class Resuming:
             self._state.ledger = ledger
             effects = ()
         if saved.shared is not None:
-            self._arrived(saved.shared.roster)
-            if saved.shared.letter not in (b"", self._state.last):
-                raise LocalProtocolError("this device would send other shares than those that it wrote")
+            self._shared(saved.shared)
         if saved.masked is not None:
             self._masked(saved.masked)
+        if saved.confirmed is not None:
+            self._confirmed(saved.confirmed)
         work = self._summing.work() if self._state.stage is Stage.WORKING else ()
         return (*(e for e in effects if isinstance(e, Charge)), *work, *self._again())
+
+    def _shared(self, shared: Shared) -> None:
+        self._arrived(shared.roster)
+        if shared.letter not in (b"", self._state.last):
+            raise LocalProtocolError("this device would send other shares than those that it wrote")
 
     def _masked(self, masked: MaskedOnce) -> None:
         if masked.shares:
@@ -81,6 +87,11 @@ class Resuming:
             attempt.unmasking = attempt.masking.masked()
         self._state.move("worked")
         self._state.last = masked.letter
+
+    def _confirmed(self, confirmed: ConfirmedOnce) -> None:
+        self._arrived(confirmed.survivors)
+        if self._state.last != confirmed.letter:
+            raise LocalProtocolError("this device would sign another survivor set than the one that it wrote")
 
     def _written(self, record: AnsweredOnce | WithdrewOnce) -> Attempt:
         """Return the attempt of which nothing but its end is left to do."""

@@ -52,6 +52,16 @@ class MaskedOnce(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfirmedOnce(Record):
+    """Written before CONSISTENCY leaves, in profile `strict`: no other survivor set is ever signed in this attempt."""
+
+    LIMIT: ClassVar[int] = 1 << 13
+
+    survivors: bytes = wire(Octets(1, 1 << 12))
+    letter: bytes = wire(Octets(1, 1 << 11))
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnsweredOnce(Record):
     """Written before UNMASK leaves; the seed is deleted next, so that no second answer can be made."""
 
@@ -89,6 +99,7 @@ FILES: dict[str, type[Record]] = {
     "joined": Joined,
     "shared": Shared,
     "masked": MaskedOnce,
+    "confirmed": ConfirmedOnce,
     "answered": AnsweredOnce,
     "withdrawn": WithdrewOnce,
 }
@@ -96,7 +107,7 @@ FILES: dict[str, type[Record]] = {
 UNSETTLED = "unsettled"
 EVERY_FILE = (*FILES, UNSETTLED)
 """Those of the attempt, and that of the one before."""
-SECRET_FILES = ("joined", "shared", "masked")
+SECRET_FILES = ("joined", "shared", "masked", "confirmed")
 """Of no use, and not to be found on a stolen card, once the answer or the withdrawal is written."""
 
 
@@ -107,6 +118,7 @@ class Saved:
     joined: Joined | None = None
     shared: Shared | None = field(default=None, repr=False)
     masked: MaskedOnce | None = field(default=None, repr=False)
+    confirmed: ConfirmedOnce | None = field(default=None, repr=False)
     answered: AnsweredOnce | None = field(default=None, repr=False)
     withdrawn: WithdrewOnce | None = field(default=None, repr=False)
     unsettled: Unsettled | None = None

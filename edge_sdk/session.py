@@ -13,7 +13,7 @@ from accord.tensors import Layout
 from accord.wire.check_in import Later
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, TAGS, Offer, Opening, Roles
-from accord.wire.secure_sum import Result, Roster, Shares, Survivors
+from accord.wire.secure_sum import Quorum, Result, Roster, Shares, Survivors
 from edge_sdk.checking_in import CheckingIn
 from edge_sdk.resuming import Resuming
 from edge_sdk.roles import RolesInForce
@@ -84,6 +84,7 @@ class Session:
             TAG_OF[Roster]: summing.roster,
             TAG_OF[Shares]: summing.shares,
             TAG_OF[Survivors]: summing.survivors,
+            TAG_OF[Quorum]: summing.quorum,
             TAG_OF[Result]: summing.result,
         }
 

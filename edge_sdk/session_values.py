@@ -5,7 +5,7 @@ from dataclasses import field
 from enum import Enum
 
 from accord.errors import ProtocolError, Refusal, SignatureError, UsageError
-from accord.plan import SMALLEST_COHORT, Plan
+from accord.plan import SMALLEST_COHORT, STANDARD, STRICT, Plan
 from accord.signing import SigningKey
 from accord.update.pipeline import Contribution
 from accord.values import dataclass
@@ -22,6 +22,7 @@ class Stage(Enum):
     SHARED = "shared"
     WORKING = "working"
     MASKED = "masked"
+    CONFIRMED = "confirmed"
     ANSWERED = "answered"
     WITHDRAWN = "withdrawn"
 
@@ -45,7 +46,13 @@ TRANSITIONS: Mapping[Stage, Mapping[str, Stage]] = {
         "gave up": Stage.WITHDRAWN,
         "result": Stage.IDLE,
     },
-    Stage.MASKED: {"opening": Stage.FETCHING, "survivors": Stage.ANSWERED, "result": Stage.IDLE},
+    Stage.MASKED: {
+        "opening": Stage.FETCHING,
+        "survivors": Stage.ANSWERED,
+        "survivors to confirm": Stage.CONFIRMED,
+        "result": Stage.IDLE,
+    },
+    Stage.CONFIRMED: {"opening": Stage.FETCHING, "quorum": Stage.ANSWERED, "result": Stage.IDLE},
     Stage.ANSWERED: {"opening": Stage.FETCHING, "result": Stage.IDLE},
     Stage.WITHDRAWN: {"opening": Stage.FETCHING, "result": Stage.IDLE},
 }
@@ -61,6 +68,8 @@ class Limits:
     allow_unmasked: bool = False  # whether the aggregator may see this device's own update
     max_epochs: int = 100  # local passes per round
     complete_up_to: int = 100  # members of a cohort in which it must mask with everyone
+    profile: str = STANDARD  # the weakest that it takes part in; strict: only where a quorum signs the survivor set
+    smallest_threshold: int = 0  # percent of a roster whose shares a secret must need; 0: what the plan's rule gives
 
     def __post_init__(self) -> None:
         if self.smallest_cohort < SMALLEST_COHORT:
@@ -72,6 +81,15 @@ class Limits:
             raise UsageError("max_attempts and max_epochs are at least 1")
         if not 0 <= self.complete_up_to <= 255:
             raise UsageError("complete_up_to is from 0 (any cohort may be sparse) to 255")
+        if self.profile not in (STANDARD, STRICT):
+            raise UsageError(
+                f"profile {self.profile!r} is not {STANDARD} or {STRICT}; who allows updates without masks, too, sets "
+                "allow_unmasked"
+            )
+        if self.profile == STRICT and self.allow_unmasked:
+            raise UsageError("profile strict and allow_unmasked contradict each other: choose one")
+        if not 0 <= self.smallest_threshold <= 100:
+            raise UsageError("smallest_threshold is a percentage of the roster, from 0 to 100")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,18 +3,19 @@
 import dataclasses
 
 from accord.errors import AccordError, LocalProtocolError, Refusal, RemoteProtocolError
-from accord.secagg import keys, unmasked
+from accord.plan import STRICT
+from accord.secagg import client, keys, unmasked
 from accord.tensors import Layout
 from accord.update import packing
 from accord.update.pipeline import Contribution, Form
 from accord.wire.check_in import FAILED, Withdraw
 from accord.wire.envelope import Envelope
 from accord.wire.messages import opened
-from accord.wire.secure_sum import Masked, Result, Roster, Shares, Survivors, Unmask
+from accord.wire.secure_sum import Consistency, Masked, Quorum, Result, Roster, Shares, Survivors, Unmask
 from edge_sdk.attempt import Attempt
-from edge_sdk.saved import SECRET_FILES, AnsweredOnce, MaskedOnce, Shared, WithdrewOnce
+from edge_sdk.saved import SECRET_FILES, AnsweredOnce, ConfirmedOnce, MaskedOnce, Shared, WithdrewOnce
 from edge_sdk.session_state import SessionState
-from edge_sdk.session_values import Charge, Effect, Finished, Forget, Keep, Refused, Work
+from edge_sdk.session_values import Charge, Effect, Finished, Forget, Keep, Refused, Stage, Work
 from edge_sdk.unsettled import SENT, Unsettled
 
 
@@ -56,6 +57,7 @@ class Summing:
             cap=plan.cohort_cap,
             rule=plan.graph,
             vouched=self._state.limits.smallest_cohort,
+            least_threshold=self._state.limits.smallest_threshold,
         )
         self._state.allowed("roster")
         self._state.move("roster")
@@ -135,8 +137,10 @@ class Summing:
         )
 
     def survivors(self, letter: Envelope) -> tuple[Effect, ...]:
-        """Answer once, with one share for each dealer."""
+        """Answer once, with one share for each dealer; in profile `strict`, sign the set and wait for a quorum."""
         attempt, message = self._state.current(), opened(letter, Survivors)
+        if self._state.stage is Stage.CONFIRMED:
+            return self._survivors_again(attempt, letter, message)
         again = attempt.answered is not None and letter.context == attempt.second
         if again and message.survivors != attempt.survivors:
             raise Refusal("AnsweredBefore", "another survivor set than the one that this device has answered for")
@@ -144,12 +148,46 @@ class Summing:
         if attempt.plan is None:
             raise LocalProtocolError("a device that masked has a plan")
         self._state.bound(letter, attempt.second, attempt.cohort)
+        if attempt.unmasking is not None and attempt.plan.profile == STRICT:
+            attempt.confirmed, confirmation = attempt.unmasking.confirm(message)
+            return self._signed(attempt, confirmation)
         if attempt.unmasking is not None:
             attempt.answered, answer = attempt.unmasking.survivors(message, attempt.plan.seal_key)
             attempt.survivors = message.survivors
         else:
             answer = Unmask(sealed=b"")
         self._state.move("survivors")
+        return self._answers(attempt, answer)
+
+    def _survivors_again(self, attempt: Attempt, letter: Envelope, message: Survivors) -> tuple[Effect, ...]:
+        """Pass over the set that was signed, and refuse another one: two of them are how a device is isolated."""
+        self._state.bound(letter, attempt.second, attempt.cohort)
+        if message.survivors != attempt.survivors:
+            raise Refusal("SurvivorsChanged", "another survivor set was signed in this attempt before")
+        return ()
+
+    def _signed(self, attempt: Attempt, confirmation: Consistency) -> tuple[Effect, ...]:
+        """Send CONSISTENCY once it is written; RESULT will be held against the set that it names."""
+        self._state.move("survivors to confirm")
+        attempt.survivors = confirmation.survivors
+        attempt.answered = client.Answered(confirmation.survivors)
+        data = self._state.sealed(confirmation, attempt.second)
+        once = ConfirmedOnce(survivors=self._state.raw, letter=data)
+        return (Keep(name="confirmed", data=once.encode()), self._state.sent(data))
+
+    def quorum(self, letter: Envelope) -> tuple[Effect, ...]:
+        """Answer once, as enough members have signed the survivor set that this device has signed."""
+        self._state.allowed("quorum")
+        attempt = self._state.current()
+        if attempt.plan is None or attempt.confirmed is None:
+            raise LocalProtocolError("a device that confirmed has a plan and a stage that waits for a quorum")
+        self._state.bound(letter, attempt.second, attempt.cohort)
+        attempt.answered, answer = attempt.confirmed.quorum(opened(letter, Quorum), attempt.plan.seal_key)
+        self._state.move("quorum")
+        return self._answers(attempt, answer)
+
+    def _answers(self, attempt: Attempt, answer: Unmask) -> tuple[Effect, ...]:
+        """Send UNMASK once it is written and the secrets are deleted."""
         data = self._state.sealed(answer, attempt.second)
         attempt.forget_secrets()
         once = AnsweredOnce(

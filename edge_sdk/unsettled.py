@@ -14,7 +14,7 @@ from edge_sdk.saved import Unsettled as Saved
 from edge_sdk.session_state import SessionState
 from edge_sdk.session_values import Effect, Forget, Keep, Send, Stage
 
-SENT = frozenset((Stage.MASKED, Stage.ANSWERED))
+SENT = frozenset((Stage.MASKED, Stage.CONFIRMED, Stage.ANSWERED))
 """Stages in which the vector has left this device, and may be in a sum."""
 
 

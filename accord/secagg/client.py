@@ -1,7 +1,8 @@
-"""The device's side: Joining -> Sharing -> Masking -> Unmasking -> Answered, and what it refuses at each step.
+"""The device's side: Joining -> Sharing -> Masking -> Unmasking (-> Confirmed) -> Answered, and what it refuses.
 
 A step consumes its stage and returns the next one with its message; a stage that was left refuses to be used again, so
-no key pair sees two rosters, no vector is masked twice, and no dealer's second share is given away.
+no key pair sees two rosters, no vector is masked twice, and no dealer's second share is given away. What follows the
+vector stands in `answering`.
 """
 
 import numpy as np
@@ -11,32 +12,21 @@ from accord.entropy import Entropy
 from accord.errors import LocalProtocolError, Refusal
 from accord.plan import SMALLEST_COHORT, Graph
 from accord.secagg import keys, ring, shamir
+from accord.secagg.answering import Answered, Confirmed, Unmasking
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import USUAL, verified
 from accord.secagg.commitments import SECRET, share_hash
 from accord.secagg.participation import Participation
+from accord.secagg.stage import Stage
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF
-from accord.wire.secure_sum import Join, Member, Result, Roster, Share, Shares, Survivors, Unmask
+from accord.wire.secure_sum import Join, Member, Roster, Share, Shares
+
+__all__ = ["Answered", "Confirmed", "Joining", "Masking", "Sharing", "Unmasking"]
 
 
-class _Stage:
-    """A stage is used once."""
-
-    def __init__(self) -> None:
-        self._left = False
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(...)"
-
-    def _leave(self, reason: str) -> None:
-        if self._left:
-            raise Refusal(reason, f"{type(self).__name__} was left before")
-        self._left = True
-
-
-class Joining(_Stage):
+class Joining(Stage):
     """Fresh keys for one attempt, and the JOIN that shows them.
 
     Args:
@@ -80,6 +70,7 @@ class Joining(_Stage):
         cap: int,
         rule: Graph = USUAL,
         vouched: int = SMALLEST_COHORT,
+        least_threshold: int = 0,
     ) -> "Sharing":
         """Verify the roster and split our secrets among its members.
 
@@ -91,9 +82,11 @@ class Joining(_Stage):
             cap: the largest one, the plan's: the width of the sum is made for it.
             rule: the plan's.
             vouched: of the members, how many this device must have verified itself. On a complete graph that is all.
+            least_threshold: the shares that open a secret are at least so many percent of the roster.
 
         Raises:
-            Refusal: `RosterChanged`, `LargeCohort`, `NotInRoster`, `SmallCohort`, or one of `cohort.verified`.
+            Refusal: `RosterChanged`, `LargeCohort`, `NotInRoster`, `SmallCohort`, `LowThreshold`, or one of
+                `cohort.verified`.
         """
         self._leave("RosterChanged")
         if roster.size > cap:
@@ -104,6 +97,12 @@ class Joining(_Stage):
             raise Refusal("NotInRoster", "the roster does not hold the JOIN that this device sent")
         if cohort.size < floor or cohort.shown < vouched:
             raise Refusal("SmallCohort", f"{cohort.size} members where this device asks for {max(floor, vouched)}")
+        if 100 * cohort.threshold < least_threshold * cohort.size:
+            raise Refusal(
+                "LowThreshold",
+                f"{cohort.threshold} of {cohort.size} members can open a secret; this device asks for "
+                f"{least_threshold} % of them at least",
+            )
         own_part = Participation(
             device=self.device,
             cohort=cohort,
@@ -116,7 +115,7 @@ class Joining(_Stage):
         return Sharing(own_part, self._entropy)
 
 
-class Sharing(_Stage):
+class Sharing(Stage):
     """Our two secrets, split among our neighbours and ourselves; `message` is the SHARE."""
 
     def __init__(self, part: Participation, entropy: Entropy) -> None:
@@ -172,7 +171,7 @@ class Sharing(_Stage):
         return Masking(self._part, held, message.dealers)
 
 
-class Masking(_Stage):
+class Masking(Stage):
     """The shares of everyone who dealt; ready to mask one vector."""
 
     def __init__(self, part: Participation, held: dict[int, bytes], dealers: bytes) -> None:
@@ -213,67 +212,3 @@ class Masking(_Stage):
         """
         self._leave("MaskedBefore")
         return Unmasking(self._part, self._held, self._dealers)
-
-
-class Unmasking(_Stage):
-    """The vector is out; one answer is left to give."""
-
-    def __init__(self, part: Participation, held: dict[int, bytes], dealers: bytes) -> None:
-        super().__init__()
-        self.cohort = part.cohort
-        self._part, self._held, self._dealers = part, held, dealers
-
-    def survivors(self, message: Survivors, seal_key: bytes) -> tuple["Answered", Unmask]:
-        """Give one share per neighbour that dealt: of its self mask if its vector arrived, else of its mask key.
-
-        Never both.
-
-        Args:
-            message: whose vectors arrived.
-            seal_key: the aggregator's X25519 key that the signed plan names.
-
-        Raises:
-            Refusal: `AnsweredBefore`, `CalledDead`, `NotASharer` or `SmallCohort`.
-        """
-        self._leave("AnsweredBefore")
-        alive = set(self.cohort.positions(message.survivors))
-        if self._part.place not in alive:
-            raise Refusal("CalledDead", "the survivor set leaves this device out though its vector was sent")
-        if not alive <= set(self.cohort.positions(self._dealers)):
-            raise Refusal("NotASharer", "the survivor set names a member that dealt no shares")
-        self._part.check_size(alive, "survivors")
-        answer = b"".join(
-            share[:SECRET] if position in alive else share[SECRET:] for position, share in sorted(self._held.items())
-        )
-        key = keys.direction_key(
-            self._part.seal,
-            seal_key,
-            label="unmask",
-            context=self.cohort.context,
-            sender=self._part.device,
-            recipient="aggregator",
-        )
-        return Answered(message.survivors), Unmask(sealed=keys.lock(key, answer))
-
-
-class Answered(_Stage):
-    """Nothing is left to give; the RESULT must fit what was answered."""
-
-    def __init__(self, survivors: bytes) -> None:
-        super().__init__()
-        self._survivors = survivors
-
-    def result(self, message: Result) -> bool:
-        """Return whether our update is in the sum.
-
-        Raises:
-            Refusal: `ResultContradicts`: treat the update as included, since it may be.
-        """
-        self._leave("AnsweredBefore")
-        if message.status == "aborted":
-            if message.included:
-                raise Refusal("ResultContradicts", "an aborted attempt includes nobody")
-            return False
-        if not message.included or message.survivors != self._survivors:
-            raise Refusal("ResultContradicts", "the result names another survivor set than the one answered for")
-        return True

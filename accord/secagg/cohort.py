@@ -35,6 +35,7 @@ class Cohort:
     """
 
     name: str
+    profile: str
     context: bytes
     """ctx2 = H([ctx1, cohort id, roster root, profile, k, t]), 32 bytes."""
     root: bytes
@@ -116,7 +117,7 @@ def check_join(message: Join, taken: Container[bytes], pair: KeyPair) -> None:
 def new_roster(name: str, profile: str, members: Iterable[Member], rule: Graph = USUAL) -> Roster:
     """Return the roster message of a new cohort that shows everybody: members in ascending order of their ids."""
     ordered = tuple(sorted(members, key=lambda member: member.device))
-    neighbours, threshold = graph.rule(len(ordered), rule)
+    neighbours, threshold = graph.rule(len(ordered), rule, profile)
     return Roster(cohort=name, profile=profile, neighbours=neighbours, threshold=threshold, members=ordered)
 
 
@@ -167,7 +168,7 @@ def verified(
     if list(devices) != sorted(set(devices)):
         raise Refusal("DuplicateMember", "the roster is not in strictly ascending order of ids")
     try:
-        degree, threshold = graph.rule(roster.size, rule)
+        degree, threshold = graph.rule(roster.size, rule, profile)
     except LocalProtocolError as error:
         raise Refusal("WrongRule", str(error)) from error
     if (roster.neighbours, roster.threshold, roster.profile) != (degree, threshold, profile):
@@ -237,6 +238,7 @@ def assembled(roster: Roster, context: bytes, identities: Sequence[bytes]) -> Co
 
     return Cohort(
         name=roster.cohort,
+        profile=roster.profile,
         context=prg.digest(cbor.encode([context, roster.cohort, root, roster.profile, *rule])),
         root=root,
         neighbours=roster.neighbours,

@@ -2,7 +2,7 @@
 
 from accord import prg
 from accord.errors import LocalProtocolError
-from accord.plan import SMALLEST_COHORT, Graph
+from accord.plan import SMALLEST_COHORT, STANDARD, STRICT, Graph
 from accord.secagg import bounds
 from accord.secagg.shamir import MAX_SHARES
 
@@ -10,19 +10,29 @@ _DRAWN = 16
 """Bytes of keystream that decide one member's place in the ring."""
 
 
-def rule(members: int, graph: Graph) -> tuple[int, int]:
-    """Return (neighbours k, threshold t) of profile `standard` for a roster of so many members.
+def rule(members: int, graph: Graph, profile: str = STANDARD) -> tuple[int, int]:
+    """Return (neighbours k, threshold t) for a roster of so many members.
 
-    Up to `graph.complete_up_to` members everyone masks with everyone, and t = floor(n/2) + 1: with t above half of the
-    holders, two different survivor sets can't both gather t answers for one secret from devices that answer once. Above
-    it each has the least even number of neighbours that the bounds allow, and a threshold in the middle of
-    what they allow (see `bounds`); where that is no fewer than everyone, the graph is complete.
+    Profile `strict` has a complete graph and t = floor(2n/3) + 1, so that two quorums have more than a third of the
+    roster in common (Bonawitz et al. 2017, the active setting).
+
+    Profile `standard`: up to `graph.complete_up_to` members everyone masks with everyone, and t = floor(n/2) + 1: with
+    t above half of the holders, two different survivor sets can't both gather t answers for one secret from devices
+    that answer once. Above it each has the least even number of neighbours that the bounds allow, and a threshold in
+    the middle of what they allow (see `bounds`); where that is no fewer than everyone, the graph is complete.
 
     Raises:
-        LocalProtocolError: fewer than 3 members, or more neighbours are needed than a secret can have shares.
+        LocalProtocolError: fewer than 3 members, more neighbours are needed than a secret can have shares, or profile
+            `strict` has more members than `graph.complete_up_to`.
     """
     if members < SMALLEST_COHORT:
         raise LocalProtocolError(f"a cohort has at least {SMALLEST_COHORT} members, not {members}")
+    if profile == STRICT:
+        if members > graph.complete_up_to:
+            raise LocalProtocolError(
+                f"profile strict needs a complete graph, of up to {graph.complete_up_to} members here, not {members}"
+            )
+        return members - 1, 2 * members // 3 + 1
     if members > graph.complete_up_to:
         found = bounds.chosen(members, graph.corrupt, graph.dropout, min(members - 2, MAX_SHARES - 1))
         if found is not None:

@@ -14,7 +14,18 @@ from accord.wire.check_in import Ask, CheckIn, Later, Withdraw
 from accord.wire.chunks import Get, Have, Manifest
 from accord.wire.enrolment import Declined, Enrol, Enrolled
 from accord.wire.envelope import Envelope
-from accord.wire.secure_sum import Join, Masked, Result, Roster, Share, Shares, Survivors, Unmask
+from accord.wire.secure_sum import (
+    Consistency,
+    Join,
+    Masked,
+    Quorum,
+    Result,
+    Roster,
+    Share,
+    Shares,
+    Survivors,
+    Unmask,
+)
 from accord.wire.versions import Measurement, Promotion, Version
 
 KEY = DIGEST = Octets(32)
@@ -168,6 +179,8 @@ TAGS: dict[str, type[Record]] = {
     "shares/1": Shares,
     "masked/1": Masked,
     "survivors/1": Survivors,
+    "consistency/1": Consistency,
+    "quorum/1": Quorum,
     "unmask/1": Unmask,
     "result/1": Result,
     "ask/1": Ask,

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from accord.plan import LARGEST_COHORT
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, Text, field
+from accord.signing import SIGNATURE_SIZE
 from accord.values import dataclass
 
 KEY = DIGEST = Octets(32)
@@ -96,6 +97,25 @@ class Survivors(Record):
     """Aggregator to a cohort: whose masked vectors arrived."""
 
     survivors: bytes = field(BITMAP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistency(Record):
+    """Device to aggregator, in profile `strict`: the survivor set that it will answer for, and no other.
+
+    The letter's signature is what counts: the aggregator hands it on in QUORUM.
+    """
+
+    survivors: bytes = field(BITMAP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quorum(Record):
+    """Aggregator to the survivors, in profile `strict`: who signed the survivor set, and their signatures in order."""
+
+    survivors: bytes = field(BITMAP)
+    signers: bytes = field(BITMAP)
+    signatures: tuple[bytes, ...] = field(Many(Octets(SIGNATURE_SIZE), 0, HOLDERS))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,16 +4,17 @@ import dataclasses
 
 import numpy as np
 
-from accord.secagg import client, keys, unmasked
+from accord.secagg import client, keys, ring, unmasked
 from accord.update import packing
 from accord.wire.check_in import Withdraw
-from accord.wire.secure_sum import Masked, Share, Unmask
+from accord.wire.secure_sum import Consistency, Masked, Quorum, Survivors, Unmask
 from aggregator.round import TRANSITIONS, begin, begin_unmasked, step
 from aggregator.round_values import (
     Back,
     Effect,
     Event,
     Gone,
+    Message,
     Opened,
     Phase,
     Received,
@@ -25,21 +26,27 @@ from aggregator.round_values import (
 from tests.secagg.test_transcript import BITS, CONTEXT, LENGTH, SEAL, Fleet
 from tests.update.test_pipeline import PLAN
 
-NAMES = ("dev-000", "dev-001", "dev-002", "dev-003", "dev-004")
-WINDOWS = Windows(share=10, collect=20, unmask=30, grace=2)
+NAMES = tuple(f"dev-{place:03d}" for place in range(8))
+WINDOWS = Windows(share=10, collect=20, confirm=25, unmask=30, grace=2)
+EARLY = {"standard": (0, 1, 2), "strict": (0, 1, 2, 5, 6, 7), "off": (0, 1, 2)}
+"""Who answers first: as many as are enough."""
 
 
 class Scene:
-    """Five devices and the state of their cohort; dev-004 shares and is then silent, or never speaks."""
+    """Five devices, eight in profile `strict`, and their cohort; dev-004 shares and is then silent, or never speaks."""
 
     def __init__(self, profile: str) -> None:
         self.profile, self.now = profile, 0.0
-        self.fleet = Fleet(5)
+        self.early = EARLY[profile]
+        self.names = NAMES[: max(self.early[-1], 4) + 1]
+        self.included = tuple(name for name in self.names if name != NAMES[4])
+        self.fleet = Fleet(len(self.names), "strict" if profile == "strict" else "standard")
         self.effects: list[Effect] = []
-        self.sharing = self.fleet.share(5)
+        self.sharing = self.fleet.share(len(self.names))
         self.answers: dict[str, Unmask] = {}
         self.letters: dict[str, Masked] = {}
         self.unmasking: dict[str, client.Unmasking] = {}
+        self.confirmed: dict[str, client.Confirmed] = {}
         plan = dataclasses.replace(PLAN, profile=profile)
         if profile == "off":
             self.context = unmasked.second_context(CONTEXT, "c-1")
@@ -55,17 +62,25 @@ class Scene:
         self.effects += effects
         return effects
 
-    def receive(self, device: str, message: Share | Masked | Unmask | Withdraw) -> tuple[Effect, ...]:
-        return self.take(Received(device=device, message=message))
+    def receive(self, device: str, message: Message) -> tuple[Effect, ...]:
+        return self.take(self.received(device, message))
 
-    def message(self, place: int) -> Share | Masked | Unmask:
+    def received(self, device: str, message: Message) -> Received:
+        signature = b""
+        if isinstance(message, Consistency) and device in self.names:
+            signature = self.fleet.signature(NAMES.index(device), message)
+        return Received(device=device, message=message, signature=signature)
+
+    def message(self, place: int) -> Message:
         """Return what an honest device sends in this phase."""
         name = NAMES[place]
         if self.state.phase is Phase.SHARING:
             return self.sharing[place].message
         if self.state.phase is Phase.COLLECTING:
             return self.masked(place)
-        return self.answers[name] if self.profile == "standard" else Unmask(sealed=b"")
+        if self.state.phase is Phase.CONFIRMING:
+            return Consistency(survivors=self.state.survivors)
+        return Unmask(sealed=b"") if self.profile == "off" else self.answers[name]
 
     def masked(self, place: int) -> Masked:
         name, vector = NAMES[place], self.fleet.vectors[place]
@@ -78,10 +93,19 @@ class Scene:
         return self.letters[name]
 
     def answer_survivors(self) -> None:
-        survivors = next(e.message for e in self.effects if isinstance(e, ToCohort))
-        if self.profile == "standard":
-            for name in self.state.expected:
-                self.answers[name] = self.unmasking[name].survivors(survivors, SEAL.public)[1]
+        """Let every survivor do what follows from what the cohort was told last."""
+        told = [e.message for e in self.effects if isinstance(e, ToCohort)][-1]
+        for name in self.state.expected if self.profile != "off" else ():
+            match told:
+                case Quorum():
+                    self.answers[name] = self.confirmed[name].quorum(told, SEAL.public)[1]
+                case Survivors() if self.profile == "strict":
+                    self.confirmed[name], _ = self.unmasking[name].confirm(told)
+                case Survivors():
+                    self.answers[name] = self.unmasking[name].survivors(told, SEAL.public)[1]
+
+    def sum_of(self, names: tuple[str, ...]) -> ring.Ring:
+        return sum(self.fleet.vectors[NAMES.index(name)] for name in names) % 2**BITS
 
     def close(self, silent: tuple[int, ...]) -> None:
         """Let every expected device answer but the silent ones, and the deadline pass."""
@@ -92,18 +116,18 @@ class Scene:
         if self.state.phase is before:
             self.now = self.state.deadline
             self.take(Tick())
-        if self.state.phase is Phase.UNMASKING:
+        if self.state.phase is not before and self.state.phase in (Phase.CONFIRMING, Phase.UNMASKING):
             self.answer_survivors()
 
     def at(self, phase: Phase) -> "Scene":
-        """Bring the cohort to `phase`, where members 0, 1 and 2 have answered; dev-004 dies before its vector."""
+        """Bring the cohort to `phase`, where the early ones have answered; dev-004 dies before its vector."""
         if phase is Phase.ABORTED:
-            self.close(silent=(0, 1, 2, 3, 4))
+            self.close(silent=tuple(range(8)))
             return self
         while self.state.phase is not phase:
             self.close(silent=(4,) if self.state.phase is not Phase.SHARING else ())
         if phase is not Phase.CLOSED:
-            for place in (0, 1, 2):
+            for place in self.early:
                 assert self.receive(NAMES[place], self.message(place)) == ()
         return self
 
@@ -130,7 +154,7 @@ class Scene:
             return Received(device=who, message=Withdraw(reason="OutOfMemory"))
         place = 0 if how in {"again", "changed"} else 3
         device = {"stranger": "dev-900", "undealt": NAMES[4], "dead": NAMES[4]}.get(how, NAMES[place])
-        message: Share | Masked | Unmask
+        message: Message
         if kind == "share":
             message = self.sharing[place].message
             if how == "changed":
@@ -149,19 +173,21 @@ class Scene:
                 message = dataclasses.replace(message, vector=bytes(len(message.vector)))
             elif how == "short":
                 message = self.short(message)
+        elif kind == "consistency":
+            message = Consistency(survivors=b"\x07" if how == "changed" else self.state.survivors or b"\xef")
         else:
             message = self.answers.get(NAMES[place], Unmask(sealed=b""))
             if how in {"changed", "garbage"}:
                 message = Unmask(sealed=bytes(64))
-        return Received(device=device, message=message)
+        return self.received(device, message)
 
     def other_vector(self, message: Masked) -> Masked:
-        if self.profile == "standard":
+        if self.profile != "off":
             return dataclasses.replace(message, vector=bytes(len(message.vector)))
         return self.locked(packing.pack(np.zeros(LENGTH, np.uint32), BITS), 0)
 
     def short(self, message: Masked) -> Masked:
-        if self.profile == "standard":
+        if self.profile != "off":
             return dataclasses.replace(message, vector=message.vector[:-1])
         return self.locked(b"short", 3)
 

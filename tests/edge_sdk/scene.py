@@ -8,14 +8,14 @@ import numpy as np
 from accord.records import Record
 from accord.wire.envelope import Envelope
 from accord.wire.messages import CheckIn, Later, Offer, Opening, opened
-from accord.wire.secure_sum import Result, Roster, Shares, Survivors
+from accord.wire.secure_sum import Quorum, Result, Roster, Shares, Survivors
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from edge_sdk.session_values import Stage
 from tests.fleet.test_rounds import LAYOUT, World
 
 ME = "dev-00"
-ORDER = ("opening", "fetched", "plan", "roster", "shares", "worked", "survivors", "result")
+ORDER = ("opening", "fetched", "plan", "roster", "shares", "worked", "survivors", "quorum", "result")
 
 
 class Scene(World):
@@ -85,7 +85,8 @@ class Scene(World):
 
 def events(profile: str) -> dict[str, dev.Event]:
     """Play two honest rounds and return every event of the second, valid and stale, by its name in the tables."""
-    order = tuple(name for name in ORDER if profile == "standard" or name != "shares")
+    left_out = {"standard": {"quorum"}, "strict": set(), "off": {"shares", "quorum"}}[profile]
+    order = tuple(name for name in ORDER if name not in left_out)
     heard: list[list[dev.Event]] = []
 
     class Recorded(Scene):
@@ -128,5 +129,15 @@ def events(profile: str) -> dict[str, dev.Event]:
         "gave-up": dev.GaveUp(reason="the disk is full"),
         "result-early": dev.Arrived(data=early),
     }
-    kinds = {"plan": Offer, "roster": Roster, "shares": Shares, "survivors": Survivors, "result": Result}
+    if profile == "strict":
+        cohort = Envelope.decode(roster.data).recipient
+        found["survivors-other"] = bent("survivors", Survivors, cohort, survivors=b"\x03")
+    kinds = {
+        "plan": Offer,
+        "roster": Roster,
+        "shares": Shares,
+        "survivors": Survivors,
+        "quorum": Quorum,
+        "result": Result,
+    }
     return found | {f"{name}-stray": bent(name, kind, "dev-01") for name, kind in kinds.items() if name in order}

@@ -11,6 +11,7 @@ from accord.wire.messages import opened
 from edge_sdk import session_values as dev
 from edge_sdk.saved import EVERY_FILE, FILES, UNSETTLED, Saved, Unsettled
 from edge_sdk.session_values import Stage
+from edge_sdk.unsettled import SENT
 from tests.edge_sdk.scene import ME, Scene, events
 from tests.edge_sdk.test_session import restarted
 
@@ -43,8 +44,11 @@ def told(effects: Sequence[dev.Effect]) -> list[dev.Finished]:
     return [effect for effect in effects if isinstance(effect, dev.Finished)]
 
 
-@pytest.mark.parametrize("profile", ["standard", "off"])
-@pytest.mark.parametrize("stage", [Stage.MASKED, Stage.ANSWERED])
+@pytest.mark.parametrize(
+    ("profile", "stage"),
+    [(profile, stage) for profile in ("standard", "strict", "off") for stage in (Stage.MASKED, Stage.ANSWERED)]
+    + [("strict", Stage.CONFIRMED)],
+)
 def test_it_asks_goes_on_and_learns_that_it_was_included(stage: Stage, profile: str) -> None:
     scene, known, effects = overtaken(stage, profile)
     assert asked(effects) == [Ask(job="j", round=2, attempt=1)]
@@ -60,7 +64,7 @@ def test_it_asks_goes_on_and_learns_that_it_was_included(stage: Stage, profile: 
     assert scene.session.step(known["result"]) == (), "it may come twice"
 
 
-@pytest.mark.parametrize("stage", [stage for stage in Stage if stage not in (Stage.MASKED, Stage.ANSWERED)])
+@pytest.mark.parametrize("stage", [stage for stage in Stage if stage not in SENT])
 def test_a_device_whose_vector_did_not_leave_has_nothing_to_ask(stage: Stage) -> None:
     scene, known, effects = overtaken(stage)
     assert asked(effects) == []

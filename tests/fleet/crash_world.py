@@ -365,7 +365,7 @@ class World:
         assert len(purposes) == self.rounds + 1, purposes
         assert len(set(purposes)) == len(purposes), "a round was counted twice"
         for name in self.devices:
-            for tag in ("join/1", "share/1", "masked/1", "unmask/1"):
+            for tag in ("join/1", "share/1", "masked/1", "consistency/1", "unmask/1"):
                 by_context: dict[bytes, set[bytes]] = defaultdict(set)
                 for letter in self.letters(name, tag):
                     by_context[letter.context].add(letter.encode())

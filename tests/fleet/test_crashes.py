@@ -6,6 +6,7 @@ import pytest
 from crash_world import World
 
 from accord.files.crash import CRASHES, Crash
+from accord.plan import PROFILES
 
 FULL = bool(os.environ.get("ACCORD_SOAK"))
 WORST = Crash(names="lost", data="torn")
@@ -17,7 +18,7 @@ def run(world: World) -> World:
     return world
 
 
-@pytest.mark.parametrize("profile", ["standard", "off"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_without_a_crash(profile: str) -> None:
     world = run(World(rounds=2, profile=profile))
     assert world.crashes == 0
@@ -27,7 +28,7 @@ def test_without_a_crash(profile: str) -> None:
     assert all(len(device.finished) == 3 for device in world.devices.values())
 
 
-@pytest.mark.parametrize("profile", ["standard", "off"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_a_device_dies_at_every_change_to_its_disk(profile: str) -> None:
     calm = run(World(rounds=1, profile=profile))
     changes = len(calm.devices["dev-01"].files.operations)
@@ -43,7 +44,7 @@ def test_a_device_dies_at_every_change_to_its_disk(profile: str) -> None:
             assert [r["status"] for r in world.books.records] == ["closed"] * 2, (how, at)
 
 
-@pytest.mark.parametrize("profile", ["standard", "off"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_a_device_dies_before_every_send(profile: str) -> None:
     calm = run(World(rounds=1, profile=profile))
     sends = calm.devices["dev-01"].fuse.count
@@ -57,7 +58,7 @@ def test_a_device_dies_before_every_send(profile: str) -> None:
         assert [len(r["included"]) for r in world.books.records] == [4] * 2, at
 
 
-@pytest.mark.parametrize("profile", ["standard", "off"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_aggregator_dies_around_every_commit_and_before_every_send(profile: str) -> None:
     calm = run(World(rounds=1, profile=profile))
     points = calm.fuse.count

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from accord.errors import Aborted, Refusal
-from accord.secagg import client, server, unmasked
+from accord.errors import Aborted, LocalProtocolError, Refusal
+from accord.secagg import answering, client, server, unmasked
 from accord.secagg.cohort import new_roster
-from accord.wire.secure_sum import Masked, Result, Roster, Shares, Survivors, Unmask
+from accord.wire.secure_sum import Consistency, Masked, Result, Roster, Shares, Survivors, Unmask
 from tests.secagg.test_transcript import AUTHORITY, BITS, CONTEXT, LENGTH, SEAL, Fleet, device, member
 
 # A cell is the stage that the call gives, the refusal, or "-" where a stage has no such call: nothing is out of order
@@ -34,15 +34,35 @@ result-again    -              -              -             -               Answ
 result-aborted  -              -              -             -               False
 result-old      -              -              -             -               ResultContradicts
 """
+# The same four in profile `strict`: a survivor set is signed, and answered for once three have signed it. An old quorum
+# is one for another survivor set.
+STRICT = """
+                Unmasking         Confirmed       Answered
+confirm         Confirmed         -               -
+confirm-again   SurvivorsChanged  -               -
+confirm-old     CalledDead        -               -
+quorum          -                 Answered        -
+quorum-again    -                 AnsweredBefore  -
+quorum-old      -                 OtherSurvivors  -
+quorum-few      -                 TooFewSignatures -
+quorum-forged   -                 ForgedSignature -
+quorum-foreign  -                 ForgedSignature -
+quorum-swapped  -                 ForgedSignature -
+quorum-padded   -                 WrongShape      -
+quorum-cut      -                 WrongShape      -
+quorum-behind   -                 BadBitmap       -
+result          -                 -               True
+result-old      -                 -               ResultContradicts
+"""
 # Three of four have been added, which is enough; the last one is added, again, changed, or for somebody else.
 AGGREGATOR = """
-                Sharing         Collecting      Unmasking       Collecting/off  Confirming/off
-add             added           added           added           added           added
-add-again       added           added           added           added           added
-add-changed     SharesChanged   MaskedBefore    AnsweredBefore  MaskedBefore    added
-add-stranger    NotAMember      NotAMember      NotAMember      NotAMember      NotASurvivor
-close           Collecting      Unmasking       sum             Confirming      sum
-close-early     TooFewShares    TooFewVectors   TooFewAnswers   TooFewVectors   TooFewAnswers
+                Sharing         Collecting      Confirming      Unmasking       Collecting/off  Confirming/off
+add             added           added           added           added           added           added
+add-again       added           added           added           added           added           added
+add-changed     SharesChanged   MaskedBefore    OtherSurvivors  AnsweredBefore  MaskedBefore    added
+add-stranger    NotAMember      NotAMember      NotAMember      NotAMember      NotAMember      NotASurvivor
+close           Collecting      Unmasking       Unmasking       sum             Confirming      sum
+close-early     TooFewShares    TooFewVectors   TooFewConfirmations TooFewAnswers   TooFewVectors   TooFewAnswers
 """
 
 
@@ -132,17 +152,89 @@ def test_a_device_at_every_stage(stage: str, name: str, cell: str) -> None:
     assert outcome(one.call(at, method)) in {"RosterChanged", "SharesChanged", "MaskedBefore", "AnsweredBefore"}
 
 
+class Strict:
+    """dev-000 of four in profile `strict`, at any stage that profile `standard` does not have."""
+
+    def __init__(self) -> None:
+        self.confirming, self.survivors, self.found = Fleet(4, "strict").confirm()
+        fleet = self.fleet = Fleet(4, "strict")
+        for place, (_, (message, signature)) in enumerate(self.found):
+            self.confirming.add(fleet.joining[place].device, message, signature)
+        self.honest = self.confirming.close()[1]
+
+    def at(self, stage: str) -> object:
+        match stage:
+            case "Unmasking":
+                return self.fleet.unmask()[2][0]
+            case "Confirmed":
+                return self.found[0][0]
+        return self.found[0][0].quorum(self.honest, SEAL.public)[0]
+
+    def call(self, stage: object, name: str) -> Callable[[], object]:
+        method, _, how = name.partition("-")
+        if method == "confirm":
+            told = Survivors(survivors=b"\x0e") if how == "old" else self.survivors
+            return lambda: stage.confirm(told)
+        if method == "quorum":
+            return lambda: stage.quorum(dataclasses.replace(self.honest, **self.changes(how)), SEAL.public)
+        closed = Result(status="closed", reason="", included=True, survivors=b"\x0f", transcript=bytes(32))
+        return lambda: stage.result(dataclasses.replace(closed, survivors=b"\x07") if how == "old" else closed)
+
+    def changes(self, how: str) -> dict[str, object]:
+        first, second, third = self.honest.signatures
+        other = self.fleet.signature(0, Consistency(survivors=b"\x0f"), b"2" * 32)
+        changes: dict[str, dict[str, object]] = {
+            "old": {"survivors": b"\x07"},
+            "few": {"signers": b"\x03", "signatures": (first, second)},
+            "forged": {"signatures": (first, second, bytes(64))},
+            "foreign": {"signatures": (other, second, third)},
+            "swapped": {"signatures": (second, first, third)},
+            "padded": {"signatures": (first, second, third, third)},
+            "cut": {"signatures": (first, second)},
+            "behind": {"signers": b"\x17", "signatures": (first, second, third, third)},
+        }
+        return changes.get(how, {})
+
+
+@pytest.mark.parametrize(("stage", "name", "cell"), rows(STRICT))
+def test_a_device_at_every_stage_of_profile_strict(stage: str, name: str, cell: str) -> None:
+    one = Strict()
+    at = one.at(stage)
+    assert type(at).__name__ == stage
+    method, _, how = name.partition("-")
+    if cell == "-":
+        assert not hasattr(at, method)
+        return
+    call = one.call(at, name)
+    if how == "again":
+        call()
+    assert outcome(call) == cell
+    assert outcome(one.call(at, method)) in {"SurvivorsChanged", "AnsweredBefore"}
+
+
+def test_no_device_answers_a_survivor_set_that_no_quorum_has_signed() -> None:
+    """Whoever drives the stages can't take the short way by mistake, in either profile."""
+    _, survivors, waiting = Fleet(4, "strict").unmask()
+    with pytest.raises(LocalProtocolError, match="a quorum is answered"):
+        waiting[0].survivors(survivors, SEAL.public)
+    _, survivors, waiting = Fleet(4).unmask()
+    with pytest.raises(LocalProtocolError, match="no confirmations"):
+        waiting[0].confirm(survivors)
+
+
 def test_the_stages_of_a_device_have_one_way_out_each() -> None:
     ways = {
         name: [m for m in vars(stage) if not m.startswith("_") and callable(vars(stage)[m])]
-        for name, stage in vars(client).items()
-        if isinstance(stage, type) and stage.__module__ == client.__name__ and not name.startswith("_")
+        for module in (client, answering)
+        for name, stage in vars(module).items()
+        if isinstance(stage, type) and stage.__module__ == module.__name__ and not name.startswith("_")
     }
     assert ways == {
         "Joining": ["roster"],
         "Sharing": ["shares"],
         "Masking": ["mask", "masked"],
-        "Unmasking": ["survivors"],
+        "Unmasking": ["survivors", "confirm"],  # in profile standard, and in profile strict
+        "Confirmed": ["quorum"],
         "Answered": ["result"],
     }
 
@@ -167,6 +259,10 @@ class Aggregator:
                 collecting.add(one.device, vector)
             self.stage, _ = collecting.close()
             self.messages, self.changed = [()] * 4, ()
+        elif self.kind == "Confirming":
+            self.stage, _, found = Fleet(4, "strict").confirm()
+            self.messages = [sent for _, sent in found]
+            self.changed = (Consistency(survivors=b"\x07"), bytes(64))
         else:
             self.stage, survivors, waiting = fleet.unmask()
             self.messages = [(u.survivors(survivors, SEAL.public)[1], SEAL) for u in waiting]
@@ -188,7 +284,8 @@ class Aggregator:
             self.stage.add(f"dev-00{place}", *self.messages[place])
 
     def close(self) -> object:
-        return self.stage.close(BITS) if self.kind in {"Unmasking", "Confirming"} else self.stage.close()
+        summing = self.kind == "Unmasking" or isinstance(self.stage, unmasked.Confirming)
+        return self.stage.close(BITS) if summing else self.stage.close()
 
 
 @pytest.mark.parametrize(("stage", "name", "cell"), rows(AGGREGATOR))

@@ -12,10 +12,11 @@ from accord.errors import Aborted, Refusal
 from accord.secagg import client, keys, server
 from accord.secagg.authority import Authority, trusted_roles
 from accord.secagg.cohort import new_roster, verified
+from accord.secagg.confirming import Confirming
 from accord.signing import SigningKey
 from accord.wire.envelope import seal
 from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles
-from accord.wire.secure_sum import Masked, Member, Result, Survivors
+from accord.wire.secure_sum import Consistency, Masked, Member, Result, Survivors
 
 ROOT, ENROLMENT = SigningKey(b"r" * 32), SigningKey(b"e" * 32)
 ROLES = Roles(tenant="t", version=3, expires=100, enrolment=ENROLMENT.public, aggregator=bytes(32), publisher=bytes(32))
@@ -29,6 +30,10 @@ def certificate(device: str, identity: SigningKey, **changes: int) -> bytes:
     fields = {"serial": 1, "expires": 50} | changes
     body = Certificate(device=device, identity=identity.public, **fields)
     return seal(TAG_OF[Certificate], body.encode(), key=ENROLMENT, sender="enrolment", recipient=device).encode()
+
+
+def identity_of(number: int) -> SigningKey:
+    return SigningKey(SeededEntropy(number)(32))
 
 
 def device(number: int, context: bytes = CONTEXT) -> client.Joining:
@@ -45,14 +50,15 @@ def member(joining: client.Joining) -> Member:
 class Fleet:
     """A cohort of n, driven stage by stage."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, profile: str = "standard") -> None:
+        self.profile = profile
         self.joining = [device(i) for i in range(n)]
-        self.roster = new_roster("c-1", "standard", [member(d) for d in self.joining])
-        self.cohort = verified(self.roster, CONTEXT, "standard", AUTHORITY)
+        self.roster = new_roster("c-1", profile, [member(d) for d in self.joining])
+        self.cohort = verified(self.roster, CONTEXT, profile, AUTHORITY)
         self.vectors = [np.arange(LENGTH, dtype=np.uint32) * (i + 1) for i in range(n)]
 
     def share(self, n: int) -> list[client.Sharing]:
-        return [d.roster(self.roster, AUTHORITY, profile="standard", floor=3, cap=100) for d in self.joining[:n]]
+        return [d.roster(self.roster, AUTHORITY, profile=self.profile, floor=3, cap=100) for d in self.joining[:n]]
 
     def mask(self) -> tuple[server.Collecting, list[client.Masking]]:
         stage = server.Sharing(self.cohort, 3)
@@ -71,6 +77,28 @@ class Fleet:
             waiting.append(following)
         unmasking, survivors = collecting.close()
         return unmasking, survivors, waiting
+
+    def signature(self, place: int, message: Consistency, context: bytes = b"") -> bytes:
+        """Sign a confirmation as its device does: by its letter."""
+        return seal(
+            TAG_OF[Consistency],
+            message.encode(),
+            key=identity_of(place),
+            sender=self.joining[place].device,
+            recipient="aggregator",
+            context=context or self.cohort.context,
+        ).signature
+
+    def confirm(
+        self, gone: int = 0
+    ) -> tuple[Confirming, Survivors, list[tuple[client.Confirmed, tuple[Consistency, bytes]]]]:
+        """Return the stage that waits for confirmations, and each survivor's, with its stage behind."""
+        unmasking, survivors, waiting = self.unmask(gone)
+        found = []
+        for place, one in enumerate(waiting, gone):
+            confirmed, message = one.confirm(survivors)
+            found.append((confirmed, (message, self.signature(place, message))))
+        return Confirming(unmasking, survivors), survivors, found
 
 
 def cohort_with_dropouts(n: int, rate: float, seed: int) -> str:  # noqa: C901 - one story, stage by stage

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from recorded_fleet import CERTIFICATES, KEYS, SEED, drawn
-from taped import MASKED, STRANGER, Case, Named, again, signed, to_device
+from taped import MASKED, STRANGER, Case, Named, Tape, again, signed, to_device
 
 from accord import merkle, prg
 from accord.plan import Plan
@@ -32,9 +32,9 @@ def offered(**changes: Any) -> bytes:
     return again(MASKED.letter(PLAN), plan=plan.encode(), **outside)
 
 
-def lied(place: int, about: str, **changes: Any) -> Case:
-    """Return a case in which one letter of the recording comes with other fields."""
-    return to_device(about, place, again(MASKED.letter(place), **changes))
+def lied(place: int, about: str, tape: Tape = MASKED, **changes: Any) -> Case:
+    """Return a case in which one letter of a recording comes with other fields."""
+    return to_device(about, place, again(tape.letter(place), **changes), tape=tape)
 
 
 def cases() -> Iterator[Named]:

@@ -27,7 +27,7 @@ from aggregator.transport import Transport
 from edge_sdk import session_values as dev
 from edge_sdk.agent import Agent
 from edge_sdk.enrolment import Trust, given
-from edge_sdk.saved import FILES, Joined, Saved, Shared
+from edge_sdk.saved import FILES, Saved
 
 HEX = bytes.fromhex
 FOLDER = Path(__file__).parent / "v1"
@@ -157,8 +157,8 @@ def proof(feed: list[str]) -> list[str]:
 
 
 def resume(feed: list[str]) -> list[str]:
-    """Find the files of an attempt after a restart: `joined`, then `shared`."""
-    saved = Saved(joined=Joined.decode(HEX(feed[0])), shared=Shared.decode(HEX(feed[1])))
+    """Find the files of an attempt after a restart, in the order in which they were written."""
+    saved = Saved(**{name: FILES[name].decode(HEX(data)) for name, data in zip(FILES, feed, strict=False)})
     effects = Device("dev-00").session.resume(saved)
     return [effect.reason for effect in effects if isinstance(effect, dev.Refused)]
 

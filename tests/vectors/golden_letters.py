@@ -29,9 +29,9 @@ from accord.secagg.cohort import first_context, verified
 from accord.signing import SigningKey
 from accord.update.pipeline import Form
 from accord.wire import chunks
-from accord.wire.envelope import Envelope, seal
+from accord.wire.envelope import Envelope, seal, signed_bytes
 from accord.wire.messages import TAG_OF, TAGS, Offer, Revocations, Roles, opened
-from accord.wire.secure_sum import Roster
+from accord.wire.secure_sum import Consistency, Roster
 from accord.wire.versions import Version
 from aggregator import round as engine
 from aggregator import round_values as values
@@ -158,14 +158,14 @@ def plan() -> Any:
     }
 
 
-def cohort_of(entries: list[dict[str, Any]], context: bytes) -> Any:
+def cohort_of(entries: list[dict[str, Any]], context: bytes, profile: str = "standard") -> Any:
     """Return the verified cohort of a recording."""
     authority = Authority(
         roles=opened(Envelope.decode(OFFICE.roles), Roles),
         revocations=opened(Envelope.decode(OFFICE.revocations), Revocations),
         now=0,
     )
-    return verified(opened(next(letters(entries, "roster/2")), Roster), context, "standard", authority)
+    return verified(opened(next(letters(entries, "roster/2")), Roster), context, profile, authority)
 
 
 def masked_cohort() -> list[dict[str, Any]]:
@@ -226,6 +226,17 @@ def _secrets(name: str) -> dict[str, str]:
 def cohort_off() -> Any:
     """The same round without masks."""
     return _described(record(profile="off"))
+
+
+def cohort_strict() -> Any:
+    """The masked cohort in profile `strict`: three survivors sign their set, and answer once they see a quorum."""
+    entries = record({"dev-03": "masked/1"}, profile="strict")
+    offer = opened(next(letters(entries, TAG_OF[Offer])), Offer)
+    asked = Plan.decode(offer.plan)
+    found = cohort_of(entries, first_context(offer.plan, asked.bundle_digest, asked.params_digest), asked.profile)
+    confirmed = next(letters(entries, TAG_OF[Consistency]))
+    covered = signed_bytes(confirmed.tag, confirmed.sender, "aggregator", found.context, confirmed.payload)
+    return _described(entries, k=found.neighbours, t=found.threshold, ctx2=found.context.hex(), covered=covered.hex())
 
 
 def entropy() -> Any:

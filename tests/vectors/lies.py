@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import aggregator_lies
 import device_lies
 import enrolment_lies
+import quorum_lies
 import roster_lies
 import small_lies
 from taped import Case, Named
@@ -15,6 +16,7 @@ MAKERS: tuple[Callable[[], Iterator[Named]], ...] = (
     roster_lies.cases,
     aggregator_lies.cases,
     enrolment_lies.cases,
+    quorum_lies.cases,
 )
 
 

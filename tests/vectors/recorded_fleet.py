@@ -144,7 +144,9 @@ class Aggregator:
         self._asked, self._now = asked, 0.0
         self.coordinator = Coordinator(
             office=OFFICE,
-            settings=agg.Settings(job="j", windows=Windows(join=10, share=10, collect=10, unmask=10, grace=1)),
+            settings=agg.Settings(
+                job="j", windows=Windows(join=10, share=10, collect=10, confirm=10, unmask=10, grace=1)
+            ),
             model=agg.Model(
                 version=0, params=PARAMS, digest=prg.digest(PARAMS), bundle_digest=BUNDLE, bundle_size=1_000
             ),

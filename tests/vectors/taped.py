@@ -42,6 +42,7 @@ class Tape:
 
 
 MASKED = Tape("cohort", record({"dev-03": "masked/1"}))
+STRICT = Tape("cohort_strict", record({"dev-03": "masked/1"}, profile="strict"))
 OFF = Tape("cohort_off", record(profile="off"))
 
 

@@ -53,6 +53,24 @@ def test_masks_and_packing() -> None:
         assert second.packed(case["values"], case["bits"]).hex() == case["packed"]
 
 
+def test_a_quorum_is_what_the_page_says() -> None:
+    """t = floor(2n/3) + 1 of four have signed what the golden file's survivors say, each under its own name."""
+    found = vectors("cohort_strict")
+    letters = [Envelope.decode(HEX(entry["data"])) for entry in found["entries"] if "data" in entry]
+    quorum = next(letter for letter in letters if letter.tag == "quorum/1")
+    survivors, signers = (bytes([bits]) for bits in (7, 7))
+    signatures = [letter.signature for letter in letters if letter.tag == "consistency/1"]
+    assert quorum.payload == second.cbor([survivors, signers, signatures])
+    assert len(signatures) == found["t"] == 2 * 4 // 3 + 1
+    for number, signature in enumerate(signatures):
+        name = f"dev-{number:02d}"
+        payload = second.digest(second.cbor([survivors]))
+        covered = ["accord/1/consistency/1", name, "aggregator", HEX(found["ctx2"]), payload]
+        identity = Ed25519PrivateKey.from_private_bytes(HEX(found["devices"][name]["identity"]))
+        identity.public_key().verify(signature, second.cbor(covered))
+    assert second.cbor(["accord/1/consistency/1", "dev-00", *covered[2:]]).hex() == found["covered"]
+
+
 def test_shares_and_seals() -> None:
     for case in vectors("shares"):
         for at in {0, 1 % case["n"], case["n"] - 1}:

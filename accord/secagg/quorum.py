@@ -1,0 +1,44 @@
+"""The quorum of profile `strict`: signatures of t members on one survivor set, as a device checks them.
+
+Two sets of t = floor(2n/3) + 1 of n members have 2t - n in common, more than a third of all. Unless that many are
+corrupt, one honest device is among them, and it signs one set only: so no two sets can both have a quorum.
+See docs/protocol.md, section 7.7.
+"""
+
+from accord.errors import Refusal, SignatureError
+from accord.secagg.cohort import Cohort
+from accord.signing import verify
+from accord.wire.envelope import signed_bytes
+from accord.wire.secure_sum import Consistency, Quorum
+
+TAG = "consistency/1"
+
+
+def check(message: Quorum, cohort: Cohort, survivors: bytes) -> None:
+    """Refuse what does not show that enough members signed the set that this device has signed.
+
+    Args:
+        message: as it came.
+        cohort: whose members' JOINs the caller has verified, all of them.
+        survivors: the bitmap that the caller has signed.
+
+    Raises:
+        Refusal: `OtherSurvivors`, `BadBitmap`, `WrongShape`, `NotASurvivor`, `TooFewSignatures` or `ForgedSignature`.
+    """
+    if message.survivors != survivors:
+        raise Refusal("OtherSurvivors", "the quorum is for another survivor set than this device has signed")
+    signers = cohort.positions(message.signers)
+    if len(message.signatures) != len(signers):
+        raise Refusal("WrongShape", f"{len(message.signatures)} signatures of {len(signers)} signers")
+    if not set(signers) <= set(cohort.positions(survivors)):
+        raise Refusal("NotASurvivor", "the quorum names a signer whose vector did not arrive")
+    if len(signers) < cohort.threshold:
+        raise Refusal("TooFewSignatures", f"{len(signers)} signatures on the survivor set; {cohort.threshold} needed")
+    payload = Consistency(survivors=survivors).encode()
+    for position, signature in zip(signers, message.signatures, strict=True):
+        device = cohort.devices[position]
+        covered = signed_bytes(TAG, device, "aggregator", cohort.context, payload)
+        try:
+            verify(cohort.identities[position], covered, signature, f"CONSISTENCY of {device}")
+        except SignatureError as error:
+            raise Refusal("ForgedSignature", str(error)) from error

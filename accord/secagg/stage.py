@@ -1,0 +1,18 @@
+"""What the stages of a device have in common: each is used once."""
+
+from accord.errors import Refusal
+
+
+class Stage:
+    """A stage is used once; nothing of it shows in its repr."""
+
+    def __init__(self) -> None:
+        self._left = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    def _leave(self, reason: str) -> None:
+        if self._left:
+            raise Refusal(reason, f"{type(self).__name__} was left before")
+        self._left = True
