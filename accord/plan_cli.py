@@ -6,7 +6,7 @@ from typing import Any
 
 from accord.errors import UsageError
 from accord.secagg.costs import cost
-from accord.secagg.planner import MERGES, PRESETS, PROFILES, Choice, Question, choose, tolerated
+from accord.secagg.planner import AUTO, MERGES, PRESETS, PROFILES, Choice, Question, propose, tolerated
 
 _DESCRIPTION = """Choose graph, threshold, floor, invitations and modulus of the secure sums of a round.
 
@@ -17,6 +17,7 @@ _EPILOG = """examples:
   accord plan secagg --devices 100 --corrupt 0.1 --dropout 0.3
   accord plan secagg --devices 700 --cohorts 7 --merge median
   accord plan secagg --devices 1000 --largest-cohort 1000 --dropout 0.1
+  accord plan secagg --devices 100 --dropout 0.2 --profile strict
   accord plan secagg --devices 5 --preset sites"""
 
 
@@ -40,7 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--available", type=int, help="devices that exist, beyond which nobody is invited")
     add("--largest-cohort", type=int, default=100, help="most members of a cohort (default %(default)s)")
     add("--complete-up-to", type=int, default=100, help="members up to which all mask with all (default %(default)s)")
-    add("--profile", choices=PROFILES, default="standard", help="(default %(default)s)")
+    add(
+        "--profile",
+        choices=(AUTO, *PROFILES),
+        default=AUTO,
+        help="strict: nobody answers before a quorum has signed the survivor set; auto: strict where it is feasible "
+        "(default %(default)s)",
+    )
     add("--preset", choices=PRESETS, default="fleet", help="fleet, or sites: 3 to 20 that are all waited for")
     add("--merge", choices=MERGES, default="mean", help="how the cohorts' means are merged (default %(default)s)")
     add("--value-bits", type=int, default=16, help="bits of one value (default %(default)s)")
@@ -54,8 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--devices, --length and --largest-cohort are at least 1, --cohorts at least 0")
     cohorts = arguments.cohorts or -(-arguments.devices // arguments.largest_cohort)
     bad = tolerated(arguments.merge, cohorts)
-    choice = choose(_question(arguments, cohorts))
-    found = facts(choice, cohorts=cohorts, merge=arguments.merge, bad_devices=bad, length=arguments.length)
+    proposal = propose(_question(arguments, cohorts), arguments.profile)
+    found = facts(
+        proposal.choice,
+        why=proposal.why,
+        cohorts=cohorts,
+        merge=arguments.merge,
+        bad_devices=bad,
+        length=arguments.length,
+    )
     print(json.dumps(found) if getattr(arguments, "json", False) else text(found))
     return 0
 
@@ -67,7 +81,6 @@ def _question(arguments: argparse.Namespace, cohorts: int) -> Question:
         devices=wanted,
         corrupt=arguments.corrupt,
         dropout=arguments.dropout,
-        profile=arguments.profile,
         preset=arguments.preset,
         floor=arguments.floor,
         largest=arguments.largest_cohort,
@@ -77,12 +90,13 @@ def _question(arguments: argparse.Namespace, cohorts: int) -> Question:
     )
 
 
-def facts(choice: Choice, *, cohorts: int, merge: str, bad_devices: int, length: int) -> dict[str, Any]:
+def facts(choice: Choice, *, why: str, cohorts: int, merge: str, bad_devices: int, length: int) -> dict[str, Any]:
     """Return everything that the plan says, ready for JSON; rates are chances per cohort and round."""
     costs = cost(choice, length)
     question = choice.question
     return {
         "profile": question.profile,
+        "why": why,
         "preset": question.preset,
         "devices": question.devices * cohorts,
         "cohorts": cohorts,
@@ -118,8 +132,8 @@ def lies(choice: Choice) -> list[str]:
     found = []
     if choice.quorum:
         found.append(
-            "profile strict is planned and not built yet: a job can't ask for it. With its quorum no two survivor sets "
-            f"can both be answered while fewer than a third of the devices ({choice.corrupt} here) are corrupt"
+            f"show two groups two survivor sets if {2 * choice.threshold - choice.invited} devices or more of "
+            f"{choice.invited} are corrupt; with fewer no two sets can both have a quorum, without which nobody answers"
         )
     else:
         allies = max(0, 2 * choice.threshold - (choice.neighbours + 1))
@@ -155,7 +169,8 @@ def text(found: dict[str, Any]) -> str:
     up, more_up, down = (f"{found[name] / 1e3:,.1f} kB" for name in names)
     bits, width = found["modulus_bits"], found["value_bits"]
     lines = [
-        f"{found['devices']} devices asked for, {found['invited']} invited {each}, profile {found['profile']}",
+        f"{found['devices']} devices asked for, {found['invited']} invited {each}",
+        f"profile {found['profile']}, as {found['why']}",
         *([f"{more} more than asked for, so that dropouts leave enough"] if more else []),
         "",
         f"graph        {found['graph']}: each device masks with {near} of {found['roster'] - 1} others",

@@ -70,7 +70,7 @@ def stop_by_signal(notifier: Notifier, service: AggregatorService) -> None:
         signal.signal(number, stop)
 
 
-def text_of(fact: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one for each kind of event
+def text_of(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911 - one for each kind of event
     """Return a record of `AggregatorService` as a line for people."""
     match fact["event"]:
         case "round":
@@ -84,6 +84,8 @@ def text_of(fact: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one for each kin
             return f"round {fact['round']} ({fact['purpose']}) sums: {shown}"
         case "aborted":
             return f"round {fact['round']} attempt {fact['attempt']} aborted: {fact['reason']}, {fact['detail']}"
+        case "secured":
+            return f"profile {fact['profile']}, as {fact['why']}"
         case "failed":
             return f"job {fact['job']} can't go on: {fact['reason']}"
         case "ended":

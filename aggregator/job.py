@@ -125,7 +125,7 @@ class Job:
             fixed=fixed,
             task=self.task,
             length={"train": self._layout.size, "evaluate": 0}.get(purpose, self._statistics),
-            profile=settings.profile,
+            profile=settings.secured.profile,
             cap=largest,
             graph=settings.graph,
             waits_for_all=settings.preset == "sites",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accord.errors import UsageError
+from aggregator import job_config
 from aggregator.blobs import BLOBS, Blobs
 from aggregator.cli import text_of
 from aggregator.config import load_job
@@ -78,10 +79,12 @@ def _as_json(arguments: argparse.Namespace) -> bool:
 
 def _start(arguments: argparse.Namespace, store: Store) -> int:
     config = load_job(arguments.config)
-    add_job(store, Blobs(arguments.state / BLOBS), config)
+    secured = add_job(store, Blobs(arguments.state / BLOBS), config)
     if _as_json(arguments):
-        print(json.dumps({"job": config.name, "status": "waiting"}))
+        fact = {"job": config.name, "status": "waiting", "profile": secured.profile, "why": secured.why}
+        print(json.dumps(fact))
     else:
+        print(f"profile {secured.profile}, as {secured.why}")
         print(f"job {config.name} waits for the aggregator; follow it: accord job logs {config.name} -f")
     return 0
 
@@ -100,9 +103,12 @@ def _list(arguments: argparse.Namespace, store: Store) -> int:
 
 
 def _fact(row: jobs.JobRow) -> dict[str, Any]:
+    secured = job_config.from_tables(row.config, f"job {row.name}").settings(outputs=1).secured
     return {
         "job": row.name,
         "status": row.status,
+        "profile": secured.profile,
+        "why": secured.why,
         "round": row.round,
         "created": row.created,
         "error": row.error,

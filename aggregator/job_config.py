@@ -9,8 +9,8 @@ from accord.bundle.manifest import REGRESSIONS
 from accord.errors import UsageError
 from accord.ids import checked_name
 from accord.optimisers import STEADY, Schedule
-from accord.plan import DEFAULT_GATE, LARGEST_COHORT, MICRO, PICO, SMALLEST_COHORT, Task, Training
-from accord.secagg.planner import FLEET_FLOOR
+from accord.plan import DEFAULT_GATE, LARGEST_COHORT, MICRO, OFF, PICO, SMALLEST_COHORT, STRICT, Task, Training
+from accord.secagg.planner import AUTO, FLEET_FLOOR, PROFILES
 from aggregator.job_settings import JobSettings
 from aggregator.round_values import Windows
 from aggregator.strategies.robust import NORM_GATE, strategy
@@ -44,6 +44,7 @@ SHAPE: Shape = {
         "secure_aggregation": (bool, True),
         "max_attempts": (int, 3),
         "export_gate": (float, DEFAULT_GATE / MICRO),
+        "profile": (str, AUTO),
         "preset": (str, "fleet"),
         "corrupt": (float, 0.1),
         "dropout": (float, 0.0),
@@ -97,6 +98,7 @@ class JobConfig:
     training: Training
     windows: Windows
     schedule: Schedule = STEADY
+    profile: str = AUTO
     preset: str = "fleet"
     corrupt: float = 0.1
     dropout: float = 0.0
@@ -113,6 +115,10 @@ class JobConfig:
             raise UsageError(f"[job] export_gate {self.export_gate} is not from 0 (ask for nothing) to 1")
         if any(getattr(self.windows, name) < 0 for name in WINDOWS):
             raise UsageError("[windows] are 0 or more seconds")
+        if self.profile not in (AUTO, *PROFILES):
+            raise UsageError(f"[job] profile {self.profile!r} is not one of {', '.join((AUTO, *PROFILES))}")
+        if self.profile == STRICT and not self.secure_aggregation:
+            raise UsageError("[job] profile strict needs masks: leave secure_aggregation at true")
         strategy(self.merge, self.norm_gate)
         if self.floor and not SMALLEST_COHORT <= self.floor <= LARGEST_COHORT:
             raise UsageError(f"[job] floor {self.floor} is not from {SMALLEST_COHORT} to {LARGEST_COHORT}")
@@ -135,7 +141,7 @@ class JobConfig:
                 transform="none",
                 gate=gate,
             ),
-            profile="standard" if self.secure_aggregation else "off",
+            profile=self.profile if self.secure_aggregation else OFF,
             schedule=self.schedule,
             preset=self.preset,
             corrupt=self.corrupt,

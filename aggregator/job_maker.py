@@ -1,5 +1,6 @@
 """Makes what runs one job from its row in the store: coordinator, books, runner."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
@@ -23,18 +24,22 @@ from aggregator.job import Job
 from aggregator.job_books import JobBooks
 from aggregator.job_config import JobConfig
 from aggregator.job_runner import JobRunner
+from aggregator.job_settings import Secured
 from aggregator.registry import Registry
 from aggregator.store import Store
 from aggregator.strategies.robust import strategy
-from aggregator.tables import jobs
+from aggregator.tables import jobs, lines
 from aggregator.unit_of_work import UnitOfWork
 
 LARGEST_BUNDLE = 1 << 28  # bytes
 Told = Callable[[Mapping[str, Any]], None]
 
 
-def add_job(store: Store, blobs: Blobs, config: JobConfig) -> None:
+def add_job(store: Store, blobs: Blobs, config: JobConfig) -> Secured:
     """Put a job into the store, in status `waiting`; its bundle goes among the blobs.
+
+    Returns:
+        Its profile, and why it is this one; the job's first log line says so, too.
 
     Raises:
         UsageError: there is a job of that name.
@@ -43,11 +48,13 @@ def add_job(store: Store, blobs: Blobs, config: JobConfig) -> None:
     """
     data = read_limited(Path(config.bundle), LARGEST_BUNDLE)
     bundle = read_bundle(data, limit=LARGEST_BUNDLE, publisher=None)
-    config.settings(bundle.manifest.outputs)
+    secured = config.settings(bundle.manifest.outputs).secured
     config.check_bundle(bundle.manifest.loss, bundle.manifest.batch)
     name = blobs.put(data)
     with store.begin() as connection:
         jobs.add(connection, config.name, config.to_json(name.hex()), time.time())
+        lines.append(connection, config.name, time.time(), {"event": "secured", **dataclasses.asdict(secured)})
+    return secured
 
 
 class JobMaker:

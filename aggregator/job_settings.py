@@ -1,11 +1,20 @@
 """What a person asked of a job, checked: rounds, devices, cohorts, and the secure sums that the planner finds."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from accord.errors import UsageError
 from accord.optimisers import STEADY, Schedule
-from accord.plan import Graph, Task, Training
-from accord.secagg.planner import Choice, Question, choose, tolerated
+from accord.plan import OFF, STANDARD, STRICT, Graph, Task, Training
+from accord.secagg.planner import AUTO, Choice, Question, choose, tolerated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secured:
+    """The profile that a job's plans carry, and why: the end of "profile strict, as ..."."""
+
+    profile: str
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +28,7 @@ class JobSettings:
     floor: int
     training: Training
     task: Task
-    profile: str
+    profile: str  # standard, strict or off; auto is strict where the planner finds it feasible
     value_bits: int = 16
     schedule: Schedule = STEADY
     preset: str = "fleet"
@@ -40,12 +49,36 @@ class JobSettings:
                 f"{self.cohorts} cohorts of at least {self.floor} need {self.cohorts * self.floor} devices per round, "
                 f"not {self.devices_per_round}",
             )
-        self.cohort(self.devices_per_round, self.training_cohorts)
+        self._check(self.secured.profile)
+        tolerated(self.merge, self.training_cohorts)
+
+    @cached_property
+    def secured(self) -> Secured:
+        """The profile of all rounds."""
+        if self.profile == OFF:
+            return Secured(profile=OFF, why="secure_aggregation is false: the aggregator sees each update")
+        if self.profile != AUTO:
+            return Secured(profile=self.profile, why="it was asked for")
+        try:
+            choice = self._check(STRICT)
+        except UsageError as error:
+            return Secured(profile=STANDARD, why=f"strict would not do: {error}")
+        spare = choice.invited - max(choice.floor, choice.threshold)
+        why = f"it is feasible: a cohort of {choice.invited} closes without {spare} of them"
+        return Secured(profile=STRICT, why=why)
+
+    def _check(self, profile: str) -> Choice:
+        """Return a training round's cohort in this profile.
+
+        Raises:
+            UsageError: it does not hold its bounds, or that of a round that asks everybody does not.
+        """
+        choice = self._cohort(self.devices_per_round, self.training_cohorts, profile, self.dropout)
         try:  # before anybody has trained for it: its last round asks everybody
-            self.cohort(self.devices, self.fewest_cohorts(self.devices), all_there=True)
+            self._cohort(self.devices, self.fewest_cohorts(self.devices), profile, 0.0)
         except UsageError as error:
             raise UsageError(f"statistics and the last evaluation ask all {self.devices} devices: {error}") from error
-        tolerated(self.merge, self.training_cohorts)
+        return choice
 
     @property
     def training_cohorts(self) -> int:
@@ -59,7 +92,7 @@ class JobSettings:
     @property
     def graph(self) -> Graph:
         """The rule that plans carry."""
-        return self._question(self.floor, 1, self.dropout).rule
+        return self._question(self.floor, 1, STANDARD, self.dropout).rule
 
     def cohort(self, devices: int, cohorts: int, *, all_there: bool = False) -> Choice:
         """Return what one cohort of a round is, with whom to invite beyond its share of `devices`.
@@ -72,13 +105,23 @@ class JobSettings:
         Raises:
             UsageError: too many would drop out, or a sum would not be safe; the message says what would do.
         """
-        return choose(self._question(devices // cohorts, cohorts, 0.0 if all_there else self.dropout))
+        return self._cohort(devices, cohorts, self.secured.profile, 0.0 if all_there else self.dropout)
 
-    def _question(self, devices: int, cohorts: int, dropout: float) -> Question:
+    def _cohort(self, devices: int, cohorts: int, profile: str, dropout: float) -> Choice:
+        largest = -(-devices // cohorts)
+        if profile == STRICT and largest > self.complete_up_to:
+            raise UsageError(
+                f"profile strict needs a complete graph, which ends at complete_up_to = {self.complete_up_to} members, "
+                f"and a cohort would have {largest}"
+            )
+        return choose(self._question(devices // cohorts, cohorts, profile, dropout))
+
+    def _question(self, devices: int, cohorts: int, profile: str, dropout: float) -> Question:
         return Question(
             devices=devices,
             corrupt=self.corrupt,
             dropout=dropout,
+            profile=STANDARD if profile == OFF else profile,  # without masks the same thresholds hold
             preset=self.preset,
             floor=self.floor,
             available=self.devices // cohorts,

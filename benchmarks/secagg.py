@@ -17,16 +17,28 @@ from peers.environments import environment
 
 from accord.entropy import SeededEntropy
 from accord.errors import LocalProtocolError
-from accord.plan import Graph
+from accord.plan import STANDARD, STRICT, Graph
 from accord.secagg import client, keys, server
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import assembled, leaves_of, new_roster, shown_to
+from accord.secagg.confirming import Confirming
 from accord.secagg.graph import rule
 from accord.signing import SigningKey
 from accord.update import packing
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles, opened
-from accord.wire.secure_sum import Join, Masked, Member, Roster, Share, Shares, Survivors, Unmask
+from accord.wire.secure_sum import (
+    Consistency,
+    Join,
+    Masked,
+    Member,
+    Quorum,
+    Roster,
+    Share,
+    Shares,
+    Survivors,
+    Unmask,
+)
 
 CONTEXT = bytes(32)
 
@@ -64,7 +76,9 @@ def rule_of(clients: int, neighbours: int) -> Graph:
     return degrees[neighbours]
 
 
-def run(clients: int, size: int, *, dropout: float, bits: int, graph: Graph, seed: int) -> dict[str, float | bool]:
+def run(  # noqa: PLR0912 - one cohort, letter by letter
+    clients: int, size: int, *, dropout: float, bits: int, graph: Graph, profile: str, seed: int
+) -> dict[str, float | bool]:
     rng = np.random.default_rng(seed)
     aggregator, enrolment = SigningKey(b"a" * 32), SigningKey(b"e" * 32)
     roles = Roles(
@@ -90,7 +104,7 @@ def run(clients: int, size: int, *, dropout: float, bits: int, graph: Graph, see
     mine = Authority(roles=roles, revocations=revocations, now=1)
     floor, meter = 3, Meter()
 
-    def up(name: str, message: Share | Masked | Unmask, context: bytes) -> bytes:
+    def up(name: str, message: Share | Masked | Consistency | Unmask, context: bytes) -> bytes:
         tag = TAG_OF[type(message)]
         data = seal(
             tag, message.encode(), key=identities[name], sender=name, recipient="aggregator", context=context
@@ -98,7 +112,7 @@ def run(clients: int, size: int, *, dropout: float, bits: int, graph: Graph, see
         meter.up += len(data)
         return data
 
-    def down(message: Roster | Shares | Survivors, recipient: str, context: bytes) -> bytes:
+    def down(message: Roster | Shares | Survivors | Quorum, recipient: str, context: bytes) -> bytes:
         tag = TAG_OF[type(message)]
         return seal(
             tag, message.encode(), key=aggregator, sender="aggregator", recipient=recipient, context=context
@@ -131,7 +145,7 @@ def run(clients: int, size: int, *, dropout: float, bits: int, graph: Graph, see
         letter.check(certificate.identity)
         members.append(Member(device=name, join=letter.payload, signature=letter.signature))
         found.append(certificate.identity)
-    roster = new_roster("c", "standard", members, graph)
+    roster = new_roster("c", profile, members, graph)
     cohort = assembled(roster, CONTEXT, found)
     sharing_stage = server.Sharing(cohort, floor)
     if cohort.graph.complete:
@@ -145,7 +159,7 @@ def run(clients: int, size: int, *, dropout: float, bits: int, graph: Graph, see
         stage = joining[name].roster(
             opened(received(rosters[name]), Roster),
             authorities[name],
-            profile="standard",
+            profile=profile,
             floor=floor,
             cap=len(names),
             rule=graph,
@@ -175,9 +189,25 @@ def run(clients: int, size: int, *, dropout: float, bits: int, graph: Graph, see
     unmasking, survivors = collecting.close()
     letter_survivors = down(survivors, "c", cohort.context)
     meter.switch("server")
-    replies = {}
+    replies, confirmed = {}, {}
+    if profile == STRICT:
+        confirmations = {}
+        for name, stage_three in waiting.items():
+            confirmed[name], consistency = stage_three.confirm(opened(received(letter_survivors), Survivors))
+            confirmations[name] = up(name, consistency, cohort.context)
+        meter.switch("client")
+        confirming = Confirming(unmasking, survivors)
+        for name, data in confirmations.items():
+            letter = taken(data, name)
+            confirming.add(name, opened(letter, Consistency), letter.signature)
+        unmasking, quorum = confirming.close()
+        letter_quorum = down(quorum, "c", cohort.context)
+        meter.switch("server")
     for name, stage_three in waiting.items():
-        _, answer = stage_three.survivors(opened(received(letter_survivors), Survivors), seal_pair.public)
+        if profile == STRICT:
+            _, answer = confirmed[name].quorum(opened(received(letter_quorum), Quorum), seal_pair.public)
+        else:
+            _, answer = stage_three.survivors(opened(received(letter_survivors), Survivors), seal_pair.public)
         replies[name] = up(name, answer, cohort.context)
     meter.switch("client")
     for name, data in replies.items():
@@ -213,6 +243,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=100_000)
     parser.add_argument("--dropout", type=float, default=0.1, help="share of devices gone between SHARE and MASKED")
     parser.add_argument("--neighbours", type=int, default=0, help="of each client on a sparse graph (default: all)")
+    parser.add_argument("--profile", choices=[STANDARD, STRICT], default=STANDARD, help="(default %(default)s)")
     parser.add_argument("--bits", type=int, default=16, help="width of the modulus")
     parser.add_argument("--peer", choices=("flower",), help="also measure a peer, in an environment of its own")
     parser.add_argument("--repeats", type=int, default=3)
@@ -220,7 +251,15 @@ def main() -> None:
     arguments = parser.parse_args()
     graph = rule_of(arguments.clients, arguments.neighbours)
     found = [
-        run(arguments.clients, arguments.size, dropout=arguments.dropout, bits=arguments.bits, graph=graph, seed=seed)
+        run(
+            arguments.clients,
+            arguments.size,
+            dropout=arguments.dropout,
+            bits=arguments.bits,
+            graph=graph,
+            profile=arguments.profile,
+            seed=seed,
+        )
         for seed in range(arguments.repeats)
     ]
     result = {

@@ -17,6 +17,7 @@ from accord.errors import AccordError
 from accord.files import DISK, FileError, read_limited, read_private, read_secret
 from accord.link import LinkError
 from accord.link.greeting import greeted
+from accord.plan import STRICT
 from accord.runtimes import check_golden, open_runtime
 from accord.runtimes.opening import chosen
 from accord.secagg.authority import trusted_roles
@@ -31,6 +32,7 @@ from edge_sdk.journal import DiskRecords
 from edge_sdk.keystore import LARGEST_DOCUMENT, LARGEST_PASSWORD, read_root
 from edge_sdk.readings import MB, Readings
 from edge_sdk.roles import newer
+from edge_sdk.session_values import Limits
 from edge_sdk.timekeeper import Timekeeper
 
 RUNTIMES = (
@@ -77,6 +79,7 @@ def examine(config: DeviceConfig | None, root: Path = Path("/")) -> Iterator[Fin
     yield _bundle(config)
     yield _broker(config)
     yield _metered(config.constraints.network_type, root)
+    yield _limits(config.limits)
     yield _constraints(config, root)
 
 
@@ -269,6 +272,20 @@ def _metered(network_type: str, root: Path) -> Finding:
     if network_type == "unmetered" and any(way.metered is None for way in found):
         fix = "till root tells it the device rests: install deploy/networkmanager/90-accord-metered (docs/device.md)"
     return Finding(name="metered", found=told, fix=fix)
+
+
+def _limits(limits: Limits) -> Finding:
+    """Say below what this device refuses a plan or roster, whoever signed it."""
+    parts = [
+        f"cohorts of {limits.smallest_cohort} or more",
+        "profile strict alone" if limits.profile == STRICT else "profile standard or strict",
+        f"{limits.smallest_threshold} % of them to open a secret" if limits.smallest_threshold else "",
+        f"complete graphs up to {limits.complete_up_to} members",
+        f"{limits.max_attempts} attempts of a round",
+        f"{limits.max_epochs} epochs",
+        "updates without masks, too" if limits.allow_unmasked else "",
+    ]
+    return Finding(name="limits", found="it takes part in " + ", ".join(filter(None, parts)))
 
 
 def _constraints(config: DeviceConfig, root: Path) -> Finding:

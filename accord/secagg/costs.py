@@ -13,6 +13,8 @@ MEMBER = 330
 """Bytes of a roster's entry: keys, signature and certificate."""
 SHARE_UP, SHARE_DOWN, ANSWER, LEAF = 34 + 82, 82, 32, 32
 """Bytes per neighbour of SHARE, SHARES and UNMASK, and per member of a sparse graph's roster."""
+SIGNED = 64 + 2
+"""Bytes of one signature in a list."""
 AGREEMENT, SIGNATURE, COMBINATION, SPLIT = 60e-6, 150e-6, 150e-6, 40e-6
 """Seconds of one derived key, one verified signature, one opened secret, and one share dealt."""
 MASK = 1.0e-9
@@ -34,13 +36,21 @@ def cost(choice: Choice, length: int) -> Cost:
     """Return what a cohort costs whose vectors have `length` coordinates."""
     members, near = choice.invited, choice.neighbours
     gone = members * choice.question.dropout
-    bitmap, tree = members // 8, 0 if choice.complete else LEAF * members
+    bitmap, tree = -(-members // 8), 0 if choice.complete else LEAF * members
+    quorum, strict = choice.quorum, bool(choice.quorum)
     coordinates = MASK * length
     return Cost(
         vector=-(-length * choice.modulus_bits // 8),
-        up=4 * LETTER + MEMBER + near * (SHARE_UP + ANSWER) + bitmap,
-        down=3 * LETTER + (near + 1) * MEMBER + tree + near * SHARE_DOWN + 2 * bitmap,
-        device_seconds=near * (3 * AGREEMENT + 2 * SIGNATURE + SPLIT) + (near + 1) * coordinates,
-        aggregator_seconds=members * (5 * SIGNATURE + AGREEMENT + COMBINATION + 2 * coordinates)
+        up=(4 + strict) * LETTER + MEMBER + near * (SHARE_UP + ANSWER) + (1 + strict) * bitmap,
+        down=(3 + strict) * LETTER
+        + (near + 1) * MEMBER
+        + tree
+        + near * SHARE_DOWN
+        + (2 + 2 * strict) * bitmap
+        + quorum * SIGNED,
+        device_seconds=near * (3 * AGREEMENT + 2 * SIGNATURE + SPLIT)
+        + (quorum + strict) * SIGNATURE
+        + (near + 1) * coordinates,
+        aggregator_seconds=members * ((5 + strict) * SIGNATURE + AGREEMENT + COMBINATION + 2 * coordinates)
         + gone * near * (AGREEMENT + coordinates),
     )

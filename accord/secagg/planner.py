@@ -6,9 +6,10 @@ many devices are invited; what devices must agree on is `graph.rule`. See docs/p
 
 import math
 from bisect import bisect_left, bisect_right
+from dataclasses import replace
 
 from accord.errors import CodecError, LocalProtocolError, UsageError
-from accord.plan import LARGEST_COHORT, MICRO, SMALLEST_COHORT, Graph, modulus_bits
+from accord.plan import LARGEST_COHORT, MICRO, SMALLEST_COHORT, STANDARD, STRICT, Graph, modulus_bits
 from accord.secagg import graph as rules
 from accord.values import dataclass
 
@@ -19,7 +20,9 @@ SITES = range(SMALLEST_COHORT, 21)
 """Members of a federation of sites, which waits for all of them."""
 KEPT = 0.66
 """The share of the devices asked for that a sum should hold at least, where dropouts allow it."""
-PROFILES = ("standard", "strict")
+PROFILES = (STANDARD, STRICT)
+AUTO = "auto"
+"""Profile `strict` where a cohort of it holds every bound, else `standard`."""
 PRESETS = ("fleet", "sites")
 MERGES = ("mean", "median", "trimmed")
 FEWEST_COHORTS = 5
@@ -40,7 +43,7 @@ class Question:
     devices: int  # that a round wants
     corrupt: float = 0.1
     dropout: float = 0.0
-    profile: str = "standard"
+    profile: str = STANDARD
     preset: str = "fleet"
     floor: int = 0  # the fewest that a sum may hold; 0: chosen
     available: int = LARGEST_COHORT  # that can be invited
@@ -106,7 +109,7 @@ class Choice:
     @property
     def quorum(self) -> int:
         """Signatures on one survivor set without which nobody answers; 0 in profile `standard`, which asks for none."""
-        return self.threshold if self.question.profile == "strict" else 0
+        return self.threshold if self.question.profile == STRICT else 0
 
 
 def choose(question: Question) -> Choice:
@@ -131,6 +134,31 @@ def choose(question: Question) -> Choice:
         if isinstance(found, Choice):
             return found
     raise UsageError(f"{first}; inviting up to {most} does not help: {_advice(question, most)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A choice, and why its profile is the one that it is."""
+
+    choice: Choice
+    why: str
+
+
+def propose(question: Question, profile: str) -> Proposal:
+    """Return the cohort in the profile that is asked for; `auto` is `strict` where that is feasible, else `standard`.
+
+    Raises:
+        UsageError: no cohort holds every bound.
+    """
+    if profile != AUTO:
+        return Proposal(choice=choose(replace(question, profile=profile)), why="it was asked for")
+    try:
+        choice = choose(replace(question, profile=STRICT))
+    except UsageError as error:
+        choice = choose(replace(question, profile=STANDARD))
+        return Proposal(choice=choice, why=f"strict would not do: {error}")
+    spare = choice.invited - max(choice.floor, choice.threshold)
+    return Proposal(choice=choice, why=f"strict is feasible: {spare} of {choice.invited} devices may be lost")
 
 
 def chance_below(wanted: int, devices: int, dropout: float) -> float:
@@ -178,25 +206,17 @@ def _sites(question: Question) -> Choice:
 
 def _at(question: Question, invited: int) -> Choice | str:
     """Return the cohort of so many, or why there is none."""
-    sites, strict = question.preset == "sites", question.profile == "strict"
+    sites, strict = question.preset == "sites", question.profile == STRICT
     try:
-        if strict:
-            neighbours, threshold = strict_rule(invited, question.complete_up_to)
-        else:
-            neighbours, threshold = rules.rule(invited, question.rule)
+        neighbours, threshold = rules.rule(invited, question.rule, question.profile)
     except LocalProtocolError as error:
         return str(error)
     complete = neighbours == invited - 1
     floor = question.floor or (SMALLEST_COHORT if sites else _floor(question, invited, threshold if complete else 0))
     needed = max(floor, threshold)
     corrupt = _corrupt(invited, question.corrupt)
-    if complete and (corrupt >= threshold or (strict and 3 * corrupt >= invited)):
-        return f"{corrupt} corrupt of {invited} devices could open any secret, as {threshold} shares do"
-    if needed - corrupt < 2:
-        return (
-            f"a sum of {needed} devices of which {corrupt} are corrupt may hold one honest device alone: set a floor "
-            f"of {corrupt + 2} or more"
-        )
+    if unsafe := _unsafe(invited, threshold if complete else 0, corrupt, needed, strict=strict):
+        return unsafe
     few = chance_below(needed, invited, question.dropout)
     answers = chance_below(threshold, neighbours + complete, question.dropout) * (1 if complete else invited)
     worst = max(few, answers)
@@ -206,7 +226,8 @@ def _at(question: Question, invited: int) -> Choice | str:
             f"{invited} devices with {question.dropout:.0%} dropouts, {threshold} answers needed and a floor of "
             f"{floor} would end {odds} of the rounds without a sum"
         )
-    cap = max(invited, min(2 * floor - 1, question.largest))
+    most = min(question.largest, question.complete_up_to) if strict else question.largest
+    cap = max(invited, min(2 * floor - 1, most))
     try:
         bits = modulus_bits(question.value_bits, cap)
     except CodecError as error:
@@ -224,17 +245,22 @@ def _at(question: Question, invited: int) -> Choice | str:
     )
 
 
-def strict_rule(members: int, complete_up_to: int) -> tuple[int, int]:
-    """Return (neighbours k, threshold t = floor(2n/3) + 1) of profile `strict`, which needs a complete graph.
-
-    Raises:
-        LocalProtocolError: fewer than 3 members, or more than the complete graph carries.
-    """
-    if not SMALLEST_COHORT <= members <= complete_up_to:
-        raise LocalProtocolError(
-            f"profile strict needs a complete graph of {SMALLEST_COHORT} to {complete_up_to} members"
+def _unsafe(invited: int, threshold: int, corrupt: int, needed: int, *, strict: bool) -> str:
+    """Say what so many corrupt devices could do, or nothing; `threshold` is 0 on a sparse graph: its rule bounds it."""
+    if threshold and corrupt >= threshold:
+        return f"{corrupt} corrupt of {invited} devices could open any secret, as {threshold} shares do"
+    shared = 2 * threshold - invited
+    if strict and corrupt >= shared:
+        return (
+            f"{corrupt} corrupt of {invited} devices could sign two survivor sets, as two quorums of {threshold} have "
+            f"{shared} in common"
         )
-    return members - 1, 2 * members // 3 + 1
+    if needed - corrupt < 2:
+        return (
+            f"a sum of {needed} devices of which {corrupt} are corrupt may hold one honest device alone: set a floor "
+            f"of {corrupt + 2} or more"
+        )
+    return ""
 
 
 def _floor(question: Question, invited: int, threshold: int) -> int:
@@ -256,7 +282,7 @@ def _advice(question: Question, most: int) -> str:
     bearable = bisect_left(percents, True, key=lambda percent: not _holds(question, most, percent / 100))
     if bearable:
         wishes.append(f"at {bearable - 1} % dropouts it would hold")
-    if question.profile == "strict":
+    if question.profile == STRICT:
         wishes.append("profile standard needs fewer answers")
     wishes.append("let more devices be invited" if question.available < question.largest else "allow a larger cohort")
     if question.floor > FLEET_FLOOR:
@@ -265,6 +291,6 @@ def _advice(question: Question, most: int) -> str:
 
 
 def _holds(question: Question, most: int, dropout: float) -> bool:
-    fewer = Question(**{**vars(question), "dropout": dropout})
+    fewer = replace(question, dropout=dropout)
     # the largest first: what does not hold there seldom holds with fewer
     return any(isinstance(_at(fewer, invited), Choice) for invited in range(most, question.devices - 1, -1))

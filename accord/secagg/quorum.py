@@ -2,7 +2,7 @@
 
 Two sets of t = floor(2n/3) + 1 of n members have 2t - n in common, more than a third of all. Unless that many are
 corrupt, one honest device is among them, and it signs one set only: so no two sets can both have a quorum.
-See docs/protocol.md, section 7.7.
+See docs/protocol.md, section 7.6.
 """
 
 from accord.errors import Refusal, SignatureError

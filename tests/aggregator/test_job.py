@@ -1,6 +1,7 @@
 """A job's rounds in order, and how the fixed-point scales follow what the fleet sends."""
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,38 @@ def test_a_job_that_can_not_be_run_says_what_is_needed() -> None:
     ):
         with pytest.raises(UsageError, match=says):
             job(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "profile", "why"),
+    [
+        ({"profile": "auto"}, "strict", "it is feasible: a cohort of 40 closes without 13 of them"),
+        ({"profile": "auto", "dropout": 0.2}, "standard", "strict would not do: .* rounds without a sum"),
+        ({"profile": "auto", "complete_up_to": 20}, "standard", "complete_up_to = 20"),
+        ({"profile": "auto", "devices": 5, "preset": "sites"}, "strict", "without 1 of them"),
+        ({"profile": "strict"}, "strict", "asked for"),
+        ({"profile": "standard"}, "standard", "asked for"),
+        ({"profile": "off"}, "off", "secure_aggregation is false"),
+    ],
+)
+def test_one_profile_holds_for_all_rounds_of_a_job(changes: dict[str, Any], profile: str, why: str) -> None:
+    """Rounds that ask everybody and training rounds have the same profile, and its reason can be told."""
+    devices = changes.get("devices", 40)
+    one = job(**{"devices_per_round": devices, "cohorts": 1, **changes})
+    settings = one.settings
+    assert settings.secured.profile == profile
+    assert re.search(why, settings.secured.why)
+    while (request := one.request()) is not None and one.purpose != "train":
+        assert request.profile == profile
+        stepped(one, powers(2, 3, 100) if one.purpose == "powers" else moments(2))
+    assert request is not None
+    assert request.profile == profile
+    assert profile != "strict" or request.cap <= settings.complete_up_to
+
+
+def test_strict_is_not_run_where_the_graph_would_be_sparse() -> None:
+    with pytest.raises(UsageError, match="complete_up_to = 20 members, and a cohort would have 40"):
+        job(profile="strict", complete_up_to=20, devices_per_round=40, cohorts=1)
 
 
 def test_a_job_goes_on_from_its_state_and_from_no_other() -> None:

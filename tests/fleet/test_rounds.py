@@ -8,7 +8,7 @@ import pytest
 
 from accord import prg
 from accord.entropy import SeededEntropy
-from accord.plan import Fixed, Task, Training
+from accord.plan import PROFILES, Fixed, Task, Training
 from accord.signing import SigningKey
 from accord.tensors import Layout
 from accord.update.pipeline import Contribution
@@ -157,7 +157,7 @@ def expected_mean(names: tuple[str, ...]) -> float:
     return float(np.average([0.01 * n for n in numbers], weights=[10 + n for n in numbers]))
 
 
-@pytest.mark.parametrize("profile", ["standard", "off"])
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("cohorts", [1, 3])
 def test_rounds_follow_one_another(profile: str, cohorts: int) -> None:
     world = World(10)
@@ -217,6 +217,8 @@ def test_a_device_refuses_what_is_below_its_own_limits() -> None:
     for reason, limits, changes in [
         ("SmallCohort", {"smallest_cohort": 4}, {}),
         ("Unmasked", {"allow_unmasked": False}, {"profile": "off"}),
+        ("WeakProfile", {"profile": "strict", "allow_unmasked": False}, {}),
+        ("LowThreshold", {"smallest_threshold": 76}, {"floor": 4, "cap": 4}),
         (
             "TooMuchWork",
             {"max_epochs": 1},

@@ -14,7 +14,7 @@ from accord.cli import main
 from accord.errors import LocalProtocolError, UsageError
 from accord.plan import Graph
 from accord.secagg import bounds, graph
-from accord.secagg.planner import LIKELY, Choice, Question, chance_below, choose, tolerated
+from accord.secagg.planner import LIKELY, Choice, Question, chance_below, choose, propose, tolerated
 
 # (corrupt, dropout) in per cent -> members -> (k, lowest t, highest t). k = 0: no graph within GF(2^8)'s 255 shares.
 # Computed on 24 November 2026 by another program than this one, in floating point.
@@ -59,6 +59,15 @@ def test_each_bound_holds_as_written(members: int, corrupt: int, dropout: int) -
     assert members * tail(min(bad, members - 1), range(low, degree + 1)) <= 2.0**-41
     assert members * tail(max(0, members - 1 - gone), range(high)) <= 2.0**-30
     assert members * ((corrupt + dropout) / 10**6) ** (degree / 2) <= 2.0**-41 * (1 + 1e-9)
+
+
+def test_the_rule_of_profile_strict() -> None:
+    usual = Graph()
+    rules = [graph.rule(n, usual, "strict") for n in (3, 4, 5, 6, 8, 10, 12, 100)]
+    assert rules == [(2, 3), (3, 3), (4, 4), (5, 5), (7, 6), (9, 7), (11, 9), (99, 67)]
+    for members, rates in ((2, usual), (101, usual), (21, dataclasses.replace(usual, complete_up_to=20))):
+        with pytest.raises(LocalProtocolError, match=r"at least 3|complete graph"):
+            graph.rule(members, rates, "strict")
 
 
 def test_the_rule_of_profile_standard() -> None:
@@ -173,6 +182,35 @@ def test_where_strict_is_feasible(devices: int, dropout: float, feasible: bool) 
     assert choice.quorum == choice.threshold == 2 * devices // 3 + 1
 
 
+@pytest.mark.parametrize(("members", "lost"), [(3, 0), (4, 1), (5, 1), (6, 1), (8, 2), (10, 3), (20, 6)])
+def test_how_many_of_a_federation_of_sites_strict_can_lose(members: int, lost: int) -> None:
+    proposal = propose(Question(devices=members, preset="sites"), "auto")
+    choice = proposal.choice
+    assert (choice.question.profile, choice.invited, choice.floor) == ("strict", members, 3)
+    assert members - choice.quorum == lost
+    assert f"{lost} of {members} devices may be lost" in proposal.why
+
+
+@pytest.mark.parametrize(
+    ("devices", "dropout", "profile"),
+    [(100, 0.2, "strict"), (100, 0.21, "standard"), (25, 0.1, "strict"), (12, 0.01, "strict"), (12, 0.05, "standard")],
+)
+def test_auto_takes_strict_where_it_is_feasible_and_says_why(devices: int, dropout: float, profile: str) -> None:
+    floor = min(16, devices // 2)
+    found = propose(Question(devices=devices, dropout=dropout, floor=floor, available=devices), "auto")
+    assert found.choice.question.profile == profile
+    assert ("rounds without a sum" in found.why) is (profile == "standard")
+    assert propose(Question(devices=devices, floor=floor), "standard").choice.quorum == 0
+
+
+def test_two_quorums_have_more_in_common_than_may_be_corrupt() -> None:
+    for devices in range(20, 101):
+        choice = choose(Question(devices=devices, profile="strict", corrupt=0.3, available=devices))
+        assert choice.corrupt < 2 * choice.quorum - choice.invited
+    with pytest.raises(UsageError, match="two quorums"):
+        choose(Question(devices=90, profile="strict", corrupt=0.36, available=90))
+
+
 def test_sites_wait_for_all_and_are_three_to_twenty() -> None:
     choice = choose(Question(devices=3, preset="sites", dropout=0.5))
     assert (choice.invited, choice.threshold, choice.floor) == (3, 2, 3)
@@ -191,7 +229,7 @@ def test_sites_wait_for_all_and_are_three_to_twenty() -> None:
         (lambda: Question(devices=20, floor=2), "floor"),
         (lambda: choose(Question(devices=19)), "at least 20"),
         (lambda: choose(Question(devices=3, floor=3, corrupt=0.4, available=3)), "honest|corrupt"),
-        (lambda: choose(Question(devices=90, profile="strict", corrupt=0.34)), "corrupt"),
+        (lambda: choose(Question(devices=90, profile="strict", corrupt=0.4)), "corrupt"),
         (lambda: choose(Question(devices=100, value_bits=30)), "modulus"),
         (lambda: choose(Question(devices=1_000, largest=1_000, corrupt=0.33, dropout=0.33)), "neighbours"),
         (lambda: tolerated("median", 4), "at least 5 cohorts.*What is left"),
@@ -220,6 +258,23 @@ def test_the_command_explains_what_was_chosen(capsys: pytest.CaptureFixture[str]
     said = planned(capsys, "--devices", "700", "--cohorts", "7", "--merge", "median")
     assert "merge median tolerates: 3 per round" in said
     assert "corrupt devices of 100" in said
+
+
+def test_the_command_says_which_profile_and_what_its_quorum_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    said = planned(capsys, "--devices", "100", "--dropout", "0.2")
+    for part in ("profile strict, as strict is feasible", "67 signatures on the survivor set", "34 devices or more"):
+        assert part in said
+    assert "not built" not in said
+    assert "profile standard, as strict would not do" in planned(capsys, "--devices", "100", "--dropout", "0.3")
+    strict, standard = (
+        json.loads(planned(capsys, "--devices", "100", "--profile", profile, "--json"))
+        for profile in ("strict", "standard")
+    )
+    assert (strict["quorum"], standard["quorum"]) == (67, 0)
+    more = strict["control_bytes_down"] - standard["control_bytes_down"]
+    assert 67 * 64 < more < 67 * 64 + 400, "the quorum's signatures"
+    assert 0 < strict["control_bytes_up"] - standard["control_bytes_up"] < 300
+    assert strict["device_seconds"] > standard["device_seconds"]
 
 
 def test_the_command_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:

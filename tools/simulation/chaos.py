@@ -13,6 +13,7 @@ from edge_sdk.journal import DiskRecords
 from simulation.rig import JOB
 
 STEPS = ("share", "training", "masked", "unmask", "join")
+STRICT_STEPS = ("share", "training", "consistency", "masked", "unmask", "join")
 SERVER = 5
 """The training round, after the first, in which the aggregator is killed and comes back."""
 _SENT = 0.1  # seconds after a masked vector was written: it has left
@@ -42,7 +43,9 @@ class Schedule:
     broker: tuple[int, Blow] | None = None
 
 
-def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> Schedule:
+def schedule(
+    devices: tuple[str, ...], first: int, rounds: int, needed: int, steps: tuple[str, ...] = STEPS
+) -> Schedule:
     """Return a schedule that kills at every step, never more than the profile carries, but in one round.
 
     Args:
@@ -50,6 +53,7 @@ def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> 
         first: the protocol's number of the first training round.
         rounds: training rounds.
         needed: survivors without which a cohort aborts.
+        steps: at which devices are killed, one after another.
     """
     blows: dict[int, tuple[Blow, ...]] = {}
     carried = len(devices) - needed
@@ -58,8 +62,8 @@ def schedule(devices: tuple[str, ...], first: int, rounds: int, needed: int) -> 
     turn = 0
     for at in range(1, rounds):
         number = first + at
-        step = STEPS[(at - 1) % len(STEPS)]
-        count = min(carried, 1 if at <= len(STEPS) else 2)
+        step = steps[(at - 1) % len(steps)]
+        count = min(carried, 1 if at <= len(steps) else 2)
         blows[number] = tuple(Blow(device=devices[(turn + n) % (len(devices) - 1)], step=step) for n in range(count))
         turn += count
     abort = None
@@ -91,7 +95,13 @@ def with_broker(planned: Schedule, devices: tuple[str, ...], first: int, rounds:
     return replace(planned, blows=blows, broker=(number, Blow(device=devices[0], step="training")))
 
 
-_FILES = {"share": "shared", "training": "shared", "masked": "masked", "unmask": "answered"}
+_FILES = {
+    "share": "shared",
+    "training": "shared",
+    "masked": "masked",
+    "consistency": "confirmed",
+    "unmask": "answered",
+}
 """The file that a device writes at each step, before the letter leaves."""
 
 

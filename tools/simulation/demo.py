@@ -14,7 +14,7 @@ import numpy.typing as npt
 from accord.bundle.archive import read_bundle
 from accord.entropy import SeededEntropy
 from accord.errors import AccordError
-from accord.plan import Graph
+from accord.plan import STRICT, Graph
 from accord.prg import digest
 from accord.runtimes import Runtime, open_runtime
 from accord.secagg.graph import rule
@@ -70,7 +70,7 @@ class Demo:
         self._devices, self._cores = len(self.partition.devices), len(os.sched_getaffinity(0))
         self._statistics = 2
         """Rounds before the first training: what scales rows, and how many there are; or the latter alone."""
-        self._neighbours, self._threshold = rule(self._devices, Graph())
+        self._neighbours, self._threshold = rule(self._devices, Graph(), settings.profile)
 
     def run(self) -> History:
         """Run the baselines and the fleet, and return the history."""
@@ -87,6 +87,7 @@ class Demo:
                 optimiser=settings.optimiser,
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
+                profile=settings.profile,
                 tls=settings.tls,
                 windows=windows(self._devices, self._cores, cluster=settings.broker == "nats"),
             ),
@@ -99,9 +100,9 @@ class Demo:
             fedavg, centralized = self._baselines(self.scenario.plain(entropy, None))
             rig.prepare(bundle, {d.device: d for d in self.partition.devices})
             self._audience.say(
-                f"profile standard: {self._devices} devices on a complete graph of {self._neighbours} neighbours, "
-                f"{self._threshold} must answer; the devices' own floor is {FLOOR}; broker {settings.broker}, "
-                + ("TLS with a certificate for each device" if settings.tls else PLAIN)
+                f"profile {settings.profile}: {self._devices} devices on a complete graph of {self._neighbours} "
+                f"neighbours, {self._threshold} must answer; the devices' own floor is {FLOOR}; "
+                f"broker {settings.broker}, " + ("TLS with a certificate for each device" if settings.tls else PLAIN)
             )
             rounds = self._fleet(rig)
             self._audience.say(f"sums: {rounds.exact} of {rounds.exact} exact, by the rows counted inside the masks")
@@ -157,7 +158,8 @@ class Demo:
         planned = chaos.Schedule()
         if settings.chaos:
             needed = max(FLOOR, self._threshold)
-            planned = chaos.schedule(rig.names, self._statistics + 1, settings.rounds, needed)
+            steps = chaos.STRICT_STEPS if settings.profile == STRICT else chaos.STEPS
+            planned = chaos.schedule(rig.names, self._statistics + 1, settings.rounds, needed, steps)
             if settings.broker in HURT:
                 planned = chaos.with_broker(planned, rig.names, self._statistics + 1, settings.rounds)
         watcher = chaos.Watcher(

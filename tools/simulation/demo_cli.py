@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from accord.plan import OPTIMISERS
+from accord.secagg.planner import PROFILES
 from simulation.demo import Demo
 from simulation.demo_rounds import Audience
 from simulation.demo_settings import DemoSettings
@@ -47,6 +48,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rates = _usual("learning_rate")
     add("--lr", type=float, help=f"learning rate (default {rates}; a twentieth with adam and adamw)")
     add("--seed", type=int, default=default.seed, help="of the data's partition and the first model")
+    add(
+        "--profile",
+        choices=PROFILES,
+        default=default.profile,
+        help="strict: nobody answers before a quorum has signed the survivor set, and fewer may die "
+        "(default %(default)s)",
+    )
     add("--insecure", action="store_true", help="plain MQTT: everybody on the network could read the passwords")
     add("--calm", action="store_true", help="kill no device")
     add("--report", type=Path, default=Path("demo.html"), help="where the report goes (default %(default)s)")
@@ -75,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         momentum=0.0 if moments else DemoSettings.momentum,
         optimiser=arguments.optimiser,
         batch_size=usual.batch_size,
+        profile=arguments.profile,
         seed=arguments.seed,
         chaos=not arguments.calm,
         tls=not arguments.insecure,
@@ -98,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         "rounds": settings.rounds,
         "broker": settings.broker,
         "rows": settings.rows,
+        "profile": settings.profile,
         "optimiser": settings.optimiser,
         "model": demo.scenario.model,
     }

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accord.errors import UsageError
+from accord.plan import STANDARD
 
 FLOOR = 3
 ROWS_PER_DEVICE, ALL_ROWS = 10, 60_000
@@ -27,6 +28,7 @@ class DemoSettings:
     optimiser: str = "sgd"
     batch_size: int = 32
     epochs: int = 1
+    profile: str = STANDARD
     chaos: bool = True
     tls: bool = True
     state: Path = field(default_factory=lambda: Path("demo-state"))

@@ -15,13 +15,14 @@ from edge_sdk.session_values import Finished, Identity, Ledger, Limits, Refused
 
 STAGES = ("join", "share", "masked", "unmask")
 """Where a device can lose power: before the letter of that name leaves."""
+STRICT_STAGES = ("join", "share", "masked", "consistency", "unmask")
 
 
 class PowerCut(Exception):  # noqa: N818 - what happens, not what is wrong
     """The device went without a word, in the middle of a step."""
 
 
-_WRITTEN = {"shared": "share", "masked": "masked", "answered": "unmask"}
+_WRITTEN = {"shared": "share", "masked": "masked", "confirmed": "consistency", "answered": "unmask"}
 
 
 @dataclass

@@ -8,6 +8,7 @@ import numpy as np
 from accord.entropy import Entropy
 from accord.errors import AccordError
 from accord.link.memory import Faults, MemoryBroker
+from accord.plan import OFF, STRICT
 from accord.prg import digest
 from accord.signing import SigningKey
 from accord.tensors import Layout
@@ -18,7 +19,7 @@ from aggregator.round_values import Windows
 from aggregator.transport import Notice, Transport
 from edge_sdk.agent import Worker
 from edge_sdk.session_values import Identity, Limits, Refused
-from simulation.device import STAGES, SimulatedDevice
+from simulation.device import STAGES, STRICT_STAGES, SimulatedDevice
 
 TENANT, JOB = "simulated", "job"
 CLOCK = 1_700_000_000
@@ -174,8 +175,9 @@ class SimulatedFleet:
         draw = self._entropy.child("fate", self.coordinator.round, device)
         if int.from_bytes(draw(4), "little") >= self._dropout * 2**32:
             return ""
-        stage = STAGES[draw(1)[0] % len(STAGES)]
-        masked = self.coordinator.profile != "off"
+        stages = STRICT_STAGES if self.coordinator.profile == STRICT else STAGES
+        stage = stages[draw(1)[0] % len(stages)]
+        masked = self.coordinator.profile != OFF
         return stage if masked or stage != "share" else "masked"
 
     def _ended(self) -> Closed | Aborted | None:

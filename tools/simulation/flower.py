@@ -13,7 +13,7 @@ from accord import cbor
 from accord.entropy import SeededEntropy
 from accord.errors import LocalProtocolError, UsageError
 from accord.link.memory import Faults
-from accord.plan import Plan
+from accord.plan import STANDARD, Plan
 from accord.plan import Task as PlanTask
 from accord.prg import digest
 from accord.runtimes.initial import exponents
@@ -135,16 +135,20 @@ def simulate_clients(
         faults=faults,
         dropout=settings.dropout,
     )
+    per_round = min(settings.devices_per_round, len(clients))
+    secured = settings.secured(per_round)
+    if settings.profile != STANDARD:
+        notes.keep(f"profile {secured.profile}, as {secured.why}")
     job = Job(
         settings=JobSettings(
             rounds=settings.rounds,
             devices=len(clients),
-            devices_per_round=min(settings.devices_per_round, len(clients)),
+            devices_per_round=per_round,
             cohorts=settings.cohorts,
             floor=SMALLEST,
             training=settings.training,
             task=PlanTask(kind="classification", outputs=1, target_exponent=0, transform="none"),
-            profile="standard" if settings.secure_aggregation else "off",
+            profile=secured.profile,
             schedule=settings.rates,
             merge=settings.merge,
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 from accord.entropy import Entropy, SeededEntropy
 from accord.errors import UsageError
 from accord.link.memory import Faults
-from accord.plan import DEFAULT_GATE
+from accord.plan import DEFAULT_GATE, STANDARD
 from accord.plan import Task as PlanTask
 from accord.prg import digest
 from accord.update.snapshot import Snapshot, columns_of, unscaled
@@ -133,6 +133,9 @@ class _Simulation:
             notes.keep(
                 f"--devices-per-round {settings.devices_per_round} is more than there are: {per_round} take part"
             )
+        secured = settings.secured(per_round)
+        if settings.profile != STANDARD:
+            notes.keep(f"profile {secured.profile}, as {secured.why}")
         self.job = Job(
             settings=JobSettings(
                 rounds=settings.rounds,
@@ -148,7 +151,7 @@ class _Simulation:
                     transform=settings.target_transform,
                     gate=DEFAULT_GATE if self.model.bundle.infer is not None else 0,
                 ),
-                profile="standard" if settings.secure_aggregation else "off",
+                profile=secured.profile,
                 schedule=settings.rates,
                 merge=settings.merge,
             ),

@@ -17,6 +17,7 @@ import numpy as np
 from accord.entropy import SystemEntropy
 from accord.errors import AccordError
 from accord.files import make_folder, write_atomic
+from accord.plan import STANDARD
 from aggregator.fleet_folder import FleetFolder, NewFleet, create
 from edge_sdk.journal import BROKER
 from simulation.partition import DeviceData
@@ -44,6 +45,7 @@ class RigSettings:
     epochs: int
     optimiser: str = "sgd"
     task: str = "classification"
+    profile: str = STANDARD
     tls: bool = True
     windows: Mapping[str, float] = field(default_factory=lambda: dict(USUAL))
 
@@ -125,6 +127,7 @@ task = "{settings.task}"
 rounds = {settings.rounds}
 devices = {settings.devices}
 floor = {settings.floor}
+profile = "{settings.profile}"
 [training]
 epochs = {settings.epochs}
 batch_size = {settings.batch_size}

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 
 SHARING = 6
 """Devices that one core carries within the usual times."""
-USUAL: Mapping[str, float] = {"gather": 4.0, "join": 6.0, "share": 10.0, "collect": 60.0, "unmask": 10.0, "grace": 1.0}
+USUAL: Mapping[str, float] = {
+    "gather": 4.0,
+    "join": 6.0,
+    "share": 10.0,
+    "collect": 60.0,
+    "confirm": 10.0,
+    "unmask": 10.0,
+    "grace": 1.0,
+}
 """Seconds, by the names of an aggregator's `[windows]`."""
 STARTING = 4.0
 """Seconds of one core in which a device's process starts, twice what was measured."""
@@ -34,5 +42,5 @@ def windows(devices: int, cores: int, *, cluster: bool) -> dict[str, float]:
     if crowded(devices, cores):
         found["gather"] = STARTING * devices / cores
     if cluster:
-        found |= {name: found[name] + ELECTION for name in ("join", "share", "collect", "unmask")}
+        found |= {name: found[name] + ELECTION for name in ("join", "share", "collect", "confirm", "unmask")}
     return found | {"grace": USUAL["grace"]}

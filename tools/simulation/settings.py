@@ -5,15 +5,18 @@ from typing import Any
 
 from accord.errors import UsageError
 from accord.optimisers import SCHEDULES, Schedule
-from accord.plan import MICRO, OPTIMISERS, PICO
+from accord.plan import MICRO, OFF, OPTIMISERS, PICO, STANDARD, STRICT
 from accord.plan import Training as PlanTraining
 from accord.runtimes.opening import NAMES as RUNTIMES
-from accord.secagg.planner import tolerated
+from accord.secagg.planner import AUTO, PROFILES, Question, propose, tolerated
+from aggregator.job_settings import Secured
 from simulation.task import KINDS
 
 TRANSFORMS = ("none", "log", "log1p")
 TIERS = ("float", "last-all", "int8")
 """Of models that are made here; a bundle brings its own."""
+LARGEST = Question.largest
+"""Devices of one cohort."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class SimulationSettings:
     decay_factor: float = 0.1
     dropout: float = 0.0
     secure_aggregation: bool = True
+    profile: str = STANDARD
     runtimes: str = "auto"
     seed: int = 0
 
@@ -105,9 +109,12 @@ class SimulationSettings:
         for name, word, words in (
             ("--optimiser", self.optimiser, OPTIMISERS),
             ("--schedule", self.schedule, SCHEDULES),
+            ("--profile", self.profile, (AUTO, *PROFILES)),
         ):
             if word not in words:
                 raise UsageError(f"{name} {word} is unknown: use one of {', '.join(words)}")
+        if self.profile == STRICT and not self.secure_aggregation:
+            raise UsageError("--profile strict needs masks: leave --secure-aggregation on")
         if self.task is not None and self.task not in KINDS:
             raise UsageError(f"--task {self.task} is unknown: use one of {', '.join(KINDS)}")
         if self.target_transform not in TRANSFORMS:
@@ -117,6 +124,18 @@ class SimulationSettings:
         unknown = [name for name in self.runtimes.split(",") if name not in RUNTIMES]
         if unknown:
             raise UsageError(f"--runtimes: {unknown[0]!r} is unknown: use some of {', '.join(RUNTIMES)}")
+
+    def secured(self, devices_per_round: int) -> Secured:
+        """Return the profile of a simulation with so many devices per round, and why it is this one."""
+        if not self.secure_aggregation or self.profile != AUTO:
+            return Secured(profile=self.profile if self.secure_aggregation else OFF, why="it was asked for")
+        cohorts = max(self.cohorts, -(-devices_per_round // LARGEST))
+        size = devices_per_round // cohorts
+        try:
+            proposal = propose(Question(devices=size, floor=3, available=size, dropout=self.dropout), AUTO)
+        except UsageError as error:  # not even standard keeps its bounds: the rounds that abort are what is to be seen
+            return Secured(profile=STANDARD, why=f"strict would not do: {error}")
+        return Secured(profile=proposal.choice.question.profile, why=proposal.why)
 
     @property
     def training(self) -> PlanTraining:

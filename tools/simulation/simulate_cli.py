@@ -11,7 +11,7 @@ from rich.text import Text
 
 from accord.optimisers import SCHEDULES
 from accord.plan import OPTIMISERS
-from accord.secagg.planner import MERGES
+from accord.secagg.planner import AUTO, MERGES, PROFILES
 from simulation import datasets
 from simulation.columns import NAMES, PERCENT
 from simulation.history import History, RoundRow
@@ -67,6 +67,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_optimiser(parser, default)
     add("--dropout", type=float, default=default.dropout, help="chance that a device dies in a round, at any stage")
     add("--secure-aggregation", choices=("on", "off"), default="on", help="masks on or off (default %(default)s)")
+    add(
+        "--profile",
+        choices=(AUTO, *PROFILES),
+        default=default.profile,
+        help="strict: nobody answers before a quorum has signed the survivor set; auto: strict where --dropout "
+        "allows it (default %(default)s, which is faster)",
+    )
     add("--seed", type=int, default=default.seed, help="the same seed gives the same model (default %(default)s)")
     add("--report", type=Path, metavar="FILE.html", help="also write a self-contained report with the curves")
 
