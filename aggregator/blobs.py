@@ -72,6 +72,15 @@ class Blobs:
             )
         return data
 
+    def drop(self, name: bytes) -> None:
+        """Remove a file that nothing refers to any more, if it is there.
+
+        Raises:
+            FileError: it can't be removed.
+        """
+        if name in self:
+            remove(self._path(name))
+
     def names(self) -> frozenset[bytes]:
         """Return the digest of every file, unread."""
         return frozenset(bytes.fromhex(path.parent.name + path.name) for path in self._files() if path.suffix != ".tmp")

@@ -17,8 +17,15 @@ Noted = tuple[Event, float, int]
 class Books(Journal, Protocol):
     """One job's journal and what stays of it."""
 
-    def state(self) -> tuple[JobState, bytes] | None:
-        """Return where the job stood after its last round, and the model's snapshot; None if it never closed one."""
+    def state(self) -> tuple[JobState, bytes, bytes] | None:
+        """Return where the job stood, the model's snapshot, and what rounding the releases has left.
+
+        None if it never closed a round.
+        """
+        ...
+
+    def older(self, params: bytes) -> bytes | None:
+        """Return the snapshot of this digest if it is one of the job's last versions, else None."""
         ...
 
     def noted(self) -> Iterable[Noted]:
@@ -41,12 +48,15 @@ class Books(Journal, Protocol):
         """Return the RESULTs of the last attempt that ended, by device: what was kept may not have been sent."""
         ...
 
-    def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:
+    def close(
+        self, state: JobState, params: bytes, residual: bytes, record: Mapping[str, Any], closed: Closed | None
+    ) -> None:
         """Note how a round ended, and forget its events: masked vectors and shares go with them.
 
         Args:
             state: from where the job goes on.
             params: the model's snapshot, new if `state.version` is.
+            residual: what rounding the releases has left.
             record: of the round, JSON-ready.
             closed: what made the model, or None after a round without a sum.
         """
@@ -67,7 +77,8 @@ class _Contents:
 
     events: list[Noted] = field(default_factory=list)
     results: dict[str, Settle] = field(default_factory=dict)
-    state: tuple[JobState, bytes] | None = None
+    state: tuple[JobState, bytes, bytes] | None = None
+    snapshots: dict[bytes, bytes] = field(default_factory=dict)
     records: list[Mapping[str, Any]] = field(default_factory=list)
     standings: dict[str, Standing] = field(default_factory=dict)
     measured: Figures = NOTHING
@@ -79,6 +90,7 @@ class _Contents:
             events=list(self.events),
             results=dict(self.results),
             records=list(self.records),
+            snapshots=dict(self.snapshots),
             standings=dict(self.standings),
         )
 
@@ -150,17 +162,29 @@ class MemoryBooks:
         self._durable = self._live.copied()
         self._committing()
 
-    def state(self) -> tuple[JobState, bytes] | None:
-        """Return where the job stood after its last round, and the model's snapshot."""
+    def state(self) -> tuple[JobState, bytes, bytes] | None:
+        """Return where the job stood, the model's snapshot, and what rounding the releases has left."""
         return self._live.state
+
+    def older(self, params: bytes) -> bytes | None:
+        """Return a snapshot of a version; all are kept."""
+        return self._live.snapshots.get(params)
 
     def noted(self) -> Iterable[Noted]:
         """Return the events of the round that was under way."""
         return tuple(self._live.events)
 
-    def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:  # noqa: ARG002
+    def close(
+        self,
+        state: JobState,
+        params: bytes,
+        residual: bytes,
+        record: Mapping[str, Any],
+        closed: Closed | None,  # noqa: ARG002
+    ) -> None:
         """Note how a round ended, and forget its events."""
-        self._live.state, self._live.events = (state, params), []
+        self._live.state, self._live.events = (state, params, residual), []
+        self._live.snapshots[state.params] = params
         self._live.records.append(dict(record))
         self._live.finished = False
 

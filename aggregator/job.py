@@ -20,6 +20,7 @@ from accord.update.snapshot import Scaling, Snapshot, decode
 from aggregator.coordinator_values import Closed, Request
 from aggregator.job_settings import JobSettings
 from aggregator.job_state import JobState
+from aggregator.releases import Releases
 from aggregator.strategies.change import Strategy
 
 HEADROOM = 8.0
@@ -83,6 +84,7 @@ class Job:
         self.task = settings.task
         self.largest_weight = largest_weight
         self._layout, self._exponents, self._strategy = layout, tuple(exponents), strategy
+        self.releases = Releases(layout, settings.release_bits)
         self._regression = settings.task.kind == "regression"
         self._columns = columns
         self._counted = columns if scaled else 0
@@ -92,6 +94,11 @@ class Job:
         before = before if statistics else []
         self._purposes = [*before, *["train"] * settings.rounds, "evaluate"]
         self._done = 0
+
+    @property
+    def layout(self) -> Layout:
+        """The model's trainable tensors."""
+        return self._layout
 
     @property
     def purpose(self) -> str | None:
@@ -153,7 +160,7 @@ class Job:
             version: the model's.
         """
         return JobState(
-            form=1,
+            form=2,
             done=self._done,
             exponents=self._exponents,
             powers=self._powers,
@@ -163,20 +170,24 @@ class Job:
             transcript=transcript,
             version=version,
             params=digest(self.snapshot.encode()),
+            grid=self.releases.grid,
+            residual=digest(residual) if (residual := self.releases.residual) else b"",
         )
 
-    def restore(self, state: JobState, params: bytes) -> None:
+    def restore(self, state: JobState, params: bytes, residual: bytes) -> None:
         """Go on from where the job stood.
 
         Args:
             state: from `state`.
             params: the snapshot that it names.
+            residual: what it names of the releases.
 
         Raises:
             CodecError: they are another job's or another model's.
         """
         if state.done > len(self._purposes) or len(state.exponents) != len(self._layout.tensors):
             raise CodecError("the state that was kept is another job's")
+        self.releases.restore(state.grid, residual)
         self.snapshot = decode(params, self._layout, self._columns)
         self._done, self._exponents, self._powers = state.done, state.exponents, state.powers
         self.largest_weight, self.task = state.largest_weight, state.task
@@ -200,7 +211,7 @@ class Job:
         if len(means) < self._strategy.fewest_cohorts:
             return Step(purpose=purpose, figures=figures, reason="TooFewCohorts")
         change = self._strategy.change(means, [total.weight for total in closed.totals])
-        params = self.snapshot.params + change.vector
+        params = self.releases.next(self.snapshot.params, change.vector)
         cut = self._strategy.typical([total.saturated for total in closed.totals]) * len(closed.totals)
         share = cut / (self._layout.size * max(1, len(closed.included)))
         self._rescale(change.vector, share)

@@ -14,6 +14,7 @@ from aggregator import journal, noted
 from aggregator.attendance import NOTHING, Figures
 from aggregator.books import Noted
 from aggregator.coordinator_values import Closed, Event, Office, Request, Settle
+from aggregator.deltas import BACK
 from aggregator.desk import Desk
 from aggregator.export_gate import export_figures
 from aggregator.job_state import JobState
@@ -59,6 +60,7 @@ class JobBooks:
         self._bundle, self._shape, self._request, self._clock = bundle, input_shape, request, clock
         self._last: dict[str, Any] = {}
         self._measured, self._kept = NOTHING, NOTHING
+        self._residuals: tuple[bytes, ...] = ()
 
     def note(self, event: Event, now: float, clock: int) -> None:
         """Add an event that the coordinator is about to take."""
@@ -128,8 +130,10 @@ class JobBooks:
         """Make it durable, with whatever else is in the unit of work."""
         self._work.commit()
 
-    def state(self) -> tuple[JobState, bytes] | None:
+    def state(self) -> tuple[JobState, bytes, bytes] | None:
         """Return where the job stood, with the newest version's snapshot: a rollback made meanwhile counts.
+
+        What rounding has left belongs to the version before a rollback, and goes with it.
 
         Raises:
             CodecError: an older Accord wrote it.
@@ -145,9 +149,20 @@ class JobBooks:
         if head is not None and head.version.version > state.version:
             state = JobState(
                 **{name: getattr(state, name) for name, _ in JobState.kinds()}
-                | {"version": head.version.version, "params": head.version.params},
+                | {"version": head.version.version, "params": head.version.params, "residual": b""},
             )
-        return state, self._registry.blobs.get(state.params)
+        residual = self._registry.blobs.get(state.residual) if state.residual else b""
+        return state, self._registry.blobs.get(state.params), residual
+
+    def older(self, params: bytes) -> bytes | None:
+        """Return the snapshot of this digest if it is one of the job's last versions, else None.
+
+        Raises:
+            DamagedBlobError: it is damaged.
+        """
+        with self._work.reading() as connection:
+            known = self._registry.lately(connection, self._name, params, BACK)
+        return self._registry.blobs.get(params) if known else None
 
     def noted(self) -> tuple[Noted, ...]:
         """Return the events of the round that was under way."""
@@ -160,9 +175,12 @@ class JobBooks:
         if self._registry.head(self._work.writing(), self._name) is None:
             self._register(version, params, data, None)
 
-    def close(self, state: JobState, params: bytes, record: Mapping[str, Any], closed: Closed | None) -> None:
+    def close(
+        self, state: JobState, params: bytes, residual: bytes, record: Mapping[str, Any], closed: Closed | None
+    ) -> None:
         """Note how a round ended, and forget its events."""
         connection = self._work.writing()
+        self._left(residual)
         head = self._registry.head(connection, self._name)
         figures = _means(record.get("figures", {}))
         if head is not None and figures:  # what devices measured is the version that they had
@@ -196,6 +214,13 @@ class JobBooks:
     def ended(self, status: str, error: str = "") -> None:
         """Note that the job goes on no more for now."""
         jobs.set_status(self._work.writing(), self._name, status, error)
+
+    def _left(self, residual: bytes) -> None:
+        """Keep what rounding has left; the one before stays until this one is durable, which it is one round later."""
+        name = self._registry.blobs.put(residual) if residual else b""
+        before, self._residuals = self._residuals, (*self._residuals[-1:], name)
+        for old in set(before[:-1]) - set(self._residuals) - {b""}:
+            self._registry.blobs.drop(old)
 
     def _round(self, connection: Connection, record: Mapping[str, Any]) -> None:
         names = ("round", "attempt", "purpose", "status", "reason", "seconds")

@@ -12,6 +12,7 @@ from accord.optimisers import STEADY, Schedule
 from accord.plan import DEFAULT_GATE, LARGEST_COHORT, MICRO, OFF, PICO, SMALLEST_COHORT, STRICT, Task, Training
 from accord.secagg.planner import AUTO, FLEET_FLOOR, PROFILES
 from aggregator.job_settings import JobSettings
+from aggregator.releases import RELEASE_BITS
 from aggregator.round_values import Windows
 from aggregator.strategies.robust import NORM_GATE, strategy
 
@@ -52,6 +53,7 @@ SHAPE: Shape = {
         "complete_up_to": (int, 100),
         "merge": (str, "mean"),
         "norm_gate": (float, NORM_GATE),
+        "release_bits": (int, RELEASE_BITS),
     },
     "training": {
         "epochs": (int, 1),
@@ -106,6 +108,7 @@ class JobConfig:
     complete_up_to: int = 100
     merge: str = "mean"
     norm_gate: float = NORM_GATE
+    release_bits: int = RELEASE_BITS
 
     def __post_init__(self) -> None:
         checked_name(self.name, "job")
@@ -149,6 +152,7 @@ class JobConfig:
             largest_cohort=self.largest_cohort,
             complete_up_to=self.complete_up_to,
             merge=self.merge,
+            release_bits=self.release_bits,
         )
 
     def check_bundle(self, loss: str, batch: int) -> None:

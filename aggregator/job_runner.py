@@ -30,6 +30,7 @@ from aggregator.coordinator_values import (
     Tick,
     Withdrew,
 )
+from aggregator.deltas import Deltas
 from aggregator.job import Job
 from aggregator.round_record import RoundRecord
 from aggregator.transport import Notice, Transport
@@ -98,6 +99,7 @@ class JobRunner:
             now=self.now,
             clock=clock,
             told=self._noticed,
+            deltas=Deltas(job.layout, books.older),
             journal=books,
             attendance=attendance,
             held=held,
@@ -120,8 +122,8 @@ class JobRunner:
         if found is None:
             params = self.coordinator.model.params
         else:
-            state, params = found
-            self.job.restore(state, params)
+            state, params, residual = found
+            self.job.restore(state, params, residual)
             before = self.coordinator.model
             model = Model(
                 version=state.version,
@@ -272,7 +274,7 @@ class JobRunner:
         state = self.job.state(
             number=coordinator.round, transcript=coordinator.transcript, version=coordinator.model.version
         )
-        self._books.close(state, coordinator.model.params, whole, closed)
+        self._books.close(state, coordinator.model.params, self.job.releases.residual, whole, closed)
 
     def _finish(self, record: dict[str, Any]) -> None:
         self._books.amend(dict(record))

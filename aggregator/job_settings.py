@@ -7,6 +7,7 @@ from accord.errors import UsageError
 from accord.optimisers import STEADY, Schedule
 from accord.plan import OFF, STANDARD, STRICT, Graph, Task, Training
 from accord.secagg.planner import AUTO, Choice, Question, choose, tolerated
+from aggregator.releases import RELEASE_BITS, check_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class JobSettings:
     largest_cohort: int = 100
     complete_up_to: int = 100  # members of a cohort in which everyone masks with everyone
     merge: str = "mean"  # of the cohorts' mean changes; or median, trimmed
+    release_bits: int = RELEASE_BITS  # of one value of a release's change
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.devices_per_round > self.devices or self.devices_per_round < self.floor:
@@ -51,6 +53,7 @@ class JobSettings:
             )
         self._check(self.secured.profile)
         tolerated(self.merge, self.training_cohorts)
+        check_bits(self.release_bits)
 
     @cached_property
     def secured(self) -> Secured:

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from accord.plan import Task
 from accord.records import Int, Many, Nested, Octets, Record, field
+from accord.update.delta import FINEST
 from accord.values import dataclass
 
 COLUMNS = 1 << 20
@@ -15,12 +16,13 @@ class JobState(Record):
     """Where one job stands between two rounds.
 
     `done` counts the job's rounds, `round` those of its coordinator, which are numbered on; `params` is the digest of
-    the model's snapshot, in `Blobs`. `form` tells a record of an older Accord apart.
+    the model's snapshot, in `Blobs`; `residual` that of what rounding the releases has left, empty if nothing is.
+    `grid` has the exponent of each tensor's grid. `form` tells a record of an older Accord apart.
     """
 
     LIMIT: ClassVar[int] = 1 << 23
 
-    form: int = field(Int(1, 1))
+    form: int = field(Int(2, 2))
     done: int = field(Int(0, 2**32))
     exponents: tuple[int, ...] = field(Many(Int(-60, 60), 0, 4_096))
     powers: tuple[int, ...] = field(Many(Int(-1_100, 1_100), 0, COLUMNS))
@@ -30,3 +32,5 @@ class JobState(Record):
     transcript: bytes = field(Octets(32))
     version: int = field(Int(0, 2**32))
     params: bytes = field(Octets(32))
+    grid: tuple[int, ...] = field(Many(Int(FINEST, 127), 1, 4_096))
+    residual: bytes = field(Octets(0, 32))

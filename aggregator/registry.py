@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from accord import prg
 from accord.errors import CodecError, SignatureError
@@ -97,6 +97,15 @@ class Registry:
         """Return the newest version of a job, or None."""
         query = select(VERSIONS).where(VERSIONS.c.job == job).order_by(VERSIONS.c.version.desc()).limit(1)
         return next(iter(_found(connection, query)), None)
+
+    def lately(self, connection: Connection, job: str, params: bytes, back: int) -> bool:
+        """Return whether one of the last `back` versions before a job's newest has parameters of this digest."""
+        of_job = VERSIONS.c.job == job
+        newest = select(func.max(VERSIONS.c.version)).where(of_job).scalar_subquery()
+        query = select(VERSIONS.c.version).where(
+            of_job, VERSIONS.c.params == params.hex(), VERSIONS.c.version >= newest - back
+        )
+        return connection.execute(query.limit(1)).first() is not None
 
     def get(self, connection: Connection, job: str, version: int) -> Registered:
         """Return one version.

@@ -5,6 +5,7 @@ number of steps 2^s >= 2^g. What is left stays here and is added to the next cha
 Seide et al. 2014); blocks that a round does not touch stay as they are. Sans-IO, and the same on every machine.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,9 +32,7 @@ class Releases:
     """
 
     def __init__(self, layout: Layout, bits: int = RELEASE_BITS) -> None:
-        if not FEWEST_BITS <= bits <= MOST_BITS:
-            raise UsageError(f"release_bits {bits} is not from {FEWEST_BITS} to {MOST_BITS}")
-        self._layout, self._top = layout, 2 ** (bits - 1) - 1
+        self._layout, self._top = layout, 2 ** (check_bits(bits) - 1) - 1
         self.grid: tuple[int, ...] = (FINEST,) * len(layout.tensors)
         """The exponent of each tensor's grid, which never becomes finer."""
         self._residual = np.zeros(layout.size, np.float32)
@@ -79,7 +78,18 @@ class Releases:
         return released
 
 
+def check_bits(bits: int) -> int:
+    """Return a number of bits.
+
+    Raises:
+        UsageError: it is not from 2 to 24.
+    """
+    if not FEWEST_BITS <= bits <= MOST_BITS:
+        raise UsageError(f"release_bits {bits} is not from {FEWEST_BITS} to {MOST_BITS}")
+    return bits
+
+
 def _exponent(size: float) -> int:
     """Return the smallest e with size <= 2^e."""
-    mantissa, exponent = np.frexp(size)
-    return FINEST if size == 0 else int(exponent) - (mantissa == 0.5)
+    mantissa, exponent = math.frexp(size)
+    return FINEST if size == 0 else exponent - (mantissa == 0.5)

@@ -6,6 +6,7 @@ What the coordinator wants sent is held until the journal has what led to it: `r
 
 from collections.abc import Callable, Iterable, Mapping
 
+from accord import prg
 from accord.errors import CodecError, Refusal, SignatureError
 from accord.link import Delivery, Link
 from accord.wire import chunks, topics
@@ -30,6 +31,7 @@ from aggregator.coordinator_values import (
     Stood,
     Withdrew,
 )
+from aggregator.deltas import Deltas
 from aggregator.journal_port import Journal, NoJournal
 
 Notice = Aborted | Closed | Log | Planned | Stood | Withdrew
@@ -42,6 +44,7 @@ class Transport:
         link: connected as the aggregator.
         coordinator: sans-IO.
         objects: what devices may fetch, by digest; looked up at each request.
+        deltas: what leads to them from older ones; None has none.
         now: monotonic seconds.
         clock: wall time in whole seconds.
         told: called with every closed round, aborted attempt, refusal, and device that withdraws or is barred, before
@@ -60,6 +63,7 @@ class Transport:
         now: Callable[[], float],
         clock: Callable[[], int],
         told: Callable[[Notice], None],
+        deltas: Deltas | None = None,
         journal: Journal | None = None,
         attendance: Attendance | None = None,
         held: bool = False,
@@ -69,7 +73,8 @@ class Transport:
         self._tenant, self._job = coordinator.office.tenant, coordinator.settings.job
         self._journal: Journal = NoJournal() if journal is None else journal
         self._holds, self._held = held, list[Send | Settle | Announce]()
-        self._asked: dict[bytes, set[int]] = {}
+        self._deltas = deltas
+        self._asked: dict[bytes, tuple[bytes, set[int]]] = {}
         self._uploads: dict[str, chunks.Assembler] = {}
         self.attendance = Attendance() if attendance is None else attendance
 
@@ -163,7 +168,7 @@ class Transport:
     def _have(self, device: str, name: bytes, have: bytes) -> None:
         self._reply(device, chunks.Have(object=name, have=have))
 
-    def _reply(self, device: str, message: chunks.Have | chunks.Manifest) -> None:
+    def _reply(self, device: str, message: chunks.Have | chunks.Manifest | chunks.Merged) -> None:
         data = self.coordinator.desk.sealed(message, device)
         self.link.publish(topics.down(self._tenant, device, "rsp"), data)
 
@@ -230,12 +235,10 @@ class Transport:
     def flush(self) -> None:
         """Publish every piece that was asked for since the last call, once."""
         asked, self._asked = self._asked, {}
-        for name, indices in asked.items():
-            data = self._objects.get(name)
-            if data is not None:
-                topic = topics.piece(self._tenant, name.hex())
-                for index in sorted(indices):
-                    self.link.publish(topic, chunks.piece(data, name, index).encode(), qos=0)
+        for name, (data, indices) in asked.items():
+            topic = topics.piece(self._tenant, name.hex())
+            for index in sorted(indices):
+                self.link.publish(topic, chunks.piece(data, name, index).encode(), qos=0)
 
     @property
     def waiting(self) -> bool:
@@ -246,8 +249,15 @@ class Transport:
         data = self._objects.get(message.object)
         if data is None:
             raise Refusal("NoSuchObject", f"{device} asks for an object that is not served")
+        name, merged = message.object, None
+        if message.held and self._deltas is not None:
+            merged = self._deltas.between(message.held, name, data)
+        if merged is not None:
+            name, data = prg.digest(merged), merged
         count = chunks.pieces(len(data))
-        if count > 1 and not message.have:
-            self._reply(device, chunks.manifest(data))
+        if not message.have and (count > 1 or message.held):
+            own = chunks.manifest(data)
+            led = None if merged is None else chunks.Merged(wanted=message.object, base=message.held, manifest=own)
+            self._reply(device, own if led is None else led)
             return
-        self._asked.setdefault(message.object, set()).update(chunks.missing(message.have, count))
+        self._asked.setdefault(name, (data, set()))[1].update(chunks.missing(message.have, count))

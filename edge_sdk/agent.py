@@ -6,19 +6,18 @@ connection alive from a thread of its own.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from accord import prg
 from accord.errors import AccordError, CannotTrain, CodecError, Refusal, SignatureError
 from accord.link import Delivery, Link
 from accord.plan import Plan
 from accord.records import Record
-from accord.update.pipeline import Contribution
 from accord.wire import chunks, topics
 from accord.wire.check_in import FAILED, WITHDRAWALS
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, State, opened
 from edge_sdk.fetching import Fetching
+from edge_sdk.ports import Records, Worker
 from edge_sdk.saved import Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import (
@@ -34,7 +33,6 @@ from edge_sdk.session_values import (
     GaveUp,
     Heard,
     Keep,
-    Ledger,
     Refused,
     Send,
     Work,
@@ -43,34 +41,6 @@ from edge_sdk.session_values import (
 
 SMALL = 4_096
 """Bytes up to which a letter is sent again whole."""
-
-
-class Worker(Protocol):
-    """Whoever does what a plan asks, such as `edge_sdk.trainer.Trainer`."""
-
-    def work(self, plan: Plan, params: bytes) -> Contribution:
-        """Return what this device contributes, or raise AccordError."""
-        ...
-
-
-class Records(Protocol):
-    """Where what binds us is written before it leaves."""
-
-    def charge(self, ledger: Ledger) -> None:
-        """Write how far this device has gone."""
-        ...
-
-    def keep(self, name: str, data: bytes) -> None:
-        """Write one of the attempt's files, before the letter in it leaves."""
-        ...
-
-    def believe(self, roles: bytes) -> None:
-        """Write the roles document that is in force."""
-        ...
-
-    def forget(self, names: tuple[str, ...]) -> None:
-        """Delete files of the attempt, in this order."""
-        ...
 
 
 @dataclass
@@ -90,6 +60,7 @@ class Agent:
         worker: does the work.
         records: written before sent.
         job: the job's name.
+        held: the version of the model that this device has already, or nothing.
         largest_object: bytes of the largest model that is accepted.
         told: called with every effect worth telling (`Finished`, `Refused`).
     """
@@ -102,6 +73,7 @@ class Agent:
         worker: Worker,
         records: Records,
         job: str,
+        held: bytes = b"",
         largest_object: int = 1 << 28,
         told: Callable[[Finished | Refused], None] = lambda _effect: None,
     ) -> None:
@@ -112,7 +84,16 @@ class Agent:
         self._request = topics.up(tenant, device, "req")
         self._opening = topics.job(tenant, job, "round")
         self._mail = frozenset((topics.down(tenant, device, "cmd"), topics.down(tenant, device, "rsp")))
-        self._fetching = Fetching(link, tenant, send=self._send, largest=largest_object, received=self._received)
+        self._fetching = Fetching(
+            link,
+            tenant,
+            session.layout,
+            held=held,
+            send=self._send,
+            largest=largest_object,
+            received=self._received,
+            kept=records.hold,
+        )
         self._aggregator, self._roles = topics.aggregator_state(tenant), topics.roles(tenant)
         self._aggregator_birth: int | None = None
         self._upload = b""
@@ -168,7 +149,7 @@ class Agent:
         if question:
             self.link.publish(self._request, question)
         if self._fetching.waiting:
-            self._fetching.ask()
+            self._fetching.ask_again()
         elif self.session.last:
             if len(self.session.last) > SMALL:  # most of it may have arrived: only what is missing goes again
                 self._upload = self.session.last
@@ -190,6 +171,9 @@ class Agent:
         if letter.tag == TAG_OF[chunks.Manifest]:
             self.session.check_aggregator(letter)
             self._fetching.manifest(opened(letter, chunks.Manifest))
+        elif letter.tag == TAG_OF[chunks.Merged]:
+            self.session.check_aggregator(letter)
+            self._fetching.merged(opened(letter, chunks.Merged))
         elif letter.tag == TAG_OF[chunks.Have]:
             self.session.check_aggregator(letter)
             self._had(opened(letter, chunks.Have))

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from accord.errors import LocalProtocolError
 from accord.plan import Plan
 from accord.update.pipeline import Contribution
-from edge_sdk.agent import Worker
 from edge_sdk.conditions import Conditions, Unmet
 from edge_sdk.constraints import Constraints
 from edge_sdk.pace import Paused
+from edge_sdk.ports import Worker
 
 NAP = 0.5
 """Seconds between two looks at whether work may go on or the device shall stop."""

@@ -13,6 +13,7 @@ from accord.link.mqtt import MqttLink
 from accord.link.port import Will
 from accord.runtimes import check_golden, open_runtime
 from accord.signing import SigningKey
+from accord.update.snapshot import columns_of, first
 from accord.wire import topics
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Offer, Roles, State, opened
@@ -39,6 +40,7 @@ from edge_sdk.timekeeper import Timekeeper
 from edge_sdk.trainer import Trainer
 
 LARGEST_BUNDLE = 1 << 28  # bytes
+LARGEST_MODEL = 1 << 30  # bytes of a version on disk
 LARGEST_DOCUMENT = 65_536  # bytes
 
 
@@ -106,10 +108,7 @@ class EdgeClient:
         self._time = Timekeeper(config.clock)
         self.examples = ExampleStore(config.store, self._time.moment, config.examples)
         self._attendance = Attendance(
-            config.constraints,
-            Readings(config.state) if readings is None else readings,
-            told=rested,
-            every=config.poll,
+            config.constraints, Readings(config.state) if readings is None else readings, told=rested, every=config.poll
         )
         root = read_root(config.root)
         password = read_private(config.password, 1_024).decode().strip()
@@ -171,16 +170,17 @@ class EdgeClient:
             will=Will(topic=state, payload=State(online=False, birth=self._birth, job=config.job).encode()),
         )
         self._agent = Agent(
-            link=self._link, session=session, worker=worker, records=records, job=config.job, told=self._finished
+            link=self._link,
+            session=session,
+            worker=worker,
+            records=records,
+            job=config.job,
+            held=records.model(LARGEST_MODEL) or first(bundle.params, columns_of(shape)),
+            told=self._finished,
         )
         self._records = records
         self._heartbeat = Heartbeat(
-            self._link,
-            config.tenant,
-            config.device,
-            entropy=entropy,
-            every=config.heartbeat,
-            now=time.monotonic(),
+            self._link, config.tenant, config.device, entropy=entropy, every=config.heartbeat, now=time.monotonic()
         )
         self._renewing = Renewing(config.state, config.certificate, entropy, time.monotonic())
         self._down = topics.down(config.tenant, config.device, "")

@@ -75,7 +75,7 @@ class DiskRecords:
         self._folder = disk.make_folder(folder)
         self._ledger = self._folder / "ledger"
         self._birth, self._roles = self._folder / "birth", self._folder / "roles"
-        self._broker = self._folder / BROKER
+        self._broker, self._model = self._folder / BROKER, self._folder / "model"
 
     def ledger(self) -> Ledger:
         """Return how far this device has gone in its job; the start if it never took part.
@@ -146,6 +146,24 @@ class DiskRecords:
     def keep(self, name: str, data: bytes) -> None:
         """Write one of the attempt's files."""
         self._disk.write_atomic(self._folder / name, data)
+
+    def hold(self, model: bytes) -> None:
+        """Write the version of the model that this device holds, in place of the one before.
+
+        Raises:
+            FileError: the disk is full, read-only or fails.
+        """
+        self._disk.write_atomic(self._model, model)
+
+    def model(self, limit: int) -> bytes:
+        """Return the version of the model that was held last; empty if none was, or it can't be read.
+
+        Nobody relies on these bytes: a version is known by its digest, and where another one is needed it is fetched.
+        """
+        try:
+            return self._disk.read_limited(self._model, limit) if self._disk.exists(self._model) else b""
+        except FileError:
+            return b""
 
     def believe(self, roles: bytes) -> None:
         """Write the roles document that is in force."""

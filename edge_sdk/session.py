@@ -72,6 +72,8 @@ class Session:
         in_force = RolesInForce(identity, now=now, seen=ledger.roles_version)
         state = SessionState(job=job, identity=identity, limits=limits, in_force=in_force, ledger=ledger)
         unsettled = Unsettled(state)
+        self.layout = layout
+        """The model's trainable tensors."""
         self._state, self._unsettled, self._summing = state, unsettled, Summing(state, unsettled, layout)
         self._checking_in = CheckingIn(
             state, unsettled, layout=layout, bundle_digest=bundle_digest, entropy=entropy, birth=birth

@@ -15,6 +15,7 @@ from accord.bundle.manifest import Trainable
 from accord.bundle.quantization import Quantization
 from accord.plan import Plan
 from accord.records import Flag, Int, Kind, Many, Name, Nested, Octets, OneOf, Record, Text
+from accord.update.delta import Delta
 from accord.wire.chunks import Piece
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAGS
@@ -32,7 +33,7 @@ def with_nested(*records: type[Record]) -> list[type[Record]]:
 
 
 RECORDS: Mapping[str, type[Record]] = {
-    **{record.__name__: record for record in with_nested(Envelope, Plan, *TAGS.values(), Piece)},
+    **{record.__name__: record for record in with_nested(Envelope, Plan, *TAGS.values(), Piece, Delta)},
     **{f"bundle {record.__name__}": record for record in with_nested(BundleManifest, Quantization, Golden)},
 }
 _TABLE = re.compile(r"<!-- (tags|record [^>]+) -->\n((?:\|[^\n]*\n)*)")

@@ -58,6 +58,11 @@ class Snapshot:
         return np.concatenate([part.astype("<f4") for part in parts]).tobytes()
 
 
+def first(params: Vector, columns: int) -> bytes:
+    """Return the object of version 0: a bundle's parameters, and a scaling that changes nothing."""
+    return Snapshot(params=params, scaling=unscaled(columns)).encode()
+
+
 def columns_of(input_shape: tuple[int, ...]) -> int:
     """Return the columns of rows of this shape: features, or channels."""
     return input_shape[0]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from accord import prg
 from accord.errors import CodecError, Refusal
-from accord.records import Int, Many, Octets, Record, field
+from accord.records import Int, Many, Nested, Octets, Record, field
 from accord.values import dataclass
 
 CHUNK = 60_000
@@ -33,10 +33,26 @@ class Manifest(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Get(Record):
-    """Send me the pieces of this object that are not in `have` (a bitmap, least significant bit first)."""
+    """Send me the pieces of this object that are not in `have` (a bitmap, least significant bit first).
+
+    `held` is the digest of the version that this device holds, so that a delta from there will do; `have` is then of
+    whatever the aggregator serves in the object's place. Empty: the object itself.
+    """
 
     object: bytes = field(Octets(32))
     have: bytes = field(Octets(0, MAX_CHUNKS // 8))
+    held: bytes = field(Octets(0, 32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged(Record):
+    """This delta leads from the version that you hold to the one that you asked for, and is smaller than that."""
+
+    LIMIT: ClassVar[int] = 1 << 20
+
+    wanted: bytes = field(Octets(32))
+    base: bytes = field(Octets(32))
+    manifest: Manifest = field(Nested(Manifest))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from accord.merkle import LARGEST_PROOF
 from accord.records import Flag, Int, Many, Name, Octets, OneOf, Record, RecordType, Text, field
 from accord.values import dataclass
 from accord.wire.check_in import Ask, CheckIn, Later, Withdraw
-from accord.wire.chunks import Get, Have, Manifest
+from accord.wire.chunks import Get, Have, Manifest, Merged
 from accord.wire.enrolment import Declined, Enrol, Enrolled
 from accord.wire.envelope import Envelope
 from accord.wire.secure_sum import (
@@ -188,7 +188,8 @@ TAGS: dict[str, type[Record]] = {
     "release/1": Release,
     "outcome/1": Outcome,
     "manifest/1": Manifest,
-    "get/1": Get,
+    "get/2": Get,
+    "merged/1": Merged,
     "have/1": Have,
     "version/1": Version,
     "promotion/1": Promotion,

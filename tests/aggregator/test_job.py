@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from accord.errors import CodecError, LocalProtocolError, UsageError
 from accord.optimisers import Schedule
 from accord.plan import Task, Training
+from accord.prg import digest
 from accord.tensors import Layout
 from accord.update.pipeline import BOUNDS, POWERS, ROW_POWERS, Total
 from accord.update.snapshot import Snapshot, unscaled
@@ -189,7 +190,7 @@ def test_one_cohort_that_lies_about_cut_values_does_not_widen_the_scales_of_a_ro
 
 @given(st.lists(st.tuples(st.floats(-1, 1, width=32), st.integers(1, 10_000)), min_size=1, max_size=5))
 def test_cohort_means_weigh_by_rows(parts: list[tuple[float, int]]) -> None:
-    one = job(statistics=False)
+    one = job(statistics=False, release_bits=24)
     stepped(one, *(trained(w, -w, weight=weight) for w, weight in parts))
     expected = np.average([w for w, _ in parts], weights=[weight for _, weight in parts])
     assert np.allclose(one.snapshot.params[:200], expected, atol=1e-6)
@@ -249,11 +250,15 @@ def test_a_job_goes_on_from_its_state_and_from_no_other() -> None:
     stepped(one, trained(0.5, 0.25, saturated=1_000))
     state = one.state(number=3, transcript=bytes(32), version=2)
     again = job()
-    again.restore(state, one.snapshot.encode())
+    again.restore(state, one.snapshot.encode(), one.releases.residual)
     assert again.request() == one.request()
     assert again.state(number=3, transcript=bytes(32), version=2) == state
+    stepped(one, trained(0.1, 0.3))
+    stepped(again, trained(0.1, 0.3))
+    assert digest(again.snapshot.encode()) == digest(one.snapshot.encode())
+    assert one.releases.residual, "what rounding left is part of where it stood"
     with pytest.raises(CodecError, match="another job"):
-        job(rounds=1, statistics=False).restore(dataclasses.replace(state, done=9), one.snapshot.encode())
+        job(rounds=1, statistics=False).restore(dataclasses.replace(state, done=9), one.snapshot.encode(), b"")
 
 
 def rates(of: Job) -> list[int]:
@@ -287,7 +292,9 @@ def test_a_job_that_comes_back_goes_on_with_the_rate_of_its_round() -> None:
     )
     first.skip()
     first.skip()
-    second.restore(first.state(number=2, transcript=bytes(32), version=0), first.snapshot.encode())
+    second.restore(
+        first.state(number=2, transcript=bytes(32), version=0), first.snapshot.encode(), first.releases.residual
+    )
     assert rates(second) == [750, 500, 250, 67]
 
 
@@ -313,7 +320,7 @@ def test_a_robust_job_needs_five_cohorts_and_says_what_is_left() -> None:
 def robust() -> Job:
     """Seven cohorts of three, merged by their median."""
     return Job(
-        settings=dataclasses.replace(SETTINGS, devices_per_round=21, cohorts=7, merge="median"),
+        settings=dataclasses.replace(SETTINGS, devices_per_round=21, cohorts=7, merge="median", release_bits=24),
         layout=LAYOUT,
         exponents=(-3, -5),
         snapshot=Snapshot(params=np.zeros(LAYOUT.size, np.float32), scaling=unscaled(2)),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from golden_numbers import DELTA_LAYOUT
 from recorded_fleet import CLOCK, KEYS, Aggregator, Device, Entry, contribution, reached, say, unfolded
 
 from accord.bundle.archive import LIMIT, read_bundle
@@ -18,6 +19,7 @@ from accord.errors import CodecError, Refusal, SignatureError
 from accord.link import Delivery
 from accord.link.memory import MemoryBroker
 from accord.secagg.authority import Authority, trusted_roles
+from accord.update.delta import apply
 from accord.wire import chunks
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Revocations, Roles, opened
@@ -40,6 +42,9 @@ class Worker:
         """Write nothing."""
 
     def keep(self, name: str, data: bytes) -> None:
+        """Write nothing."""
+
+    def hold(self, model: bytes) -> None:
         """Write nothing."""
 
     def believe(self, roles: bytes) -> None:
@@ -151,6 +156,11 @@ def assembler(feed: list[str], *, manifest: str, limit: int = 1 << 20) -> list[s
     return _refused(step)
 
 
+def delta(feed: list[str], *, base: str, wanted: str) -> list[str]:
+    """Apply a delta to a version that a device holds."""
+    return _refused(lambda: apply(HEX(base), HEX(feed[0]), DELTA_LAYOUT, HEX(wanted)))
+
+
 def proof(feed: list[str]) -> list[str]:
     """Check a proof of entries of the audit log under the fleet's root."""
     return _refused(lambda: check(AuditProof.decode(HEX(feed[0])), KEYS.root.public))
@@ -193,6 +203,7 @@ DOORS: Mapping[str, Callable[..., list[str]]] = {
     "roles": roles,
     "certificate": certificate,
     "assembler": assembler,
+    "delta": delta,
     "proof": proof,
     "resume": resume,
     "restarted": restarted,

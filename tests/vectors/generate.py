@@ -24,6 +24,7 @@ GOLDEN: Mapping[str, Callable[[], Any]] = {
     "cohort": golden_letters.cohort,
     "cohort_off": golden_letters.cohort_off,
     "cohort_strict": golden_letters.cohort_strict,
+    "deltas": golden_numbers.deltas,
     "entropy": golden_letters.entropy,
     "graphs": golden_secrets.graphs,
     "keys": golden_secrets.derived_keys,

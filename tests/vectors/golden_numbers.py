@@ -1,16 +1,20 @@
 """Golden bytes of numbers: snapshots, fixed-point rounding under a seed, whole vectors of each purpose, packing."""
 
 import dataclasses
+import zlib
 from typing import Any
 
 import numpy as np
+from golden_letters import plain
 from recorded_fleet import LAYOUT, SEED, contribution, record
 
 from accord import prg
 from accord.plan import Fixed, Plan, Task
-from accord.update import fixedpoint, packing
+from accord.tensors import Layout
+from accord.update import blocks, fixedpoint, packing
+from accord.update.delta import Delta, between
 from accord.update.pipeline import POWERS, ROW_POWERS, Contribution, Form
-from accord.update.snapshot import Scaling, Snapshot
+from accord.update.snapshot import Scaling, Snapshot, unscaled
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Offer, opened
 
@@ -34,6 +38,48 @@ def snapshot() -> Any:
         "factor": _floats(scaling.factor),
         "target": [scaling.target_mean, scaling.target_scale],
         "object": Snapshot(params=params, scaling=scaling).encode().hex(),
+    }
+
+
+DELTA_LAYOUT = Layout((("w", (5, 30)), ("v", (200,)), ("b", (3,))))
+DELTA_COLUMNS = 2
+
+
+def delta_versions() -> tuple[bytes, bytes]:
+    """Return a version on no grid, and one a few steps away in its second, its fifth and its last block."""
+    drawn = np.frombuffer(SEED.child("delta")(2 * DELTA_LAYOUT.size), "<i2").astype(np.float64)
+    some = np.frombuffer(SEED.child("steps")(2 * DELTA_LAYOUT.size), "<i2").astype(np.float64) % 23 - 11
+    steps = np.zeros(DELTA_LAYOUT.size)
+    for start, stop, step in ((64, 128, 2.0**3), (256, 320, 1.0), (350, 353, 2.0**20)):
+        steps[start:stop] = step * some[start:stop]
+    grid = np.repeat([2.0**-20, 2.0**-20, 2.0**-22], [150, 200, 3])
+    base = Snapshot(params=(drawn / 2**16).astype(np.float32) / np.float32(3), scaling=unscaled(DELTA_COLUMNS))
+    moved = ((np.rint(base.params / grid) + steps) * grid + 0.0).astype(np.float32)
+    scaling = dataclasses.replace(base.scaling, target_mean=1.5)
+    return base.encode(), Snapshot(params=moved, scaling=scaling).encode()
+
+
+def deltas() -> Any:
+    """A delta between two versions of a model, packed, and the same numbers deflated (stored blocks of RFC 1951)."""
+    base, result = delta_versions()
+    made = between(base, result, DELTA_LAYOUT)
+    assert made is not None
+    packed = Delta.decode(made)
+    assert not packed.deflated
+    changed, at, planes = blocks.decode(packed.places, DELTA_LAYOUT.size), 0, b""
+    for place, width in zip(DELTA_LAYOUT.places, packed.widths, strict=True):
+        count = int(np.count_nonzero(blocks.members(changed, place.offset, place.offset + place.size)))
+        size = packing.packed_size(count, width)
+        numbers = packing.unpack(packed.values[at : at + size], count, width)
+        at += size
+        for rank in range(-(-width // 8)):
+            planes += (numbers >> np.uint32(8 * rank)).astype(np.uint8).tobytes()
+    deflated = dataclasses.replace(packed, deflated=True, values=zlib.compress(planes, 0))
+    return {
+        "tensors": [place.size for place in DELTA_LAYOUT.places],
+        "base": base.hex(),
+        "result": result.hex(),
+        "cases": [{"fields": plain(delta), "delta": delta.encode().hex()} for delta in (packed, deflated)],
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import aggregator_lies
+import delta_lies
 import device_lies
 import enrolment_lies
 import quorum_lies
@@ -12,6 +13,7 @@ from taped import Case, Named
 
 MAKERS: tuple[Callable[[], Iterator[Named]], ...] = (
     small_lies.cases,
+    delta_lies.cases,
     device_lies.cases,
     roster_lies.cases,
     aggregator_lies.cases,

@@ -6,7 +6,9 @@ multiplication (FIPS 197, section 4.2), X25519 and ChaCha20-Poly1305 of another 
 
 import hashlib
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -129,3 +131,32 @@ def root(leaves: Sequence[bytes]) -> bytes:
         pairs = [hashlib.sha256(b"\1" + level[at] + level[at + 1]).digest() for at in range(0, len(level) - 1, 2)]
         level = pairs + level[len(level) - len(level) % 2 :]
     return level[0] if level else hashlib.sha256(b"").digest()
+
+
+def stepped(base: bytes, sizes: Sequence[int], delta: Mapping[str, Any]) -> bytes:
+    """Return the version that a delta leads to: every parameter by itself, in exact fractions."""
+    places, at = delta["places"], 0
+    listed = {place for place in range(8 * (len(places) - 1)) if places[1 + place // 8] >> place % 8 & 1}
+    if places[0]:
+        listed = {sum(gap + 1 for gap in places[1:end]) - 1 for end in range(2, len(places) + 1)}
+    old = struct.unpack(f"<{sum(sizes)}f", base[: 4 * sum(sizes)])
+    values, new = (zlib.decompress(delta["values"]) if delta["deflated"] else delta["values"]), []
+    for size, grid, shift, width in zip(sizes, delta["grid"], delta["shifts"], delta["widths"], strict=True):
+        mine = [at for at in range(len(new), len(new) + size) if at // 64 in listed]
+        if delta["deflated"]:
+            ranks = -(-width // 8)
+            numbers = [
+                sum(values[at + rank * len(mine) + k] << 8 * rank for rank in range(ranks)) for k in range(len(mine))
+            ]
+            at += ranks * len(mine)
+        else:
+            bits = int.from_bytes(values[at : at + -(-len(mine) * width // 8)], "little")
+            numbers = [bits >> k * width & (1 << width) - 1 for k in range(len(mine))]
+            at += -(-len(mine) * width // 8)
+        moved = {place: (n // 2 if n % 2 == 0 else -(n + 1) // 2) for place, n in zip(mine, numbers, strict=True)}
+        unit = Fraction(2) ** grid
+        new += [
+            float((round(Fraction(old[place]) / unit) + moved.get(place, 0) * 2**shift) * unit)
+            for place in range(len(new), len(new) + size)
+        ]
+    return struct.pack(f"<{len(new)}f", *new) + (delta["scaling"] or base[4 * len(new) :])

@@ -88,7 +88,7 @@ def pieces() -> Iterator[Named]:
     )
     asked = seal(
         TAG_OF[chunks.Get],
-        chunks.Get(object=bytes(32), have=b"").encode(),
+        chunks.Get(object=bytes(32), have=b"", held=b"").encode(),
         key=STRANGER,
         sender="dev-00",
         recipient="aggregator",
@@ -137,6 +137,12 @@ def pieces() -> Iterator[Named]:
             again(Envelope.decode(signed(wanted, "dev-00")), STRANGER),
         ),
         ("NotForUs", "a manifest for another device", down, signed(wanted, "dev-01")),
+        (
+            "ForeignDelta",
+            "a delta that nobody asked for",
+            down,
+            signed(chunks.Merged(wanted=bytes(32), base=bytes(32), manifest=wanted), "dev-00"),
+        ),
         (
             "TooLarge",
             "a model above the device's limit",

@@ -71,6 +71,14 @@ def test_a_quorum_is_what_the_page_says() -> None:
     assert second.cbor(["accord/1/consistency/1", "dev-00", *covered[2:]]).hex() == found["covered"]
 
 
+def test_deltas() -> None:
+    found = vectors("deltas")
+    for case in found["cases"]:
+        fields = {name: HEX(value) if isinstance(value, str) else value for name, value in case["fields"].items()}
+        assert second.cbor(list(fields.values())).hex() == case["delta"]
+        assert second.stepped(HEX(found["base"]), found["tensors"], fields).hex() == found["result"]
+
+
 def test_shares_and_seals() -> None:
     for case in vectors("shares"):
         for at in {0, 1 % case["n"], case["n"] - 1}:

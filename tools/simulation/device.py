@@ -8,8 +8,9 @@ from accord.link.port import Will
 from accord.tensors import Layout
 from accord.wire import topics
 from accord.wire.messages import State
-from edge_sdk.agent import Agent, Traffic, Worker
+from edge_sdk.agent import Agent, Traffic
 from edge_sdk.patience import Patience
+from edge_sdk.ports import Worker
 from edge_sdk.session import Session
 from edge_sdk.session_values import Finished, Identity, Ledger, Limits, Refused
 
@@ -31,6 +32,7 @@ class _Disk:
 
     ledger: Ledger = field(default_factory=Ledger)
     fatal: str = ""
+    model: bytes = field(default=b"", repr=False)
 
     def charge(self, ledger: Ledger) -> None:
         """Write the ledger; JOIN leaves next."""
@@ -40,6 +42,10 @@ class _Disk:
     def keep(self, name: str, data: bytes) -> None:  # noqa: ARG002 - who loses power here comes back in the next round
         """Write a record; its letter leaves next."""
         self._maybe(_WRITTEN.get(name, ""))
+
+    def hold(self, model: bytes) -> None:
+        """Keep the version of the model."""
+        self.model = model
 
     def believe(self, roles: bytes) -> None:
         """Keep nothing: a simulated fleet has one roles document."""
@@ -60,6 +66,7 @@ class SimulatedDevice:
         identity: who it is.
         limits: what it refuses.
         layout: of the model.
+        held: version 0 of it, which the bundle brings.
         bundle_digest: of the bundle that it holds.
         worker: does what plans ask.
         job: the job's name.
@@ -74,6 +81,7 @@ class SimulatedDevice:
         identity: Identity,
         limits: Limits,
         layout: Layout,
+        held: bytes,
         bundle_digest: bytes,
         worker: Worker,
         job: str,
@@ -88,7 +96,7 @@ class SimulatedDevice:
         self.payload = Traffic()
         self._broker, self._identity, self._limits, self._layout = broker, identity, limits, layout
         self._bundle, self._worker, self._job, self._entropy, self._clock = bundle_digest, worker, job, entropy, clock
-        self._disk = _Disk()
+        self._disk = _Disk(model=held)
         self._birth = 0
         self._link: MemoryLink
         self._agent: Agent
@@ -114,7 +122,13 @@ class SimulatedDevice:
             birth=self._birth,
         )
         self._agent = Agent(
-            link=self._link, session=session, worker=self._worker, records=self._disk, job=self._job, told=self._told
+            link=self._link,
+            session=session,
+            worker=self._worker,
+            records=self._disk,
+            job=self._job,
+            held=self._disk.model,
+            told=self._told,
         )
         self._agent.traffic = self.payload
         self._agent.start(self._birth)

@@ -14,10 +14,11 @@ from accord.signing import SigningKey
 from accord.tensors import Layout
 from aggregator.coordinator import Coordinator
 from aggregator.coordinator_values import Aborted, Closed, Log, Model, Office, Request, Settings, Start, Tick, Withdrew
+from aggregator.deltas import BACK, Deltas
 from aggregator.enrolment import new_fleet
 from aggregator.round_values import Windows
 from aggregator.transport import Notice, Transport
-from edge_sdk.agent import Worker
+from edge_sdk.ports import Worker
 from edge_sdk.session_values import Identity, Limits, Refused
 from simulation.device import STAGES, STRICT_STAGES, SimulatedDevice
 
@@ -71,6 +72,7 @@ class SimulatedFleet:
         self._entropy, self._dropout = entropy, dropout
         name = digest(bundle)
         self.objects = {digest(params): params}
+        self._versions = dict(self.objects)
         office = Office(
             tenant=TENANT,
             key=keys.aggregator,
@@ -92,6 +94,7 @@ class SimulatedFleet:
             link=self.broker.connect("aggregator"),
             coordinator=self.coordinator,
             objects=self.objects,
+            deltas=Deltas(layout, self._versions.get),
             now=lambda: self.broker.now,
             clock=lambda: CLOCK,
             told=self._notices.append,
@@ -114,6 +117,7 @@ class SimulatedFleet:
                 identity=identity,
                 limits=limits,
                 layout=layout,
+                held=params,
                 bundle_digest=name,
                 worker=worker,
                 job=JOB,
@@ -132,7 +136,9 @@ class SimulatedFleet:
         """Make `params` the next version of the model."""
         self._transport.carry_out(*self.coordinator.release(params, self.coordinator.round))
         self.objects.clear()
-        self.objects[digest(params)] = params
+        self.objects[digest(params)] = self._versions[digest(params)] = params
+        while len(self._versions) > BACK + 1:
+            del self._versions[next(iter(self._versions))]
 
     def round(self, request: Request, awake: Sequence[str], *, dropouts: bool) -> Attempted:
         """Run one round with the devices that are awake, through as many attempts as it takes.

@@ -154,6 +154,7 @@ class _Simulation:
                 profile=secured.profile,
                 schedule=settings.rates,
                 merge=settings.merge,
+                release_bits=settings.release_bits,
             ),
             layout=runtime.layout,
             exponents=manifest.exponents,

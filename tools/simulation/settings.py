@@ -10,6 +10,7 @@ from accord.plan import Training as PlanTraining
 from accord.runtimes.opening import NAMES as RUNTIMES
 from accord.secagg.planner import AUTO, PROFILES, Question, propose, tolerated
 from aggregator.job_settings import Secured
+from aggregator.releases import FEWEST_BITS, MOST_BITS, RELEASE_BITS
 from simulation.task import KINDS
 
 TRANSFORMS = ("none", "log", "log1p")
@@ -38,6 +39,7 @@ class SimulationSettings:
     devices_per_round: int = 12
     cohorts: int = 1
     merge: str = "mean"
+    release_bits: int = RELEASE_BITS
     local_epochs: int = 2
     batch_size: int = 32
     lr: float = 0.05
@@ -65,6 +67,7 @@ class SimulationSettings:
             ("--rounds", self.rounds, 1, 1_000_000),
             ("--devices-per-round", self.devices_per_round, 3, 100_000),
             ("--cohorts", self.cohorts, 1, 10_000),
+            ("--release-bits", self.release_bits, FEWEST_BITS, MOST_BITS),
             ("--local-epochs", self.local_epochs, 1, 10_000),
             ("--batch-size", self.batch_size, 1, 65_536),
             ("--warmup-steps", self.warmup_steps, 0, 1_000_000),

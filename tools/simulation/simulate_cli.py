@@ -59,6 +59,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--devices-per-round", type=int, default=default.devices_per_round, help="default %(default)s")
     add("--cohorts", type=int, default=default.cohorts, help="secure sums per round (default %(default)s)")
     add("--merge", choices=MERGES, default=default.merge, help="of the cohorts' changes (default %(default)s)")
+    add(
+        "--release-bits",
+        type=int,
+        default=default.release_bits,
+        metavar="N",
+        help="of one value of a release's change; what rounding leaves goes into the next (default %(default)s)",
+    )
     add("--local-epochs", type=int, default=default.local_epochs, help="passes per round (default %(default)s)")
     add("--batch-size", type=int, default=default.batch_size, help="rows per step (default %(default)s)")
     add("--lr", type=float, default=default.lr, help="learning rate on the devices (default %(default)s)")

@@ -1,0 +1,315 @@
+"""The way down: a device that holds a version gets what leads from there to the newest one, and never a wrong model."""
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from accord import prg
+from accord.entropy import SeededEntropy
+from accord.errors import Refusal
+from accord.link import Delivery
+from accord.link.memory import MemoryBroker
+from accord.records import Record
+from accord.signing import SigningKey
+from accord.tensors import Layout
+from accord.update import blocks
+from accord.update.delta import Delta
+from accord.update.snapshot import first
+from accord.wire import chunks, topics
+from accord.wire.envelope import Envelope, seal
+from accord.wire.messages import TAG_OF, opened
+from aggregator import coordinator_values as agg
+from aggregator.coordinator import Coordinator
+from aggregator.deltas import BACK, Deltas
+from aggregator.enrolment import new_fleet
+from aggregator.releases import Releases
+from aggregator.round_values import Windows
+from aggregator.transport import Transport
+from edge_sdk.fetching import Fetching
+from edge_sdk.session_values import Fetch
+
+CLOCK = 1_000
+LAYOUT = Layout((("w", (400, 250)), ("b", (250,))))
+KEYS = new_fleet("t", SeededEntropy(1), CLOCK + 10_000)
+PIECES = topics.piece("t", "")
+
+
+def history(count: int) -> list[bytes]:
+    """Return the snapshots of so many releases after a bundle's; each round touches a tenth of the blocks."""
+    rng, releases = np.random.default_rng(0), Releases(LAYOUT)
+    params = rng.normal(0, 0.05, LAYOUT.size).astype(np.float32)
+    found = [first(params, 4)]
+    for _ in range(count):
+        change = rng.normal(0, 1e-3, LAYOUT.size).astype(np.float32)
+        change[~blocks.members(rng.random(blocks.count(LAYOUT.size)) < 0.1, 0, LAYOUT.size)] = 0
+        params = releases.next(params, change)
+        found.append(first(params, 4))
+    return found
+
+
+HISTORY = history(6)
+FIRST, LAST = HISTORY[0], HISTORY[-1]
+
+
+class Door:
+    """The aggregator's side, with the versions that it still knows; `restart` leaves it nothing but those."""
+
+    def __init__(self, versions: list[bytes]) -> None:
+        self.versions = {prg.digest(data): data for data in versions}
+        self.broker = MemoryBroker("t", SeededEntropy(1))
+        self.published: list[bytes] = []
+        self.restart()
+
+    def restart(self, deltas: Deltas | None = None) -> None:
+        newest = list(self.versions.values())[-1]
+        office = agg.Office(
+            tenant="t",
+            key=KEYS.aggregator,
+            roles=KEYS.roles(),
+            roles_version=KEYS.roles_version,
+            enrolment=KEYS.enrolment.public,
+            revocations=KEYS.revocations(),
+            checkpoint=KEYS.checkpoint(),
+        )
+        name = prg.digest(newest)
+        coordinator = Coordinator(
+            office=office,
+            settings=agg.Settings(job="j", windows=Windows()),
+            model=agg.Model(version=1, params=newest, digest=name, bundle_digest=bytes(32), bundle_size=1),
+            layout=LAYOUT,
+            clock=CLOCK,
+        )
+        self.transport = Transport(
+            link=self.broker.connect("aggregator"),
+            coordinator=coordinator,
+            objects={name: newest},
+            deltas=Deltas(LAYOUT, self.versions.get) if deltas is None else deltas,
+            now=lambda: 0.0,
+            clock=lambda: CLOCK,
+            told=lambda _notice: None,
+        )
+        self.transport.start()
+
+    def serve(self) -> bool:
+        busy = False
+        while (delivery := self.transport.link.receive(0)) is not None:
+            busy = True
+            self.transport.handle(delivery)
+        if self.transport.waiting:
+            busy = True
+            self.transport.flush()
+        return busy
+
+
+class Device:
+    """One device's downloads; `lose` says which deliveries the network loses."""
+
+    def __init__(self, door: Door, name: str, held: bytes) -> None:
+        self.name, self.key = name, SigningKey(prg.digest(name.encode()))
+        self.link = door.broker.connect(name)
+        for kind in ("rsp", "cmd"):
+            self.link.subscribe(topics.down("t", name, kind))
+        self.kept: list[bytes] = []
+        self.sent: list[Record] = []
+        self.refused: list[str] = []
+        self.bytes, self.done = 0, False
+        self.fetching = Fetching(
+            self.link,
+            "t",
+            LAYOUT,
+            held=held,
+            send=self._send,
+            largest=1 << 20,
+            received=self._received,
+            kept=self.kept.append,
+        )
+
+    def _send(self, message: Record) -> None:
+        self.sent.append(message)
+        letter = seal(TAG_OF[type(message)], message.encode(), key=self.key, sender=self.name, recipient="aggregator")
+        self.link.publish(topics.up("t", self.name, "req"), letter.encode())
+
+    def _received(self, size: int) -> None:
+        self.bytes += size
+
+    def want(self, model: bytes) -> None:
+        self.fetching.fetch(
+            Fetch(params_digest=prg.digest(model), params_size=len(model), bundle_digest=bytes(32), bundle_size=1)
+        )
+
+    def pump(self, lose: Callable[[Delivery], bool] = lambda _delivery: False) -> bool:
+        busy = False
+        while (delivery := self.link.receive(0)) is not None:
+            busy = True
+            if lose(delivery):
+                continue
+            try:
+                self._take(delivery)
+            except Refusal as refusal:
+                self.refused.append(refusal.reason)
+        return busy
+
+    def _take(self, delivery: Delivery) -> None:
+        if delivery.topic.startswith(PIECES):
+            self.done = self.fetching.piece(delivery.payload) is not None or self.done
+            return
+        letter = Envelope.decode(delivery.payload)
+        letter.check(KEYS.aggregator.public)
+        if letter.tag == TAG_OF[chunks.Merged]:
+            self.fetching.merged(opened(letter, chunks.Merged))
+        else:
+            self.fetching.manifest(opened(letter, chunks.Manifest))
+
+
+def settle(door: Door, *devices: Device, lose: Callable[[Delivery], bool] = lambda _delivery: False) -> None:
+    for _ in range(50):
+        if not any([door.serve(), *(device.pump(lose) for device in devices)]):
+            return
+    raise AssertionError("it does not end")
+
+
+@pytest.mark.parametrize("behind", [1, 3, 6])
+def test_a_device_fetches_one_delta_however_far_it_is_behind(behind: int) -> None:
+    door = Door(HISTORY)
+    device = Device(door, "dev-00", HISTORY[-1 - behind])
+    device.want(LAST)
+    settle(door, device)
+    assert device.done
+    assert device.kept == [LAST]
+    assert device.fetching.held(prg.digest(LAST)) == LAST
+    assert device.refused == []
+    assert device.bytes < 0.11 * LAYOUT.size * behind < len(LAST)
+
+
+def test_whoever_holds_nothing_or_what_nobody_knows_fetches_the_snapshot() -> None:
+    for held in (b"", b"of another job", HISTORY[2]):
+        door = Door(HISTORY[3:])
+        device = Device(door, "dev-00", held)
+        device.want(LAST)
+        settle(door, device)
+        assert device.kept == [LAST]
+        assert device.refused == []
+        assert device.bytes == len(LAST)
+
+
+def test_a_delta_is_published_once_for_all_who_ask_together() -> None:
+    door = Door(HISTORY)
+    devices = [Device(door, f"dev-{number:02d}", HISTORY[4]) for number in range(3)]
+    for device in devices:
+        device.want(LAST)
+    sent = door.transport.link
+    settle(door, *devices)
+    assert all(device.done for device in devices)
+    (size,) = {device.bytes for device in devices}
+    assert size < sent.bytes_up < 2 * size, "three letters, and one delta"
+
+
+def test_a_download_goes_on_where_it_was_and_through_a_restart_of_the_aggregator() -> None:
+    door = Door(HISTORY)
+    door.versions = {prg.digest(data): data for data in (FIRST, dense())}
+    door.restart()
+    wanted = dense()
+    device = Device(door, "dev-00", FIRST)
+    device.want(wanted)
+    lost = []
+
+    def lose(delivery: Delivery) -> bool:
+        if delivery.topic.startswith(PIECES) and chunks.Piece.decode(delivery.payload).index == 1:
+            lost.append(delivery)
+            return True
+        return False
+
+    settle(door, device, lose=lose)
+    assert len(lost) == 1
+    assert not device.done
+    before = device.bytes
+    door.transport.link.close()
+    door.restart()
+    device.fetching.ask_again()
+    settle(door, device)
+    assert device.kept == [wanted]
+    assert 0 < device.bytes - before <= chunks.CHUNK, "one piece went again"
+    assert device.refused == []
+
+
+def dense() -> bytes:
+    """Return a version that is more than one piece away from the first."""
+    releases = Releases(LAYOUT)
+    params = np.frombuffer(FIRST, "<f4", count=LAYOUT.size).copy()
+    change = np.random.default_rng(5).normal(0, 1e-3, LAYOUT.size).astype(np.float32)
+    return first(releases.next(params, change), 4)
+
+
+class Lying(Deltas):
+    """Serves what it is told to."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(LAYOUT, lambda _digest: None)
+        self.data = data
+
+    def between(self, held: bytes, wanted: bytes, snapshot: bytes) -> bytes:
+        return self.data
+
+
+def lies() -> Mapping[str, tuple[str, bytes]]:
+    good = Deltas(LAYOUT, {prg.digest(HISTORY[5]): HISTORY[5]}.get)
+    data = good.between(prg.digest(HISTORY[5]), prg.digest(LAST), LAST)
+    assert data is not None
+    delta = Delta.decode(data)
+    bomb = zlib.compress(bytes(1 << 25), 9)
+    return {
+        "cut short": ("CorruptDelta", data[:-7]),
+        "no delta at all": ("CorruptDelta", b"\x80"),
+        "a bomb": ("OversizeDelta", dataclasses.replace(delta, deflated=True, values=bomb).encode()),
+        "as large as the model": ("OversizeDelta", LAST),
+        "from another version": ("ForeignDelta", dataclasses.replace(delta, base=bytes(32)).encode()),
+        "forged": ("WrongDelta", dataclasses.replace(delta, shifts=(delta.shifts[0] + 1, delta.shifts[1])).encode()),
+    }
+
+
+@pytest.mark.parametrize("lie", lies())
+def test_a_delta_that_does_not_hold_is_refused_by_name_and_the_snapshot_is_fetched(lie: str) -> None:
+    reason, data = lies()[lie]
+    door = Door(HISTORY)
+    door.restart(Lying(data))
+    device = Device(door, "dev-00", HISTORY[5])
+    device.want(LAST)
+    settle(door, device)
+    assert device.refused == [reason]
+    assert device.kept == [LAST]
+
+
+def test_a_list_of_pieces_from_elsewhere_is_refused_by_name() -> None:
+    door = Door(HISTORY)
+    device = Device(door, "dev-00", HISTORY[5])
+    manifest = chunks.manifest(b"data")
+    letter = chunks.Merged(wanted=prg.digest(LAST), base=prg.digest(FIRST), manifest=manifest)
+    with pytest.raises(Refusal, match="ForeignDelta"):
+        device.fetching.merged(letter)
+    device.want(LAST)
+    with pytest.raises(Refusal, match="ForeignDelta"):
+        device.fetching.merged(letter)
+    settle(door, device)
+    assert device.kept == [LAST]
+    assert device.bytes == len(LAST)
+
+
+def test_deltas_are_made_once_and_nothing_is_remembered_of_what_nobody_knows() -> None:
+    asked: list[bytes] = []
+
+    def older(digest: bytes) -> bytes | None:
+        asked.append(digest)
+        return HISTORY[4] if digest == prg.digest(HISTORY[4]) else None
+
+    deltas = Deltas(LAYOUT, older)
+    newest, held = prg.digest(LAST), prg.digest(HISTORY[4])
+    one = deltas.between(held, newest, LAST)
+    assert deltas.between(held, newest, LAST) is one
+    assert asked == [held]
+    for number in range(3):
+        assert deltas.between(bytes([number]) * 32, newest, LAST) is None
+    assert len(deltas._made) == 1
+    assert BACK == 30
