@@ -91,8 +91,21 @@ class Attendance:
         return self.devices.setdefault(device, Seen(inherited=device in self._births))
 
 
+def moved(before: Mapping[str, Figures], after: Mapping[str, Figures]) -> dict[str, Figures]:
+    """Return what each device carried between two calls of `Attendance.traffic`; who came meanwhile began at 0."""
+    steps = {name: zip(figures, before.get(name, NOTHING), strict=True) for name, figures in after.items()}
+    return {name: tuple(new - old for new, old in step) for name, step in steps.items()}
+
+
+def apart(figures: Figures) -> dict[str, int]:
+    """Return figures by name, with what was no payload beside the payload.
+
+    A payload is counted before it is in the socket, so what is left of the bytes is not below 0.
+    """
+    named = dict(zip(FIGURES, figures, strict=True))
+    return named | {f"control_{way}": max(0, named[f"bytes_{way}"] - named[f"payload_{way}"]) for way in ("up", "down")}
+
+
 def added(known: Figures, before: Mapping[str, Figures], after: Mapping[str, Figures]) -> Figures:
-    """Return `known` and what was carried between two calls of `Attendance.traffic`; who came meanwhile began at 0."""
-    steps = [zip(figures, before.get(name, NOTHING), strict=True) for name, figures in after.items()]
-    moved = [tuple(new - old for new, old in step) for step in steps]
-    return tuple(map(sum, zip(known, *moved, strict=True)))
+    """Return `known` and what was carried between two calls of `Attendance.traffic`."""
+    return tuple(map(sum, zip(known, *moved(before, after).values(), strict=True)))

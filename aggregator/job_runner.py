@@ -279,6 +279,7 @@ class JobRunner:
     def _finish(self, record: dict[str, Any]) -> None:
         self._books.amend(dict(record))
         figures = record.pop("figures", None)
+        record.pop("bytes_of", None)  # `accord round show` has them
         self._told({"event": "round", **record})
         if figures is not None:
             self._told({"event": "figures", "round": record["round"], "purpose": record["purpose"], "figures": figures})

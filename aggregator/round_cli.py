@@ -3,7 +3,9 @@
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aggregator.store import existing
 from aggregator.tables import jobs, rounds
@@ -55,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps([{"started": row.started, **row.record} for row in found]))
         return 0
     print(
-        f"{'round':>5}  {'attempt':>7}  {'purpose':9}  {'status':7}  {'in':>3} {'out':>3} {'recovered':>9}  seconds  at"
+        f"{'round':>5}  {'attempt':>7}  {'purpose':9}  {'status':7}  {'in':>3} {'out':>3} {'recovered':>9}  "
+        f"{'kB up':>9} {'of it control':>13}  {'kB down':>9} {'of it control':>13}  seconds  at"
     )
     for row in found:
         record = row.record
@@ -63,6 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started))
         print(
             f"{row.round:5}  {row.attempt:7}  {row.purpose:9}  {row.status:7}  {counts[0]:3} {counts[1]:3} "
-            f"{counts[2]:9}  {row.seconds:7.1f}  {when}" + (f"  {row.reason}" if row.reason else "")
+            f"{counts[2]:9}  {_carried(record)}  {row.seconds:7.1f}  {when}" + (f"  {row.reason}" if row.reason else "")
         )
     return 0
+
+
+def _carried(record: Mapping[str, Any]) -> str:
+    """Return the bytes of all devices together, with a sign where some were not measured."""
+    found, sign = record["bytes"], "≥" if record["bytes_at_least"] else ""
+    cells = [(f"{sign}{found[f'bytes_{way}'] / 1000:,.1f}", found[f"control_{way}"] / 1000) for way in ("up", "down")]
+    return "  ".join(f"{every:>9} {control:13,.1f}" for every, control in cells)

@@ -6,7 +6,7 @@ It is closed with the round, and finished once the heartbeats with the last byte
 from collections.abc import Mapping
 from typing import Any
 
-from aggregator.attendance import FIGURES, NOTHING, Attendance, Figures, added
+from aggregator.attendance import FIGURES, NOTHING, Attendance, Figures, added, apart, moved
 
 SETTLED = 2.0
 """Seconds after a round in which its devices' heartbeats, with their last bytes, are waited for."""
@@ -66,7 +66,8 @@ class RoundRecord:
         self._closed = dict(facts) | {
             "aborted": self._aborted,
             "seconds": round(now - self._began, 3),
-            "bytes": dict(zip(FIGURES, self.carried(), strict=True)),
+            "bytes": apart(self.carried()),
+            "bytes_of": self._bytes_of(facts),
             "bytes_at_least": True,
         }
         self._aborted, self._measured = [], now + SETTLED
@@ -83,6 +84,12 @@ class RoundRecord:
         assert self._closed is not None
         found, self._closed = self._closed, None
         return found | {
-            "bytes": dict(zip(FIGURES, self.carried(), strict=True)),
+            "bytes": apart(self.carried()),
+            "bytes_of": self._bytes_of(found) if self._whole else found.get("bytes_of", {}),
             "bytes_at_least": not self._whole,
         }
+
+    def _bytes_of(self, facts: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+        """Return what each device that was invited has carried since the round, or this process, began."""
+        there = moved(self._before, self._attendance.traffic(self._job))
+        return {name: apart(there[name]) for name in (*facts["included"], *facts["dropped"]) if name in there}

@@ -119,8 +119,6 @@ class MqttLink:
             raise LinkError(f"{topic[:120]!r} can't be published to: {error}") from error
         if not queued:
             raise FullError(f"{QUEUED} messages wait for the connection to the broker")
-        with self._change:
-            self.bytes_up += len(topic) + len(payload)
 
     def subscribe(self, topic_filter: str, *, qos: int = 1) -> None:
         """Subscribe now and after every reconnect; at QoS 0 where the session is `unqueued`.
@@ -173,7 +171,7 @@ class MqttLink:
         self._client.release()
 
     def _made(self, version: int, known: Abilities | None = None) -> PahoClient:
-        client = PahoClient(self._address, version, known=known, will=self._will, timeout=self._timeout)
+        client = PahoClient(self._address, version, known=known, will=self._will, timeout=self._timeout, meter=self)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_subscribe, client.on_message = self._on_subscribe, self._on_message
         return client
@@ -290,10 +288,7 @@ class MqttLink:
                 client.ack(message.mid, 1)
             return
         self._marks.append((self.connections, message.mid) if held else None)
-        if self._inbox.put(delivery):
-            with self._change:
-                self.bytes_down += len(delivery.topic) + len(delivery.payload)
-        else:
+        if not self._inbox.put(delivery):
             self._marks.pop()
             if held:
                 client.ack(message.mid, 1)

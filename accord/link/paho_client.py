@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -35,6 +36,13 @@ EXPIRY = 3_600
 LOG = logging.getLogger("accord.link")
 
 
+class Meter(Protocol):
+    """Whoever counts bytes of MQTT where they go into the socket; what TLS, WebSockets and TCP add is not in them."""
+
+    bytes_up: int
+    bytes_down: int
+
+
 class PahoClient(paho.Client):
     """One login at one broker, by one version of MQTT.
 
@@ -44,10 +52,18 @@ class PahoClient(paho.Client):
         known: what the broker is known to be able to do, if it is.
         will: what the broker publishes if we go without a word.
         timeout: seconds to connect.
+        meter: counts what goes through the socket.
     """
 
     def __init__(
-        self, address: Address, version: int, *, known: Abilities | None, will: Will | None, timeout: float
+        self,
+        address: Address,
+        version: int,
+        *,
+        known: Abilities | None,
+        will: Will | None,
+        timeout: float,
+        meter: Meter,
     ) -> None:
         self.version = version
         super().__init__(
@@ -57,7 +73,7 @@ class PahoClient(paho.Client):
             transport="websockets" if address.websocket else "tcp",
             manual_ack=version == NEW,
         )
-        self._address = address
+        self._address, self._meter = address, meter
         self._unacknowledged: deque[paho.MQTTMessageInfo] = deque()
         self._sending = threading.Lock()
         self.username_pw_set(address.client_id, address.password)
@@ -152,6 +168,16 @@ class PahoClient(paho.Client):
     def release(self) -> None:
         """Close the socket, and the pair by which paho wakes its loop and which it leaves to the garbage collector."""
         self._reset_sockets()
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        found: bytes = super()._sock_recv(bufsize)
+        self._meter.bytes_down += len(found)
+        return found
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        sent: int = super()._sock_send(buf)
+        self._meter.bytes_up += sent
+        return sent
 
     def _create_socket_connection(self) -> socket.socket:
         # paho's own way through a proxy needs PySocks, which nobody maintains.

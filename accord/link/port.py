@@ -87,12 +87,12 @@ class Link(Protocol):
 
     @property
     def bytes_up(self) -> int:
-        """Bytes of topics and payloads published so far."""
+        """Bytes that went into the socket so far; where there is none, of topics and payloads."""
         ...
 
     @property
     def bytes_down(self) -> int:
-        """Bytes of topics and payloads received so far."""
+        """Bytes that came out of it so far."""
         ...
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:

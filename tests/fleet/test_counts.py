@@ -148,9 +148,16 @@ def test_a_round_says_how_many_bytes_it_carried() -> None:
     beat(world, "dev-01", 30)
     world.run()
     first, second = world.books.records
-    assert first["bytes"] == dict.fromkeys(FIGURES, 130)
+    assert first["bytes"] == dict.fromkeys(FIGURES, 130) | {"control_up": 0, "control_down": 0}
+    nothing = dict.fromkeys(first["bytes"], 0)
+    assert {name: found["bytes_up"] for name, found in first["bytes_of"].items()} == {
+        "dev-00": 100,
+        "dev-01": 30,
+        "dev-02": 0,
+        "dev-03": 0,
+    }
     assert not first["bytes_at_least"]
-    assert second["bytes"] == dict.fromkeys(FIGURES, 0)
+    assert second["bytes"] == nothing
 
 
 def test_what_was_known_before_the_aggregator_died_is_kept_and_the_round_says_at_least() -> None:
@@ -220,4 +227,4 @@ def test_deliveries_of_heartbeats_reach_the_round_of_their_own_job() -> None:
     world.runner.transport.handle(Delivery(topic=topics.up(TENANT, "other-0", "beat"), payload=payload))
     beat(world, "dev-00", 7)
     world.run()
-    assert world.books.records[0]["bytes"] == dict.fromkeys(FIGURES, 7)
+    assert world.books.records[0]["bytes"] == dict.fromkeys(FIGURES, 7) | {"control_up": 0, "control_down": 0}

@@ -119,7 +119,7 @@ def test_a_round_may_end_without_a_sum() -> None:
 
 def test_cells_are_for_people() -> None:
     assert [c.cell(row()) for c in columns("classification")] == [
-        "1", "1", "81.2 %", "0.500", "10", "2", "1", "2.5", "4.6", "1.2", "",
+        "1", "1", "81.2 %", "0.500", "10", "2", "1", "2.5", "4.6", "0.5", "0.6", "1.2", "",
     ]  # fmt: skip
     assert shown("mae", 1234.5678) == "1235"
     assert shown("mae", None) == "–"  # noqa: RUF001 - what the table shows

@@ -39,6 +39,8 @@ def columns(kind: Kind) -> tuple[Column, ...]:
         Column(heading="recovered", cell=lambda r: str(r.recovered), rank=2),
         Column(heading="kB up", cell=lambda r: kilobytes(r.bytes_up_per_device, at_least=r.bytes_at_least), rank=3),
         Column(heading="kB down", cell=lambda r: kilobytes(r.bytes_down_per_device, at_least=r.bytes_at_least), rank=4),
+        Column(heading="control up", cell=lambda r: kilobytes(r.control_bytes_up), rank=8),
+        Column(heading="control down", cell=lambda r: kilobytes(r.control_bytes_down), rank=9),
         Column(heading="seconds", cell=lambda r: f"{r.seconds:.1f}", rank=6),
         Column(heading="aborted attempts", cell=aborts, rank=7, quiet=""),
     )

@@ -15,6 +15,10 @@ HEADLINES: dict[Kind, str] = {"classification": "accuracy", "binary": "auroc", "
 """The one metric by which a round of each task is judged first."""
 
 
+CARRIED = ("payload_bytes_up", "payload_bytes_down", "control_bytes_up", "control_bytes_down")
+"""What a device has carried, mean over the devices of each round: of a round, and of all training rounds together."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Abort:
     """An attempt of a round that ended without a sum.
@@ -245,6 +249,7 @@ class History:
         return {
             "task": self.kind,
             "rounds": [r.to_json(self.kind) for r in self.rounds],
+            **{name: _bytes(sum(getattr(r, name) for r in self.rounds)) for name in CARRIED},
             "final": self.final.to_json(),
             **({} if self.exported is None else {"exported": self.exported.to_json()}),
             **{name: curve.to_json() for name, curve in baselines.items() if curve is not None},
