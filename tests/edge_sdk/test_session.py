@@ -68,9 +68,9 @@ later-stray      .              NotForUs       NotForUs       NotForUs       Not
 plan             .              .              joined         .              .              .              .              .              .              .
 plan-old         .              .              StaleNonce     .              .              .              .              .              .              .
 plan-stray       .              .              NotForUs       .              .              .              .              .              .              .
-roster           .              .              .              shared         RosterChanged  RosterChanged  RosterChanged  RosterChanged  RosterChanged  .
-roster-old       .              .              .              WrongContext   WrongContext   WrongContext   WrongContext   WrongContext   WrongContext   .
-roster-stray     .              .              .              NotForUs       NotForUs       NotForUs       NotForUs       NotForUs       NotForUs       .
+roster           .              .              .              shared         RosterChanged  RosterChanged  RosterChanged  RosterChanged  .              .
+roster-old       .              .              .              WrongContext   WrongContext   WrongContext   WrongContext   WrongContext   .              .
+roster-stray     .              .              .              NotForUs       NotForUs       NotForUs       NotForUs       NotForUs       .              .
 shares           .              .              .              .              working        .              .              .              .              .
 shares-old       .              .              .              .              WrongContext   .              .              .              .              .
 shares-stray     .              .              .              .              NotForUs       .              .              .              .              .
@@ -79,7 +79,7 @@ gave-up          .              .              .              .              .  
 survivors        .              .              .              .              .              .              confirmed      =              .              .
 survivors-old    .              .              .              .              .              .              WrongContext   WrongContext   .              .
 survivors-stray  .              .              .              .              .              .              NotForUs       NotForUs       .              .
-survivors-other  .              .              .              .              .              .              -              SurvivorsChanged .              .
+survivors-other  .              .              .              .              .              .              -              SurvivorsChanged AnsweredBefore .
 quorum           .              .              .              .              .              .              .              answered       .              .
 quorum-old       .              .              .              .              .              .              .              WrongContext   .              .
 quorum-stray     .              .              .              .              .              .              .              NotForUs       .              .

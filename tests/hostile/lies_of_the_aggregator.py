@@ -223,6 +223,60 @@ LIES = (
             "a letter that a session has no use for",
         ),
     ),
+    Lie(
+        "a weaker profile than the device asks for",
+        "WeakProfile",
+        ("profile standard, though the device asks for a quorum",),
+    ),
+    Lie(
+        "a lower threshold than the device asks for",
+        "LowThreshold",
+        (
+            "60 % of five members open a secret",
+            "three of the four who came, though of three or five it would be more",
+        ),
+    ),
+    Lie("a survivor set to sign, without the device", "CalledDead", ("survivors without us, to sign",)),
+    Lie(
+        "the split view: a second survivor set once one is signed",
+        "SurvivorsChanged",
+        ("a second survivor set, once one is signed",),
+    ),
+    Lie(
+        "the split view: a quorum for another survivor set",
+        "OtherSurvivors",
+        ("a quorum for another set than we signed",),
+    ),
+    Lie("a quorum of too few", "TooFewSignatures", ("two where three are needed", "none at all")),
+    Lie(
+        "a quorum with a forged, foreign or doubled signature",
+        "ForgedSignature",
+        (
+            "one that nobody made",
+            "one for each other's name",
+            "one of ours, three times",
+            "one for another survivor set",
+            "one of another attempt",
+            "one by the aggregator itself",
+        ),
+    ),
+    Lie(
+        "a padded or truncated quorum", "WrongShape", ("more signatures than signers", "fewer signatures than signers")
+    ),
+    Lie("a quorum with half a signature", "BadMessage", ("half a signature",)),
+    Lie("a quorum with a signer who is no survivor", "NotASurvivor", ("a signer whose vector did not arrive",)),
+    Lie(
+        "a quorum with signers who are nobody",
+        "BadBitmap",
+        ("a signer behind the last member", "signers in a byte too many"),
+    ),
+    Lie(
+        "a quorum before the survivors, again, or where none is asked for",
+        "OutOfOrder",
+        ("a quorum before the survivors", "a quorum twice", "a quorum in profile standard"),
+    ),
+    Lie("a quorum of another attempt", "WrongContext", ("the quorum of another attempt",)),
+    Lie("a quorum of another cohort", "NotForUs", ("the quorum of another cohort",)),
     Lie("bytes that are no letter", "BadMessage", ("noise", "nothing", "a plan that is none")),
 )
 NO_LIES = {("Barred", "told that it is a copy"), ("TrainingFailed", "an update that is not a number")}

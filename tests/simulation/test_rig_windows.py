@@ -23,5 +23,5 @@ def test_a_cluster_has_time_for_its_elections_in_every_stage() -> None:
     assert longer == {
         "gather": 0,
         "grace": 0,
-        **dict.fromkeys(("join", "share", "collect", "unmask"), ELECTION),
+        **dict.fromkeys(("join", "share", "collect", "confirm", "unmask"), ELECTION),
     }

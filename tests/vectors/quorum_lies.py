@@ -57,7 +57,7 @@ def _quorums() -> Iterator[Named]:
     yield "BadMessage", to_device("half a signature", QUORUM, _cut(quorum), tape=STRICT)
     yield "NotASurvivor", lied(QUORUM, "a signer whose vector did not arrive", STRICT, signers=b"\x0b")
     yield "BadBitmap", lied(QUORUM, "a signer behind the last member", STRICT, signers=b"\x13")
-    yield "BadBitmap", lied(QUORUM, "a byte too many", STRICT, signers=b"\x07\x00")
+    yield "BadBitmap", lied(QUORUM, "signers in a byte too many", STRICT, signers=b"\x07\x00")
     yield "ForgedSignature", lied(QUORUM, "one that nobody made", STRICT, signatures=(first, second, bytes(64)))
     yield "ForgedSignature", lied(QUORUM, "one for each other's name", STRICT, signatures=(second, first, third))
     yield "ForgedSignature", lied(QUORUM, "one of ours, three times", STRICT, signatures=(first, first, first))
