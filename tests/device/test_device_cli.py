@@ -81,7 +81,9 @@ def test_a_healthy_device_needs_nothing(config: Path, capsys: pytest.CaptureFixt
         "clock",
         "identity key",
     } <= names
-    assert {"password", "roles", "certificate", "bundle", "broker", "constraints"} <= names
+    assert {"password", "roles", "certificate", "bundle", "broker", "limits", "constraints"} <= names
+    limits = next(line["found"] for line in found["findings"] if line["name"] == "limits")
+    assert limits.startswith("it takes part in cohorts of 3 or more, profile standard or strict, complete graphs up to")
     assert sorted(p.name for p in (config.parent / "state").iterdir()) == ["keys"], "it leaves nothing behind"
     assert cli.main(["device", "doctor", "--config", str(config)]) == 0
     assert "FIX" not in capsys.readouterr().out

@@ -119,6 +119,9 @@ def test_a_long_file_says_everything(tmp_path: Path) -> None:
         ("port = 1883", "port = 1883\ntls = true", r"\[broker\] tls is unknown; use .*tls_key"),
         ("[limits]", "[limit]", r"\[limit\] is unknown"),
         ("smallest_cohort = 5", 'smallest_cohort = "5"', r"\[limits\]"),
+        ("smallest_cohort = 5", 'profile = "off"', r"\[limits\] profile 'off' is not standard or strict"),
+        ("smallest_cohort = 5", 'profile = "strict"\nallow_unmasked = true', "contradict each other"),
+        ("smallest_cohort = 5", "smallest_threshold = 101", "percentage of the roster"),
         ("[limits]", "[limits", "not TOML"),
     ],
 )
