@@ -240,12 +240,12 @@ LIES = (
     Lie(
         "the split view: a second survivor set once one is signed",
         "SurvivorsChanged",
-        ("a second survivor set, once one is signed",),
+        ("a second survivor set, once one is signed", "a second survivor set after a restart"),
     ),
     Lie(
         "the split view: a quorum for another survivor set",
         "OtherSurvivors",
-        ("a quorum for another set than we signed",),
+        ("a quorum for another set than we signed", "another set's quorum after a restart"),
     ),
     Lie("a quorum of too few", "TooFewSignatures", ("two where three are needed", "none at all")),
     Lie(

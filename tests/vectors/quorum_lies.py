@@ -91,6 +91,15 @@ def _files() -> Iterator[Named]:
             "feed": [file.encode().hex() for file in (joined, shared, masked, other)],
         },
     )
+    told = STRICT.letter(SIGNED)
+    confirmed = ConfirmedOnce(survivors=told.encode(), letter=STRICT.letter(CONFIRM).encode())
+    files = {"joined": joined, "shared": shared, "masked": masked, "confirmed": confirmed}
+    state = {name: file.encode().hex() for name, file in files.items()}
+    for name, about, data in (
+        ("SurvivorsChanged", "a second survivor set after a restart", again(told, survivors=b"\x0f")),
+        ("OtherSurvivors", "another set's quorum after a restart", again(STRICT.letter(QUORUM), survivors=b"\x0f")),
+    ):
+        yield name, {"about": about, "door": "restarted", "state": state, "feed": [data.hex()]}
 
 
 def _cut(quorum: Envelope) -> bytes:
