@@ -1,5 +1,6 @@
 """From an empty folder to a trained round, over a real broker: invite, enrol, approve, train, revoke, enrol anew."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,13 +8,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from io import BytesIO
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from accord import cli
 from accord.entropy import SeededEntropy
 from aggregator.fleet_folder import FleetFolder
 from quantize import make_bundle
@@ -54,16 +57,12 @@ class Machines:
         self._change = threading.Condition()
 
     def accord(self, *words: object, code: int = 0) -> Any:
-        done = subprocess.run(
-            [*ACCORD, *map(str, words), "--json"],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env=ENVIRONMENT,
-            check=False,
-        )
-        assert done.returncode == code, (words, done.stdout, done.stderr)
-        return json.loads(done.stdout.splitlines()[-1])
+        """Carry out one command of the office, in this process: there are many, and each would start Python anew."""
+        said, wrong = StringIO(), StringIO()
+        with contextlib.chdir(self.folder), redirect_stdout(said), redirect_stderr(wrong):
+            found = cli.main([*map(str, words), "--json"])
+        assert found == code, (words, said.getvalue(), wrong.getvalue())
+        return json.loads(said.getvalue().splitlines()[-1])
 
     def start(self, name: str, *words: object) -> subprocess.Popen[str]:
         with (self.folder / f"{name}.log").open("a") as log:
@@ -192,7 +191,7 @@ def rows(path: Path, seed: int) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-@pytest.mark.timeout(290)
+@pytest.mark.timeout(1_800)  # for what hangs without a wait of its own: each wait here has a limit, and says what for
 def test_the_life_of_a_fleet(machines: Machines) -> None:
     folder = machines.folder
     machines.accord("fleet", "init", "fleet")
