@@ -10,7 +10,7 @@ import tomllib
 from accord.errors import UsageError
 from accord.files import read_limited
 from accord.link.places import Place, places
-from accord.link.session import Session, checked_session
+from accord.link.session import Session, checked_session, speakable
 from accord.link.tls import Tls
 from aggregator.job_config import SHAPE, JobConfig, Shape, from_tables, tables
 from aggregator.tls_folder import TlsFolder
@@ -48,6 +48,8 @@ class AggregatorConfig:
             raise UsageError("[broker] port and mutual_port are from 0 to 65535")
         if self.insecure and (self.tls is not None or self.mutual_port is not None):
             raise UsageError("insecure is plain MQTT: it goes with no tls and no mutual_port in [broker]")
+        if self.job is not None:
+            speakable(self.job.name, "job", self.session)
 
     def secured(self, kept: TlsFolder) -> Tls | None:
         """Return whom the aggregator trusts at its broker; None for plain MQTT.

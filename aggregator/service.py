@@ -17,6 +17,7 @@ from accord.link import Link
 from accord.link.address import Address
 from accord.link.mqtt import MqttLink
 from accord.link.port import Will
+from accord.link.session import speakable
 from accord.wire import topics
 from accord.wire.check_in import Ask
 from accord.wire.messages import State
@@ -81,7 +82,7 @@ class AggregatorService:
         self._store = Store(config.database or database_of(state))
         self._documents = Documents(folder, state, self._audit, _clock, self._told)
         office = self._documents.begin(resting=not self._rounds_under_way())
-        self._tenant = office.tenant
+        self._session, self._tenant = config.session, speakable(office.tenant, "tenant", config.session)
         self._work = UnitOfWork(self._store)
         self._blobs = Blobs(state / BLOBS)
         if config.job is not None:
@@ -239,6 +240,7 @@ class AggregatorService:
     def _start(self, row: jobs.JobRow) -> None:
         """Build one job and let it go on from its books."""
         try:
+            speakable(row.name, "job", self._session)
             runner, books = self._maker.made(row)
             self._runners[row.name], self._books[row.name] = runner, books
             runner.start()

@@ -98,13 +98,14 @@ LACKS: tuple[Lack, ...] = (
         broker="nats",
         story="a_client_id_that_is_not_the_certificates_name_opens_no_session",
         reason="NATS has no rule for client ids: who knows another's can end its connection and empty its queue, and "
-        'gets no right by it. With `session = "derived"` nobody else knows it.',
+        'gets no right by it. With `session = "unqueued"` nobody else knows it.',
     ),
     Lack(
         broker="nats",
         story="a_name_may_have_a_dot",
         reason="NATS before 2.10 ends the connection of who publishes to a topic with a dot. `accord broker config "
-        "nats` refuses such a tenant or device; give jobs names without one.",
+        'nats` refuses such a tenant or device; with `session = "unqueued"`, devices and aggregators refuse such '
+        "a tenant, device or job by name.",
     ),
     Lack(
         broker="nats",

@@ -10,6 +10,7 @@ from accord.errors import UsageError
 from accord.files import read_limited
 from accord.ids import checked_device, checked_name
 from accord.link.places import places
+from accord.link.session import checked_session, speakable
 from accord.values import dataclass
 from edge_sdk.bounds import Bounds
 from edge_sdk.constraints import Constraints
@@ -57,6 +58,8 @@ class DeviceConfig:
         checked_device(self.device)
         checked_name(self.tenant, "tenant")
         checked_name(self.job, "job")
+        for what in ("device", "tenant", "job"):
+            speakable(getattr(self, what), what, checked_session(self.reach.session))
         if not (self.heartbeat > 0 and self.poll >= 0):
             raise UsageError("[device] heartbeat and poll are seconds: more than 0, and 0 or more")
 

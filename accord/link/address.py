@@ -5,7 +5,7 @@ from dataclasses import field
 
 from accord.errors import UsageError
 from accord.link.places import Place
-from accord.link.session import Session, session_id
+from accord.link.session import Session, session_id, speakable
 from accord.link.tls import Tls
 from accord.link.tunnel import Proxy
 from accord.values import dataclass
@@ -42,6 +42,7 @@ class Address:
             raise UsageError(f"port {self.port} is not from 1 to 65535")
         if self.websocket and not (self.websocket.startswith("/") and self.websocket.isprintable()):
             raise UsageError(f"the WebSocket's path {self.websocket!r} does not begin with /")
+        speakable(self.client_id, "device id", self.session)
 
     @property
     def session_id(self) -> str:

@@ -37,3 +37,23 @@ def checked_session(text: str) -> Session:
         if text == session:
             return session
     raise UsageError(f'[broker] session {text[:80]!r} is unknown: use "plain", "unqueued" for NATS, or "derived"')
+
+
+def speakable(name: str, what: str, session: Session) -> str:
+    """Return a name that stands in topics, if the broker can take it there.
+
+    Args:
+        name: of a tenant, a device or a job.
+        what: of these it is, for people.
+        session: which kind of broker it is: NATS before 2.10 ends the connection of who publishes to a topic with a
+            dot, and it may be NATS unless the session is `plain`.
+
+    Raises:
+        UsageError: it has a dot, and the broker may be NATS.
+    """
+    if session != "plain" and "." in name:
+        raise UsageError(
+            f"{what} {name[:80]!r} has a dot, which NATS before 2.10 does not take in a topic: choose another name, or "
+            'a broker with [broker] session = "plain"'
+        )
+    return name
