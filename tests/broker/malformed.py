@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +44,9 @@ SEEDS = (
 )
 
 
-def damaged(rng: np.random.Generator) -> bytes:
+def damaged(rng: np.random.Generator, seeds: Sequence[bytes] = SEEDS) -> bytes:
     """One packet, or what is left of it: bits turned, bytes lost, doubled or made up, a length that lies, or noise."""
-    data = bytearray(SEEDS[int(rng.integers(len(SEEDS)))])
+    data = bytearray(seeds[int(rng.integers(len(seeds)))])
     for _ in range(int(rng.integers(0, 4))):
         at = int(rng.integers(len(data))) if data else 0
         match int(rng.integers(6)):
@@ -61,7 +61,7 @@ def damaged(rng: np.random.Generator) -> bytes:
             case 4:
                 data[1:2] = rng.bytes(int(rng.integers(1, 5)))
             case _:
-                data += SEEDS[int(rng.integers(len(SEEDS)))]
+                data += seeds[int(rng.integers(len(seeds)))]
     return bytes(data)
 
 
