@@ -15,8 +15,9 @@ from accord.errors import CodecError, LocalProtocolError
 from accord.plan import Fixed, Training, modulus_bits
 from accord.prg import digest
 from accord.tensors import Layout
-from accord.update.pipeline import BOUNDS, POWERS, ROW_POWERS, Total
+from accord.update.pipeline import Total
 from accord.update.snapshot import Scaling, Snapshot, decode
+from aggregator import statistics
 from aggregator.coordinator_values import Closed, Request
 from aggregator.job_settings import JobSettings
 from aggregator.job_state import JobState
@@ -27,8 +28,6 @@ HEADROOM = 8.0
 """A device's change may be this many times larger than the mean's largest value before it is cut."""
 SATURATED = 0.001
 """Above this share of cut values the scale doubles."""
-COVERED = 0.999
-"""Share of the non-zero values of a column that its power of two bounds: no device's extreme decides it."""
 CONSTANT = 2.0**-21
 """A column that deviates by less than this share of its bound is taken for constant: rounding alone makes that much."""
 SMALLEST_DEVIATION = 2.0**-120
@@ -40,7 +39,9 @@ class Step:
     """What a closed round changed: summed figures, and the next snapshot if the model moved.
 
     `saturated` is the share of values that devices had to cut; above `SATURATED` the scales `doubled` at least.
-    `shortened` are the cohorts whose means the merge shortened; `reason` is why the model did not move, if so.
+    `shortened` are the cohorts whose means the merge shortened; `reason` is why the model did not move, if so. A
+    statistics round with a reason is no step: without statistics there is nothing to train with. `left_out` is the
+    number of cohorts whose statistics no rows can have.
     """
 
     purpose: str
@@ -50,6 +51,7 @@ class Step:
     doubled: bool = False
     reason: str = ""
     shortened: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 class Job:
@@ -112,7 +114,7 @@ class Job:
             return None
         training = purpose == "train"
         wanted = settings.devices_per_round if training else settings.devices
-        cohorts = settings.training_cohorts if training else settings.fewest_cohorts(wanted)
+        cohorts = settings.cohorts_for(purpose)
         choice = settings.cohort(wanted, cohorts, all_there=not training)
         devices = max(wanted, cohorts * choice.invited)
         largest = max(choice.cap, -(-devices // cohorts))
@@ -197,14 +199,10 @@ class Job:
         purpose = self.purpose
         if purpose is None:
             raise LocalProtocolError("the job has no round left to close")
-        self._done += 1
         figures = summed(closed.totals)
-        if purpose == "powers":
-            self._bounded(figures)
-            return Step(purpose=purpose, figures=figures)
-        if purpose == "moments":
-            self.snapshot = dataclasses.replace(self.snapshot, scaling=self._scaling(figures))
-            return Step(purpose=purpose, figures=figures, snapshot=self.snapshot)
+        if purpose in ("powers", "moments"):
+            return self._counted_rows(closed, figures)
+        self._done += 1
         if purpose == "evaluate":
             return Step(purpose=purpose, figures=figures)
         means = [total.mean for total in closed.totals if total.mean is not None]
@@ -236,25 +234,32 @@ class Job:
             exponents.append(max(-40, min(40, max(wanted, lowest))))
         self._exponents = tuple(exponents)
 
-    def _bounded(self, figures: Mapping[str, list[float]]) -> None:
-        histogram = np.array(figures["powers"]).reshape(self._statistics, POWERS)
-        powers = []
-        for row in histogram:
-            nonzero = row[1:]
-            covered = np.cumsum(nonzero) >= COVERED * nonzero.sum()
-            powers.append(BOUNDS[int(covered.argmax())] if nonzero.sum() else 0)
-        self._powers = tuple(powers)
-        rows = np.array(figures["rows"])
-        present = np.flatnonzero(rows[: ROW_POWERS - 1])
-        self.largest_weight = 1 << int(present.max()) if present.size else 1
+    def _counted_rows(self, closed: Closed, figures: Mapping[str, list[float]]) -> Step:
+        """Take the figures of a statistics round, of the cohorts that can be believed."""
+        purpose = self._purposes[self._done]
+        sizes = [root.survivors for root in closed.cohorts] or [b""] * len(closed.totals)
+        believed = [
+            total
+            for total, survivors in zip(closed.totals, sizes, strict=True)
+            if statistics.plausible(total.figures, purpose, _members(survivors))
+        ]
+        left_out = len(closed.totals) - len(believed)
+        if len(believed) < self._strategy.fewest_cohorts:
+            reason = "ImplausibleStatistics" if left_out else "TooFewCohorts"
+            return Step(purpose=purpose, figures=figures, reason=reason, left_out=left_out)
+        self._done += 1
+        robust = self._strategy.fewest_cohorts > 1
+        groups = [total.figures for total in believed] if robust else [summed(believed)]
+        if purpose == "powers":
+            self._powers, self.largest_weight = statistics.bounded(groups, self._statistics)
+            return Step(purpose=purpose, figures=figures, left_out=left_out)
+        scaling = self._scaling(statistics.moments(groups))
+        self.snapshot = dataclasses.replace(self.snapshot, scaling=scaling)
+        return Step(purpose=purpose, figures=figures, snapshot=self.snapshot, left_out=left_out)
 
-    def _scaling(self, figures: Mapping[str, list[float]]) -> Scaling:
-        count = max(1.0, figures["count"][0])
+    def _scaling(self, found: statistics.Moments) -> Scaling:
         units = np.ldexp(1.0, np.array(self._powers))
-        mean = (np.array(figures["positive"]) - np.array(figures["negative"])) / count
-        variance = np.maximum(np.array(figures["squared"]) / count - mean**2, 0)
-        deviation = np.sqrt(variance) * units
-        mean *= units
+        deviation, mean = np.sqrt(found.variance) * units, found.mean * units
         varies = (deviation > CONSTANT * units) & (deviation > SMALLEST_DEVIATION)
         safe = np.where(varies, deviation, 1.0)
         columns = self._counted
@@ -267,6 +272,11 @@ class Job:
             target_mean=target[0],
             target_scale=target[1],
         )
+
+
+def _members(survivors: bytes) -> int | None:
+    """Return how many devices a bitmap names, or None where there is none."""
+    return sum(byte.bit_count() for byte in survivors) or None
 
 
 def summed(totals: Sequence[Total]) -> dict[str, list[float]]:

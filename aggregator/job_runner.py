@@ -235,6 +235,8 @@ class JobRunner:
 
     def _took(self, closed: Closed) -> None:
         step = self.job.closed(closed)
+        if step.reason and step.purpose != "train":
+            self.failure = f"the {step.purpose} round says nothing that can be believed: {step.reason}"
         release: tuple[Effect, ...] = ()
         if step.snapshot is not None:
             params = step.snapshot.encode()
@@ -251,6 +253,7 @@ class JobRunner:
                 "reason": step.reason,
                 "cohorts": len(closed.totals),
                 "shortened": list(step.shortened),
+                "left_out": step.left_out,
                 "lost_cohorts": list(closed.lost_cohorts),
                 "included": list(closed.included),
                 "dropped": list(closed.dropped),

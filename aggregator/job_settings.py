@@ -78,7 +78,8 @@ class JobSettings:
         """
         choice = self._cohort(self.devices_per_round, self.training_cohorts, profile, self.dropout)
         try:  # before anybody has trained for it: its last round asks everybody
-            self._cohort(self.devices, self.fewest_cohorts(self.devices), profile, 0.0)
+            for purpose in ("powers", "evaluate"):
+                self._cohort(self.devices, self.cohorts_for(purpose), profile, 0.0)
         except UsageError as error:
             raise UsageError(f"statistics and the last evaluation ask all {self.devices} devices: {error}") from error
         return choice
@@ -87,6 +88,13 @@ class JobSettings:
     def training_cohorts(self) -> int:
         """Cohorts of a training round."""
         return max(self.cohorts, self.fewest_cohorts(self.devices_per_round))
+
+    def cohorts_for(self, purpose: str) -> int:
+        """Return the cohorts of a round: a robust merge has as many for statistics as for changes."""
+        if purpose == "train":
+            return self.training_cohorts
+        fewest = self.fewest_cohorts(self.devices)
+        return fewest if purpose == "evaluate" or self.merge == "mean" else max(fewest, self.training_cohorts)
 
     def fewest_cohorts(self, devices: int) -> int:
         """Return how many cohorts so many devices need."""

@@ -35,9 +35,12 @@ def least_degree(members: int, corrupt: int, dropout: int, highest: int) -> tupl
     first = _connected(members, corrupt + dropout)
     if first is None:
         return None
+    left = max(0, members - 1 + members * -dropout // MICRO)
     for degree in range(first, highest + 1, 2):
+        if _hopeless(members, left, degree):
+            continue
         low = max(degree // 2 + 1, _lowest(members, -(-members * corrupt // MICRO), degree))
-        high = _highest(members, max(0, members - 1 + members * -dropout // MICRO), degree)
+        high = _highest(members, left, degree)
         if low <= high:
             return degree, low, high
     return None
@@ -58,6 +61,16 @@ def _connected(members: int, share: int) -> int | None:
     while left > right:
         half, left, right = half + 1, left * share, right * MICRO
     return 2 * half
+
+
+def _hopeless(members: int, left: int, degree: int) -> bool:
+    """Return whether one term of correctness alone is too likely: that just k/2 neighbours are left, below every t.
+
+    It is exact, and spares the sums of all terms at degrees that can't do: hundreds of them before a refusal.
+    """
+    half = degree // 2
+    term = math.comb(left, half) * math.comb(members - 1 - left, degree - half)
+    return (members << CORRECTNESS) * term > math.comb(members - 1, degree)
 
 
 def _weights(population: int, marked: int, drawn: int) -> list[int]:

@@ -7,6 +7,7 @@ from crash_world import World
 
 from accord.files.crash import CRASHES, Crash
 from accord.plan import PROFILES
+from aggregator.job import Job, Step
 
 FULL = bool(os.environ.get("ACCORD_SOAK"))
 WORST = Crash(names="lost", data="torn")
@@ -99,3 +100,14 @@ def test_no_round_begins_on_a_version_that_is_no_longer_the_newest() -> None:
     assert not world.runner.failure
     assert world.runner.coordinator.round == 0
     assert world.books.records == []
+
+
+def test_a_job_whose_statistics_nobody_can_believe_ends_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(rounds=1)
+    told = Step(purpose="powers", figures={}, reason="ImplausibleStatistics", left_out=1)
+    monkeypatch.setattr(Job, "closed", lambda *_: told)
+    world.run()
+    assert world.runner is not None
+    assert "powers round" in world.runner.failure
+    assert "ImplausibleStatistics" in world.runner.failure
+    assert len(world.books.records) == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accord.cli import main
 from accord.errors import LocalProtocolError, UsageError
-from accord.plan import Graph
+from accord.plan import MICRO, Graph
 from accord.secagg import bounds, graph
 from accord.secagg.planner import LIKELY, Choice, Question, chance_below, choose, propose, tolerated
 
@@ -68,6 +68,23 @@ def test_the_rule_of_profile_strict() -> None:
     for members, rates in ((2, usual), (101, usual), (21, dataclasses.replace(usual, complete_up_to=20))):
         with pytest.raises(LocalProtocolError, match=r"at least 3|complete graph"):
             graph.rule(members, rates, "strict")
+
+
+@given(st.integers(10, 400), st.integers(0, 450_000), st.integers(2, 127))
+def test_a_degree_that_is_passed_over_has_no_threshold(members: int, dropout: int, half: int) -> None:
+    """What spares the sums is exact: it is only said where the highest threshold is below the lowest."""
+    degree = min(2 * half, (members - 2) // 2 * 2)
+    left = max(0, members - 1 + members * -dropout // MICRO)
+    if bounds._hopeless(members, left, degree):
+        assert bounds._highest(members, left, degree) < degree // 2 + 1
+
+
+def test_no_cohort_has_a_size_without_a_graph() -> None:
+    """Any number from the floor on can be dealt into cohorts up to twice that, but strict knows no sparse graph."""
+    strict = choose(Question(devices=60, largest=255, floor=55, profile="strict", complete_up_to=100))
+    assert strict.cap == 100 < 2 * strict.floor - 1
+    standard = choose(Question(devices=60, largest=255, floor=55, complete_up_to=100))
+    assert standard.cap == 2 * standard.floor - 1
 
 
 def test_the_rule_of_profile_standard() -> None:
