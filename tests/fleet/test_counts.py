@@ -19,6 +19,7 @@ from aggregator.attendance import FIGURES, NOTHING, Attendance, added
 from aggregator.blobs import Blobs
 from aggregator.job_books import JobBooks
 from aggregator.registry import Registry
+from aggregator.registry_values import Registered
 from aggregator.store import Store, database_of
 from aggregator.tables import devices, jobs, lines, rounds
 from aggregator.unit_of_work import UnitOfWork
@@ -134,6 +135,27 @@ def test_every_round_is_counted_and_told_once_wherever_the_aggregator_dies(world
         assert counted == dict(taken), at
         assert [record["round"] for record in said if record["event"] == "round"] == [1, 2], at
         assert all(row.record["bytes_at_least"] in (True, False) and "whole" not in row.record for row in found)
+
+
+def test_what_rounding_left_is_kept_with_the_job_and_of_older_rounds_nothing_is(tmp_path: Path) -> None:
+    world = StoreWorld(tmp_path / "state", rounds=5)
+    world.run()
+    UnitOfWork.commit(world.work)
+    assert world.runner is not None
+    left = world.runner.job.releases.residual
+    assert left, "eight bits leave something"
+    found = world.fresh_books().state()
+    assert found is not None
+    assert found[2] == left
+    params = {row.version.params for row in _versions(world)}
+    others = world.registry.blobs.names() - params - {world.bundle}
+    assert len(others) <= 3, "those of the last rounds"
+    world.store.close()
+
+
+def _versions(world: StoreWorld) -> tuple[Registered, ...]:
+    with world.store.read() as connection:
+        return world.registry.every(connection, JOB)
 
 
 def beat(world: World, name: str, figures: int) -> None:

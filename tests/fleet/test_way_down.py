@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from accord import prg
 from accord.entropy import SeededEntropy
 from accord.errors import Refusal
+from accord.files import Disk
+from accord.files.crash import Crash
+from accord.files.memory import MemoryFiles
 from accord.link import Delivery
 from accord.link.memory import MemoryBroker
 from accord.records import Record
@@ -29,6 +33,7 @@ from aggregator.releases import Releases
 from aggregator.round_values import Windows
 from aggregator.transport import Transport
 from edge_sdk.fetching import Fetching
+from edge_sdk.journal import DiskRecords
 from edge_sdk.session_values import Fetch
 
 CLOCK = 1_000
@@ -241,6 +246,25 @@ def dense() -> bytes:
     params = np.frombuffer(FIRST, "<f4", count=LAYOUT.size).copy()
     change = np.random.default_rng(5).normal(0, 1e-3, LAYOUT.size).astype(np.float32)
     return first(releases.next(params, change), 4)
+
+
+def test_a_device_that_lost_power_holds_what_it_held_and_a_damaged_file_costs_a_snapshot() -> None:
+    files = MemoryFiles()
+    records = DiskRecords(Path("/state"), "j", Disk(files))
+    assert records.model(1 << 20) == b""
+    records.hold(HISTORY[0])
+    records.hold(HISTORY[5])
+    files.crash(Crash(names="lost", data="lost"))
+    held = DiskRecords(Path("/state"), "j", Disk(files)).model(1 << 20)
+    assert held == HISTORY[5]
+    for found, bytes_down in ((held, 0.11 * LAYOUT.size), (held[:-4], len(LAST)), (b"\1" + held[1:], len(LAST))):
+        door = Door(HISTORY)
+        device = Device(door, "dev-00", found)
+        device.want(LAST)
+        settle(door, device)
+        assert device.kept == [LAST]
+        assert device.bytes <= bytes_down
+    assert records.model(100) == b"", "a file that is too large is not read"
 
 
 class Lying(Deltas):

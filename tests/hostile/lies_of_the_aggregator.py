@@ -15,7 +15,7 @@ class Lie(NamedTuple):
     vectors: tuple[str, ...]
 
 
-DOORS = ("device", "restarted", "agent", "roles", "assembler")
+DOORS = ("device", "restarted", "agent", "roles", "assembler", "delta")
 """Where letters and objects of the aggregator reach a device."""
 LIES = (
     Lie("both shares of one peer: a second survivor set", "AnsweredBefore", ("a second survivor set",)),
@@ -72,6 +72,30 @@ LIES = (
         "pieces of what nobody asked for",
         "ForeignPiece",
         ("of another object", "behind the last one", "a manifest that nobody asked for"),
+    ),
+    Lie(
+        "a delta between other versions, or that nobody asked for",
+        "ForeignDelta",
+        ("from another version", "to another version", "a delta that nobody asked for"),
+    ),
+    Lie("a delta to another model than it names", "WrongDelta", ("other steps", "without the scaling")),
+    Lie("a delta that inflates without end", "OversizeDelta", ("values that inflate to too many",)),
+    Lie(
+        "a delta that is none",
+        "CorruptDelta",
+        (
+            "of another model",
+            "blocks behind the last one",
+            "blocks in an unknown form",
+            "fewer values than the blocks have",
+            "left-over values",
+            "values that are not deflated",
+            "values that inflate to too few",
+            "the end of another snapshot",
+            "steps to infinity",
+            "cut short",
+            "left-over bytes",
+        ),
     ),
     Lie("a model that fills the disk", "TooLarge", ("an object above the limit", "a model above the device's limit")),
     Lie("scales that do not fit the model", "BadMessage", ("scales that do not fit the model",)),

@@ -142,3 +142,6 @@ def test_a_model_of_many_pieces_goes_both_ways(drop: float) -> None:
     assert sum(row.gave_sum for row in history.rounds) >= 1
     row = next(row for row in history.rounds if row.gave_sum)
     assert row.payload_bytes_up > 40_000 * 2 * (1 if drop == 0 else 0.5)
+    down = history.rounds[-1].payload_bytes_down
+    assert 0 < down < (64 * 600 + 600 + 600 * 10 + 10) * 1.1, "a byte for each parameter, and not four"
+    assert history.to_json()["payload_bytes_down"] >= down
