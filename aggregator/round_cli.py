@@ -74,5 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _carried(record: Mapping[str, Any]) -> str:
     """Return the bytes of all devices together, with a sign where some were not measured."""
     found, sign = record["bytes"], "≥" if record["bytes_at_least"] else ""
-    cells = [(f"{sign}{found[f'bytes_{way}'] / 1000:,.1f}", found[f"control_{way}"] / 1000) for way in ("up", "down")]
+    cells = [
+        (f"{sign}{found[f'bytes_{way}'] / 1000:,.1f}", found.get(f"control_{way}", 0) / 1000) for way in ("up", "down")
+    ]
     return "  ".join(f"{every:>9} {control:13,.1f}" for every, control in cells)

@@ -13,8 +13,11 @@ from accord.bundle.export import Units, export
 from accord.entropy import SeededEntropy
 from accord.errors import Refusal, UsageError
 from accord.optimisers import Sgd
+from accord.prg import digest
 from accord.runtimes import check_golden, open_runtime
 from accord.runtimes.onnx import Exported
+from accord.update import delta
+from accord.update.snapshot import first
 from quantize import Choices, make_bundle
 from quantize.builders import build_model
 from quantize.int8.blocks import blocks, cuts
@@ -61,6 +64,19 @@ def test_a_tier_trains_the_last_blocks_and_freezes_the_rest(tier: str, feature_s
     assert bundle.quantization.feature_type == "int8"
     assert len(bundle.manifest.layout.tensors) == tensors
     assert check_golden(open_runtime(bundle), bundle) < 1e-5
+
+
+def test_what_is_frozen_travels_in_the_bundle_and_never_again() -> None:
+    bundle, whole = bundle_of("head"), bundle_of("float")
+    layout = bundle.manifest.layout
+    assert layout.size == 32 * 10 + 10 < whole.manifest.layout.size
+    version = first(bundle.params, 1)
+    assert len(version) == 4 * (layout.size + 2 * 1 + 2), "a version holds what is trained, and the scaling"
+    later = first(bundle.params + np.float32(2.0**-10), 1)
+    made = delta.between(version, later, layout)
+    assert made is not None
+    assert len(made) < len(version)
+    assert delta.apply(version, made, layout, digest(later)) == later
 
 
 def test_scales_of_a_net_that_starts_from_nothing_are_trained() -> None:
