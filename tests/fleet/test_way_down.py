@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import crash_world
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from accord.entropy import SeededEntropy
 from accord.errors import Refusal
 from accord.files import Disk
 from accord.files.crash import Crash
+from accord.files.crash_points import crash_points
 from accord.files.memory import MemoryFiles
 from accord.link import Delivery
 from accord.link.memory import MemoryBroker
@@ -265,6 +267,43 @@ def test_a_device_that_lost_power_holds_what_it_held_and_a_damaged_file_costs_a_
         assert device.kept == [LAST]
         assert device.bytes <= bytes_down
     assert records.model(100) == b"", "a file that is too large is not read"
+
+
+def test_wherever_the_power_goes_the_disk_holds_one_version_or_the_other_whole() -> None:
+    def hold(disk: Disk, model: bytes) -> None:
+        DiskRecords(Path("/state"), "j", disk).hold(model)
+
+    before, after = b"before" * 100, b"after" * 100
+    seen = set()
+    for _, _, disk in crash_points(lambda disk: hold(disk, after), lambda disk: hold(disk, before)):
+        seen.add(DiskRecords(Path("/state"), "j", disk).model(1 << 20))
+    assert seen == {before, after}
+
+
+@pytest.mark.parametrize("who", ["dev-01", "aggregator"])
+def test_devices_come_through_crashes_on_deltas(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crash_world, "LAYOUT", Layout((("w", (400, 2)),)))
+
+    def fuse(world: crash_world.World) -> crash_world.Fuse:
+        return world.fuse if who == "aggregator" else world.devices[who].fuse
+
+    calm = crash_world.World(rounds=3)
+    calm.run()
+    calm.check()
+    acts = fuse(calm).count
+    for at in range(acts // 3, acts, acts // 6):
+        world = crash_world.World(rounds=3)
+        fuse(world).at = at
+        world.run()
+        world.check()
+        assert world.crashes == 1, at
+        assert not any(device.refused for device in world.devices.values()), at
+        asked = [opened(letter, chunks.Get) for letter in world.letters("dev-01", TAG_OF[chunks.Get])]
+        begun = {one.object: one.held for one in reversed(asked)}
+        assert asked[0].held == b"", "a device of this world begins without a version"
+        assert [held == b"" for held in begun.values()].count(True) == 1, "and holds one ever after"
+        down = [Envelope.decode(data) for topic, data in world.sent["aggregator"] if topic.endswith("/dev-01/down/rsp")]
+        assert [letter.tag for letter in down].count(TAG_OF[chunks.Merged]) >= 2, at
 
 
 class Lying(Deltas):
