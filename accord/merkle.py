@@ -6,7 +6,7 @@ See docs/protocol.md, section 16.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from accord.errors import LocalProtocolError, Refusal
 
@@ -39,6 +39,70 @@ def head(hashes: Sequence[bytes]) -> bytes:
     for known in hashes:
         tree.append(known)
     return tree.root()
+
+
+def levels(hashes: Sequence[bytes]) -> list[list[bytes]]:
+    """Return all nodes of a tree of at least one leaf, from the leaves' hashes up to its head alone.
+
+    Two neighbours are joined, and one without a neighbour goes up as it is: the tree of RFC 6962, from below.
+    """
+    found = [list(hashes)]
+    while len(found[-1]) > 1:
+        below = found[-1]
+        above = [node_hash(below[at], below[at + 1]) for at in range(0, len(below) - 1, 2)]
+        found.append(above + below[2 * len(above) :])
+    return found
+
+
+def gaps(nodes: Sequence[Sequence[bytes]], shown: Iterable[int]) -> list[bytes]:
+    """Return the hashes from which, with the leaves at the positions `shown`, the head follows: see `head_of_some`.
+
+    Args:
+        nodes: from `levels`.
+        shown: positions, at least one.
+    """
+    proof, known = [], set(shown)
+    for level in nodes[:-1]:
+        proof += [level[at ^ 1] for at in sorted(known) if at ^ 1 not in known and at ^ 1 < len(level)]
+        known = {at >> 1 for at in known}
+    return proof
+
+
+def head_of_some(size: int, leaves: Mapping[int, bytes], proof: Sequence[bytes]) -> bytes:
+    """Return the head of a tree of which some leaves are known, from the hashes of what lies between them.
+
+    Args:
+        size: leaves in the tree.
+        leaves: at least one leaf's hash, by its position below `size`.
+        proof: level by level from the leaves, and from left to right, the hashes that a level's known nodes are joined
+            with and that are not known.
+
+    Raises:
+        Refusal: `WrongShape`, the proof has more or fewer hashes.
+    """
+    unfit = Refusal("WrongShape", f"a proof of {len(proof)} hashes does not fit {len(leaves)} of {size} leaves")
+    left, known = iter(proof), dict(leaves)
+    while size > 1:
+        above = {}
+        for at in sorted(known):
+            beside = at ^ 1
+            if beside in known:
+                if at & 1:
+                    continue
+                other = known[beside]
+            elif beside < size:
+                found = next(left, None)
+                if found is None:
+                    raise unfit
+                other = found
+            else:
+                above[at >> 1] = known[at]
+                continue
+            above[at >> 1] = node_hash(other, known[at]) if at & 1 else node_hash(known[at], other)
+        known, size = above, (size + 1) >> 1
+    if next(left, None) is not None:
+        raise unfit
+    return known[0]
 
 
 class Tree:

@@ -5,7 +5,7 @@ and a test says so. See docs/protocol.md, section 3.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import nacl.bindings
@@ -22,6 +22,9 @@ NONCE_SIZE = 12
 _TAG_SIZE = 16
 _PIECE = 1 << 16
 _ZEROS = memoryview(bytes(_PIECE))
+_AT_ONCE = 64
+"""Streams that are open at a time."""
+_FIRST_BLOCK = (1).to_bytes(4, "little")
 
 
 def digest(data: bytes) -> bytes:
@@ -42,27 +45,37 @@ def keystream_pynacl(key: bytes, nonce: bytes, size: int) -> bytes:
 
 def keystream_cryptography(key: bytes, nonce: bytes, size: int) -> bytes:
     """Return `size` bytes of keystream (several GB/s)."""
-    counter = (1).to_bytes(4, "little")
-    encryptor: Any = Cipher(algorithms.ChaCha20(key, counter + nonce), mode=None).encryptor()
-    stream: bytes = encryptor.update(bytes(size))
+    stream: bytes = _stream(key, nonce).update(bytes(size))
     return stream
 
 
+BACKEND = "cryptography" if _HAVE_CRYPTOGRAPHY else "pynacl"
 keystream: Callable[[bytes, bytes, int], bytes] = keystream_cryptography if _HAVE_CRYPTOGRAPHY else keystream_pynacl
 """`keystream(key 32 B, nonce 12 B, size)`: the fastest backend that is installed."""
 
 
-def keystream_pieces(key: bytes, nonce: bytes, size: int) -> Iterator[memoryview]:
-    """Yield the same bytes as `keystream`, in pieces of at most 64 KiB; a piece holds until the next one is asked for.
+def keystream_pieces(keys: Sequence[bytes], nonce: bytes, size: int) -> Iterator[tuple[int, int, memoryview]]:
+    """Yield the same bytes as `keystream` for many keys, in pieces that stay in the processor's cache.
 
-    PyNaCl has no stream that goes on, so there the whole keystream is one piece.
+    Yields:
+        The key's index, where the piece begins in its stream, and its bytes, at most 64 KiB, which hold until the next
+        one is asked for. Each key's pieces are in order. First come the first pieces of all keys, as what they are
+        added to should stay in the cache, too; PyNaCl has no stream that goes on, so there each key's is one piece.
     """
     if not _HAVE_CRYPTOGRAPHY:
-        yield memoryview(keystream_pynacl(key, nonce, size))
+        for at, key in enumerate(keys):
+            yield at, 0, memoryview(keystream_pynacl(key, nonce, size))
         return
-    encryptor: Any = Cipher(algorithms.ChaCha20(key, (1).to_bytes(4, "little") + nonce), mode=None).encryptor()
     buffer = memoryview(bytearray(min(_PIECE, size)))
-    for start in range(0, size, _PIECE):
-        piece = buffer[: min(_PIECE, size - start)]
-        encryptor.update_into(_ZEROS[: len(piece)], piece)
-        yield piece
+    for first in range(0, len(keys), _AT_ONCE):
+        streams = [_stream(key, nonce) for key in keys[first : first + _AT_ONCE]]
+        for start in range(0, size, _PIECE):
+            piece = buffer[: min(_PIECE, size - start)]
+            zeros = _ZEROS[: len(piece)]
+            for at, stream in enumerate(streams, first):
+                stream.update_into(zeros, piece)
+                yield at, start, piece
+
+
+def _stream(key: bytes, nonce: bytes) -> Any:
+    return Cipher(algorithms.ChaCha20(key, _FIRST_BLOCK + nonce), mode=None).encryptor()

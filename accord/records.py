@@ -131,18 +131,23 @@ class Many:
         """Refuse other types, lengths, and members of another kind."""
         if type(value) is not tuple or not self.low <= len(value) <= self.high:
             raise CodecError(f"{where} is not a list of {self.low} to {self.high} entries")
+        kind, check = self.kind, self.kind.check
+        if type(kind) is Octets:  # a SHARE has two hundred of them
+            high = kind.low if kind.high is None else kind.high
+            if all(type(item) is bytes and kind.low <= len(item) <= high for item in value):
+                return
         for item in value:
-            self.kind.check(item, where)
+            check(item, where)
 
     def lower(self, value: Any) -> Any:
         """Return a list of lowered members."""
-        return [self.kind.lower(item) for item in value]
+        return list(value) if isinstance(self.kind, _Plain) else [self.kind.lower(item) for item in value]
 
     def lift(self, value: Any, where: str) -> Any:
         """Return a tuple of lifted members."""
         if type(value) is not list or len(value) > self.high:
             raise CodecError(f"{where} is not a list of {self.low} to {self.high} entries")
-        return tuple(self.kind.lift(item, where) for item in value)
+        return tuple(value) if isinstance(self.kind, _Plain) else tuple(self.kind.lift(item, where) for item in value)
 
 
 @dataclass(frozen=True)

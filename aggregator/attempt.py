@@ -10,7 +10,8 @@ from accord.entropy import Entropy
 from accord.errors import CodecError, Refusal, UsageError
 from accord.secagg import keys, unmasked
 from accord.secagg.authority import Authority
-from accord.secagg.cohort import assembled, first_context, leaves_of, new_roster, shown_to
+from accord.secagg.cohort import assembled, first_context, new_roster, shown_to
+from accord.secagg.roster_tree import RosterTree
 from accord.update.pipeline import Form
 from accord.wire.check_in import FAILED, Withdraw
 from accord.wire.envelope import Envelope
@@ -151,7 +152,7 @@ class Attempt:
             raise Refusal("WrongContext", f"{letter.tag} of {device} is bound to another cohort")
         message = opened(letter, ROUND_MESSAGES[letter.tag])
         before = held.state.withdrawn
-        received = Received(device=device, message=message, signature=letter.signature)
+        received = Received(device=device, message=message, digest=letter.digest, signature=letter.signature)
         effects = self._stepped(held, received, now)
         if not isinstance(message, Withdraw) or held.state.withdrawn == before:
             return effects
@@ -239,18 +240,17 @@ class Attempt:
         if plan.profile == unmasked.PROFILE:
             roster = Roster(cohort=name, profile=plan.profile, neighbours=0, threshold=0, members=())
             root = unmasked.second_context(self._context, name)
-            seal_keys = {device: self._muster.joined[device][1].seal_key for device in group}
+            seal_keys = {device: self._muster.joined[device].seal_key for device in group}
             state = engine.begin_unmasked(
                 plan, name, root, seal_keys, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now
             )
         else:
-            roster = new_roster(name, plan.profile, [self._muster.joined[device][0] for device in group], plan.graph)
-            identities = [self.offered[member.device].identity for member in roster.members]
-            cohort = assembled(roster, self._context, identities)
+            roster = new_roster(name, plan.profile, [self._muster.joined[device] for device in group], plan.graph)
+            tree = RosterTree(roster)
+            cohort = assembled(roster, self._context, tree)
             root = cohort.root
             if not cohort.graph.complete:
-                leaves = leaves_of(roster)
-                own = {device: shown_to(roster, cohort, leaves, device) for device in group}
+                own = {device: shown_to(roster, cohort, tree, device) for device in group}
             state = engine.begin(plan, cohort, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now)
         held = self.cohorts[name] = CohortOf(state, root)
         self.of_device |= dict.fromkeys(group, name)

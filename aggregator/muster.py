@@ -7,6 +7,7 @@ from accord.errors import Refusal
 from accord.secagg import keys
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import check_join
+from accord.secagg.members import member_of
 from accord.wire.check_in import BARRED, CheckIn, Later
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate, Offer, opened
@@ -36,7 +37,7 @@ class Muster:
     ) -> None:
         self.open = True
         self.offered: dict[str, Certificate] = {}
-        self.joined: dict[str, tuple[Member, Join]] = {}
+        self.joined: dict[str, Member] = {}
         self.turned_away: set[str] = set(invitation.sitting_out)
         """Devices that are here and will not take part: nobody need wait for them."""
         self._invitation, self._context, self._authority, self._desk = invitation, context, authority, desk
@@ -91,7 +92,7 @@ class Muster:
             consistency=proof,
         )
         check_identity(device, certificate.identity, self.offered)
-        for imitator in [d for d, (_, j) in self.joined.items() if certificate.identity in (j.mask_key, j.seal_key)]:
+        for imitator in [d for d, j in self.joined.items() if certificate.identity in (j.mask_key, j.seal_key)]:
             del self.joined[imitator]
         self.offered[device] = certificate
         self.turned_away.discard(device)
@@ -109,17 +110,18 @@ class Muster:
         if letter.context != self._context:
             raise Refusal("WrongContext", f"{device} joins with another plan or model")
         message = opened(letter, Join)
-        if self._authority.certificate(message.certificate, device) != self.offered[device]:
+        certificate = self._authority.certificate(message.certificate, device)
+        if certificate != self.offered[device]:
             raise Refusal("NotEnrolled", f"{device} joins with another certificate than it checked in with")
-        member = Member(device=device, join=letter.payload, signature=letter.signature)
+        member = member_of(letter, message, certificate)
         known = self.joined.get(device)
         if known is not None:
-            return () if known[0] == member else self._joined_twice(device)
+            return () if known == member else self._joined_twice(device)
         if not self.open:
             raise Refusal("TooLate", f"{device} joins after the roster was made")
-        others = {k for d, (_, j) in self.joined.items() if d != device for k in (j.mask_key, j.seal_key)}
+        others = {k for d, j in self.joined.items() if d != device for k in (j.mask_key, j.seal_key)}
         check_join(message, others | {c.identity for c in self.offered.values()}, self._seal_pair)
-        self.joined[device] = (member, message)
+        self.joined[device] = member
         before = self._standings[device]
         self._standings[device] = before.joined(self._sequences[device])
         return self._stands(device, before, self._standings[device])

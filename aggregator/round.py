@@ -206,7 +206,8 @@ def _take(state: RoundState, event: Received) -> None:
         case server.Sharing() as stage, Share() as share:
             stage.add(device, share)
         case server.Collecting() as stage, Masked() as masked:
-            stage.add(device, masked, packing.unpack(masked.vector, state.length, state.plan.fixed.modulus_bits))
+            vector = packing.unpack(masked.vector, state.length, state.plan.fixed.modulus_bits)
+            stage.add(device, masked, vector, event.digest)
         case confirming.Confirming() as stage, Consistency() as confirmation:
             stage.add(device, confirmation, event.signature)
         case server.Unmasking() as stage, Unmask() as answer:

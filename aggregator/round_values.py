@@ -50,11 +50,12 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A verified message of a member, with the signature of its letter."""
+    """A verified message of a member, with the signature of its letter and the digest of its payload, where known."""
 
     device: str
     message: Message
     signature: bytes = b""
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,13 @@ from accord.secagg.answering import Answered, Confirmed, Unmasking
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import USUAL, verified
 from accord.secagg.commitments import SECRET, share_hash
+from accord.secagg.members import member_of
 from accord.secagg.participation import Participation
 from accord.secagg.stage import Stage
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF
-from accord.wire.secure_sum import Join, Member, Roster, Share, Shares
+from accord.wire.secure_sum import Join, Roster, Share, Shares
 
 __all__ = ["Answered", "Confirmed", "Joining", "Masking", "Sharing", "Unmasking"]
 
@@ -91,7 +92,7 @@ class Joining(Stage):
         self._leave("RosterChanged")
         if roster.size > cap:
             raise Refusal("LargeCohort", f"{roster.size} members where the plan allows {cap}")
-        own = Member(device=self.device, join=self.letter.payload, signature=self.letter.signature)
+        own = member_of(self.letter)
         cohort = verified(roster, self._context, profile, authority, rule=rule, own=own)
         if own not in roster.members:
             raise Refusal("NotInRoster", "the roster does not hold the JOIN that this device sent")
@@ -125,6 +126,9 @@ class Sharing(Stage):
         self.place = part.place
         secret, cohort = part.secret, part.cohort
         near = part.near
+        self._agreed = {
+            position: part.seal.shared(cohort.seal_keys[position]) for position in near if position != self.place
+        }
         shares = shamir.split(secret + part.mask.secret, len(near), cohort.threshold, entropy)
         self._own = shares[near.index(self.place)]
         self.message = Share(
@@ -140,9 +144,9 @@ class Sharing(Stage):
     def _direction(self, position: int, *, outgoing: bool) -> bytes:
         ends = (self._part.device, self.cohort.devices[position])
         sender, recipient = ends if outgoing else ends[::-1]
-        return keys.direction_key(
-            self._part.seal,
-            self.cohort.seal_keys[position],
+        return keys.derived(
+            self._agreed[position],
+            (self._part.seal.public, self.cohort.seal_keys[position]),
             label="share",
             context=self.cohort.context,
             sender=sender,

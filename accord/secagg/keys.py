@@ -59,8 +59,16 @@ def direction_key(pair: KeyPair, public: bytes, *, label: str, context: bytes, s
         sender: the id of the one that seals.
         recipient: the id of the one that opens.
     """
-    publics = sorted((pair.public, public))
-    return prg.kdf(pair.shared(public), cbor.encode_checked([label, context, sender, recipient, *publics]))
+    return derived(
+        pair.shared(public), (pair.public, public), label=label, context=context, sender=sender, recipient=recipient
+    )
+
+
+def derived(
+    agreed: bytes, publics: tuple[bytes, bytes], *, label: str, context: bytes, sender: str, recipient: str
+) -> bytes:
+    """Return the key of one direction, as `direction_key`, from what two pairs agreed on and their public keys."""
+    return prg.kdf(agreed, cbor.encode_checked([label, context, sender, recipient, *sorted(publics)]))
 
 
 def pair_seed(pair: KeyPair, public: bytes, *, context: bytes, one: str, other: str) -> bytes:

@@ -5,6 +5,7 @@ corrupt, one honest device is among them, and it signs one set only: so no two s
 See docs/protocol.md, section 7.6.
 """
 
+from accord import prg
 from accord.errors import Refusal, SignatureError
 from accord.secagg.cohort import Cohort
 from accord.signing import verify
@@ -34,10 +35,10 @@ def check(message: Quorum, cohort: Cohort, survivors: bytes) -> None:
         raise Refusal("NotASurvivor", "the quorum names a signer whose vector did not arrive")
     if len(signers) < cohort.threshold:
         raise Refusal("TooFewSignatures", f"{len(signers)} signatures on the survivor set; {cohort.threshold} needed")
-    payload = Consistency(survivors=survivors).encode()
+    digest = prg.digest(Consistency(survivors=survivors).encode())
     for position, signature in zip(signers, message.signatures, strict=True):
         device = cohort.devices[position]
-        covered = signed_bytes(TAG, device, "aggregator", cohort.context, payload)
+        covered = signed_bytes(TAG, device, "aggregator", cohort.context, digest)
         try:
             verify(cohort.identities[position], covered, signature, f"CONSISTENCY of {device}")
         except SignatureError as error:

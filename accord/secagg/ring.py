@@ -25,7 +25,8 @@ def mask(seed: bytes, length: int, bits: int) -> npt.NDArray[np.unsignedinteger]
 def add_masks(vector: Ring, seeds: Iterable[tuple[bytes, bool]], bits: int) -> None:
     """Add masks to `vector`, uint32 of shape (n,), in place.
 
-    Each is expanded in pieces that stay in the processor's cache, into one buffer.
+    Each is expanded in pieces that stay in the processor's cache, into one buffer: beside `vector` there is one more of
+    its length in memory, whatever the number of seeds.
 
     Args:
         vector: what they are added to.
@@ -34,13 +35,12 @@ def add_masks(vector: Ring, seeds: Iterable[tuple[bytes, bool]], bits: int) -> N
     """
     dtype = _dtype(bits)
     total = np.zeros(vector.size, dtype)
-    for seed, negative in seeds:
-        start = 0
-        for piece in keystream_pieces(seed, _NONCE, vector.size * dtype.itemsize):
-            values = np.frombuffer(piece, dtype)
-            part = total[start : start + values.size]
-            (np.subtract if negative else np.add)(part, values, out=part)
-            start += values.size
+    known = list(seeds)
+    signs = [np.subtract if negative else np.add for _, negative in known]
+    for at, start, piece in keystream_pieces([seed for seed, _ in known], _NONCE, vector.size * dtype.itemsize):
+        values = np.frombuffer(piece, dtype)
+        part = total[start // dtype.itemsize :][: values.size]
+        signs[at](part, values, part)
     np.add(vector, total, out=vector, dtype=np.uint32, casting="unsafe")
 
 

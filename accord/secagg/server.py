@@ -59,14 +59,13 @@ class Sharing:
             )
         dealers = sorted(self._dealt)
         bitmap = cohort.bitmap(dealers)
-        answers = {}
-        for place in dealers:
-            sealed = tuple(
-                self._dealt[dealer].sealed[cohort.rank(place, dealer) - (place > dealer)]
-                for dealer in cohort.holders(place)
-                if dealer != place and dealer in self._dealt
-            )
-            answers[cohort.devices[place]] = Shares(dealers=bitmap, sealed=sealed)
+        to: dict[int, list[bytes]] = {place: [] for place in dealers}
+        for dealer in dealers:  # ascending, so each gets its own in the dealers' order
+            others = (place for place in cohort.holders(dealer) if place != dealer)
+            for place, sealed in zip(others, self._dealt[dealer].sealed, strict=True):
+                if place in to:
+                    to[place].append(sealed)
+        answers = {cohort.devices[place]: Shares(dealers=bitmap, sealed=tuple(sealed)) for place, sealed in to.items()}
         return Collecting(cohort, self._floor, self._dealt, bitmap), answers
 
 
@@ -84,8 +83,14 @@ class Collecting:
         """Whether every dealer's vector is in."""
         return len(self._digests) == len(self._dealt)
 
-    def add(self, device: str, message: Masked, vector: ring.Ring) -> None:
+    def add(self, device: str, message: Masked, vector: ring.Ring, digest: bytes = b"") -> None:
         """Take one device's masked vector, unpacked by the caller to the plan's length.
+
+        Args:
+            device: whose.
+            message: what it sent.
+            vector: uint32 of shape (n,), unpacked from the message.
+            digest: of its letter's payload, where the caller has it: a vector is long, and is hashed once.
 
         Raises:
             Refusal: `NotADealer`, `WrongDealers` or `MaskedBefore`.
@@ -95,7 +100,7 @@ class Collecting:
             raise Refusal("NotADealer", f"{device} dealt no shares")
         if message.dealers != self._bitmap:
             raise Refusal("WrongDealers", f"{device} masked against another set of dealers")
-        name = prg.digest(message.vector)
+        name = digest or prg.digest(message.vector)
         if self._digests.setdefault(place, name) != name:
             raise Refusal("MaskedBefore", f"{device} sent two different masked vectors")
         if self._sum is None:
@@ -130,6 +135,13 @@ class Unmasking:
         self._dealt, self._alive, self._sum = dealt, frozenset(alive), total
         self._answers: dict[int, dict[int, bytes]] = {}
         self._sealed: dict[int, bytes] = {}
+        self._expected: dict[int, list[tuple[int, bytes]]] = {place: [] for place in alive}
+        """For each survivor the dealers of whom it holds a share, ascending, with the hash of the half it may give."""
+        for dealer, share in sorted(dealt.items()):
+            start = 0 if dealer in self._alive else SHORT_HASH
+            for place, hashes in zip(cohort.holders(dealer), share.hashes, strict=True):
+                if place in self._expected:
+                    self._expected[place].append((dealer, hashes[start : start + SHORT_HASH]))
         self.wrong_holders: set[str] = set()
 
     @property
@@ -168,24 +180,22 @@ class Unmasking:
             sender=device,
             recipient="aggregator",
         )
-        self._answers[place] = {}
-        dealers = [dealer for dealer in cohort.holders(place) if dealer in self._dealt]
+        good = self._answers[place] = {}
+        expected = self._expected[place]
         try:
             answer = keys.unlock(key, message.sealed, f"the answer of {device}")
         except Refusal:
             self.wrong_holders.add(device)
             raise
-        if len(answer) != SECRET * len(dealers):
+        if len(answer) != SECRET * len(expected):
             self.wrong_holders.add(device)
             raise Refusal("WrongShape", f"{device} answered for another number of dealers")
-        for at, dealer in enumerate(dealers):
+        for at, (dealer, hashed) in enumerate(expected):
             share = answer[at * SECRET : (at + 1) * SECRET]
-            start = 0 if dealer in self._alive else SHORT_HASH
-            expected = self._dealt[dealer].hashes[cohort.rank(place, dealer)][start : start + SHORT_HASH]
-            if half_hash(share) == expected:
-                self._answers[place][dealer] = share
-            else:
-                self.wrong_holders.add(device)
+            if half_hash(share) == hashed:
+                good[dealer] = share
+        if len(good) != len(expected):
+            self.wrong_holders.add(device)
 
     def close(self, bits: int) -> ring.Ring:
         """Return the exact sum of the survivors' vectors modulo 2^`bits`, uint32 of shape (n,).
@@ -204,14 +214,15 @@ class Unmasking:
         cohort = self.cohort
         dealers, places, shares = sorted(self._dealt), [], []
         for dealer in dealers:
-            holders = [p for p in cohort.holders(dealer) if dealer in self._answers.get(p, ())][: cohort.threshold]
+            ranked = enumerate(cohort.holders(dealer))
+            holders = [(rank, p) for rank, p in ranked if dealer in self._answers.get(p, ())][: cohort.threshold]
             if len(holders) < cohort.threshold:
                 raise Aborted(
                     "TooFewAnswers",
                     f"{len(holders)} good shares of {cohort.devices[dealer]}; {cohort.threshold} needed",
                 )
-            places.append([cohort.rank(place, dealer) for place in holders])
-            shares += [self._answers[place][dealer] for place in holders]
+            places.append([rank for rank, _ in holders])
+            shares += [self._answers[place][dealer] for _, place in holders]
         opened = dict(zip(dealers, shamir.combine_all(places, shares), strict=True))
         for dealer, secret in opened.items():
             self._check(dealer, secret)

@@ -18,7 +18,7 @@ PROFILE = "off"
 
 def second_context(context: bytes, cohort: str) -> bytes:
     """Return ctx2 of a cohort whose roster names nobody, 32 bytes."""
-    return prg.digest(encode([context, cohort, merkle.EMPTY_ROOT, PROFILE, 0, 0]))
+    return prg.digest(encode([context, cohort, 0, merkle.EMPTY_ROOT, PROFILE, 0, 0]))
 
 
 def update_key(pair: keys.KeyPair, public: bytes, context: bytes, device: str) -> bytes:

@@ -3,6 +3,7 @@
 The signature covers ["accord/1/" + tag, sender, recipient, context, digest(payload)]. See docs/protocol.md, section 4.
 """
 
+from functools import cached_property
 from typing import ClassVar
 
 from accord import cbor, prg, signing
@@ -13,9 +14,9 @@ NO_CONTEXT = bytes(32)
 """The context of a letter that is not yet bound to a round."""
 
 
-def signed_bytes(tag: str, sender: str, recipient: str, context: bytes, payload: bytes) -> bytes:
-    """Return what a signature of this letter covers."""
-    return cbor.encode_checked(["accord/1/" + tag, sender, recipient, context, prg.digest(payload)])
+def signed_bytes(tag: str, sender: str, recipient: str, context: bytes, digest: bytes) -> bytes:
+    """Return what a signature of this letter covers; `digest` is its payload's."""
+    return cbor.encode_checked(["accord/1/" + tag, sender, recipient, context, digest])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +32,18 @@ class Envelope(Record):
     payload: bytes = field(Octets(0, (1 << 31) - 4_096))
     signature: bytes = field(Octets(signing.SIGNATURE_SIZE))
 
+    @cached_property
+    def digest(self) -> bytes:
+        """H(payload), 32 bytes; hashed once, however often it is asked for."""
+        return prg.digest(self.payload)
+
     def check(self, public: bytes) -> None:
         """Check the signature under the sender's public key.
 
         Raises:
             SignatureError: it is not valid.
         """
-        covered = signed_bytes(self.tag, self.sender, self.recipient, self.context, self.payload)
+        covered = signed_bytes(self.tag, self.sender, self.recipient, self.context, self.digest)
         signing.verify(public, covered, self.signature, f"{self.tag} from {self.sender}")
 
 
@@ -51,7 +57,7 @@ def seal(
     context: bytes = NO_CONTEXT,
 ) -> Envelope:
     """Sign `payload` and return the letter."""
-    signature = key.sign(signed_bytes(tag, sender, recipient, context, payload))
+    signature = key.sign(signed_bytes(tag, sender, recipient, context, prg.digest(payload)))
     return Envelope(
         tag=tag,
         sender=sender,

@@ -174,7 +174,7 @@ TAGS: dict[str, type[Record]] = {
     "later/1": Later,
     "plan/3": Offer,
     "join/1": Join,
-    "roster/2": Roster,
+    "roster/3": Roster,
     "share/1": Share,
     "shares/1": Shares,
     "masked/1": Masked,

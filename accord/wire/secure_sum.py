@@ -3,8 +3,10 @@
 See docs/protocol.md, sections 6 and 7.
 """
 
+from functools import cached_property
 from typing import ClassVar
 
+from accord import cbor
 from accord.plan import LARGEST_COHORT
 from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, Text, field
 from accord.signing import SIGNATURE_SIZE
@@ -33,19 +35,37 @@ class Join(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Member(Record):
-    """One JOIN in a roster: its sender, payload and signature; the context is the reader's own ctx1."""
+    """One JOIN in a roster, without what its reader knows: the context is the reader's own ctx1.
+
+    The JOIN and the certificate in it are put together again from these fields, as a value has one encoding.
+    """
 
     device: str = field(Name())
-    join: bytes = field(Octets(1, 1_024))
-    signature: bytes = field(Octets(64))
+    mask_key: bytes = field(KEY)
+    seal_key: bytes = field(KEY)
+    identity: bytes = field(KEY)
+    serial: int = field(Int(0, 2**32))
+    expires: int = field(Int(0, 2**48))
+    certified: bytes = field(Octets(64))  # enrolment's signature of the certificate
+    signature: bytes = field(Octets(64))  # of the JOIN
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """Its encoding, made once: it stands in the roster of every neighbour."""
+        return super().encode()
+
+    def encode(self) -> bytes:
+        """Return the one encoding."""
+        return self.encoded
 
 
 @dataclass(frozen=True, kw_only=True)
 class Roster(Record):
     """Aggregator to a cohort: who is in it, in ascending order of device ids; bound to ctx1.
 
-    On a sparse graph each device gets its own: `members` are itself and its neighbours, and `leaves` holds the hash of
-    every member's entry in the tree, 32 bytes each. Where `leaves` is empty, `members` are all.
+    On a sparse graph each device gets its own: of `whole` members `members` are itself and its neighbours, `shown` says
+    at which positions, and from `proof`, hashes of 32 bytes, the head of the tree of all entries follows. Where `whole`
+    is 0, `members` are all.
     """
 
     LIMIT: ClassVar[int] = 1 << 19
@@ -55,12 +75,20 @@ class Roster(Record):
     neighbours: int = field(Int(0, HOLDERS))
     threshold: int = field(Int(0, HOLDERS))
     members: tuple[Member, ...] = field(Many(Nested(Member), 0, LARGEST_COHORT))
-    leaves: bytes = field(Octets(0, LEAF * LARGEST_COHORT), b"")
+    whole: int = field(Int(0, LARGEST_COHORT), 0)
+    shown: bytes = field(Octets(0, LARGEST_COHORT // 8), b"")
+    proof: bytes = field(Octets(0, LEAF * LARGEST_COHORT), b"")
 
     @property
     def size(self) -> int:
         """Number of members, n, shown or not."""
-        return len(self.leaves) // LEAF or len(self.members)
+        return self.whole or len(self.members)
+
+    def encode(self) -> bytes:
+        """Return the one encoding, put together from those of the members."""
+        before = (self.cohort, self.profile, self.neighbours, self.threshold)
+        members = cbor.array([member.encoded for member in self.members])
+        return cbor.array([*map(cbor.encode, before), members, *map(cbor.encode, (self.whole, self.shown, self.proof))])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,3 +85,8 @@ def test_values_outside_the_closed_set_are_a_bug_here(value: object) -> None:
 
 def test_library_alone_would_let_undefined_through() -> None:
     assert cbor2.dumps(cbor2.loads(b"\xf7"), canonical=True) == b"\xf7"
+
+
+@pytest.mark.parametrize("count", [0, 1, 23, 24, 255, 256, 65_535, 65_536])
+def test_an_array_of_encodings_is_the_encoding_of_the_array(count: int) -> None:
+    assert cbor.array([cbor.encode(7)] * count) == cbor.encode([7] * count)

@@ -254,3 +254,19 @@ def test_a_tree_proves_nothing_that_it_does_not_hold() -> None:
     ):
         with pytest.raises(LocalProtocolError):
             call()
+
+
+@given(st.integers(1, 70), st.data())
+def test_some_leaves_and_what_lies_between_them_give_the_head(size: int, data: st.DataObject) -> None:
+    hashes = [merkle.leaf_hash(b"%d" % at) for at in range(size)]
+    nodes = merkle.levels(hashes)
+    assert nodes[-1] == [merkle.head(hashes)]
+    shown = data.draw(st.sets(st.integers(0, size - 1), min_size=1))
+    proof = merkle.gaps(nodes, shown)
+    leaves = {at: hashes[at] for at in sorted(shown)}
+    assert merkle.head_of_some(size, leaves, proof) == nodes[-1][0]
+    at = data.draw(st.sampled_from(sorted(shown)))
+    assert merkle.head_of_some(size, {**leaves, at: merkle.leaf_hash(b"other")}, proof) != nodes[-1][0]
+    for other in ([*proof, bytes(32)], *([proof[:-1]] if proof else [])):
+        with pytest.raises(Refusal, match="WrongShape"):
+            merkle.head_of_some(size, leaves, other)

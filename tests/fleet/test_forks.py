@@ -12,12 +12,12 @@ from accord.plan import Fixed, Plan, Task, Training
 from accord.secagg import keys
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import new_roster
+from accord.secagg.members import member_of
 from accord.signing import SigningKey
 from accord.tensors import Layout
 from accord.update.pipeline import Form
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Checkpoint, Opening, Revocations, Roles, opened
-from accord.wire.secure_sum import Member
 from aggregator import coordinator_values as agg
 from aggregator.attempt import Attempt
 from aggregator.attempt_values import Invitation, from_empty
@@ -316,7 +316,7 @@ def test_devices_that_were_shown_different_logs_can_not_complete_a_cohort() -> N
             session = fleet.session(number)
             join = Envelope.decode(sent(fleet.asked(session, fleet.honest(logs[number % 2]))))
             joined.append((session, join))
-        members = [Member(device=join.sender, join=join.payload, signature=join.signature) for _, join in joined]
+        members = [member_of(join) for _, join in joined]
         roster = new_roster("c1", "standard", members)
         for session, join in joined:
             effects = session.step(dev.Arrived(data=fleet.desk.sealed(roster, "c1", join.context)))

@@ -9,9 +9,9 @@ from accord import prg
 from accord.entropy import SeededEntropy
 from accord.secagg.client import Joining
 from accord.secagg.cohort import new_roster
+from accord.secagg.members import member_of
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope
-from accord.wire.secure_sum import Member
 from aggregator.enrolment import Fleet as Keys
 from edge_sdk import session_values as dev
 
@@ -56,7 +56,7 @@ def test_every_device_refuses_a_puppet_by_name(how: str, reason: str) -> None:
     context = joined[0][1].context
     puppet = Joining(PUPPET, KEY, vouched(fleet.keys, how), context, SeededEntropy(77)).letter
     letters = [*(join for _, join in joined), puppet]
-    members = [Member(device=join.sender, join=join.payload, signature=join.signature) for join in letters]
+    members = [member_of(join) for join in letters]
     roster = new_roster("c1", "standard", members)
     for session, join in joined:
         effects = session.step(dev.Arrived(data=fleet.desk.sealed(roster, "c1", join.context)))

@@ -142,7 +142,7 @@ def test_replays_of_everything_change_nothing(name: str) -> None:
 
 
 def test_a_second_roster_is_refused_and_the_first_one_holds() -> None:
-    play, letter = Play("cohort"), MASKED.find("roster/2", "dev-00")
+    play, letter = Play("cohort"), MASKED.find("roster/3", "dev-00")
     case = next(c for c in bad("RosterChanged") if c["about"] == "a second roster")
     after = MASKED.place("share/1", "dev-00")
     for place, (_, _) in enumerate(play.steps()):

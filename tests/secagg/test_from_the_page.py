@@ -11,11 +11,12 @@ from accord.entropy import SeededEntropy
 from accord.secagg import client, keys, server
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import new_roster, verified
+from accord.secagg.members import member_of
 from accord.signing import SigningKey
 from accord.update import packing
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles
-from accord.wire.secure_sum import Masked, Member, Share, Unmask
+from accord.wire.secure_sum import Masked, Share, Unmask
 
 BITS, LENGTH, FLOOR = 20, 7, 3
 ENROLMENT, SEAL = SigningKey(b"e" * 32), keys.KeyPair(b"a" * 32)
@@ -67,24 +68,31 @@ class Stranger:
     """Sections 4 and 7 with hashlib, cbor2 and libsodium, for one device."""
 
     def __init__(self, name: str, number: int, ctx1: bytes) -> None:
-        self.name, self.ctx1 = name, ctx1
+        self.name, self.ctx1, self.number = name, ctx1, number
         self.mask_secret, self.seal_secret, self.b = (digest(b"%d %d" % (number, at)) for at in range(3))
         self.public, signing = sodium.crypto_sign_seed_keypair(digest(b"identity %d" % number))
         body = encoded([name, self.public, number, 50])
         letter = ["certificate/1", "enrolment", name, bytes(32), body]
         covered = encoded(["accord/1/certificate/1", "enrolment", name, bytes(32), digest(body)])
-        certificate = encoded([*letter, ENROLMENT.sign(covered)])
-        points = [sodium.crypto_scalarmult_base(secret) for secret in (self.mask_secret, self.seal_secret)]
+        self.certified = ENROLMENT.sign(covered)
+        certificate = encoded([*letter, self.certified])
+        self.points = points = [
+            sodium.crypto_scalarmult_base(secret) for secret in (self.mask_secret, self.seal_secret)
+        ]
         self.join = encoded([*points, certificate])
         covered = encoded(["accord/1/join/1", name, "aggregator", ctx1, digest(self.join)])
         self.signature = sodium.crypto_sign(covered, signing)[:64]
 
+    def letter(self) -> Envelope:
+        return Envelope.decode(encoded(["join/1", self.name, "aggregator", self.ctx1, self.join, self.signature]))
+
     def roster(self, payload: bytes) -> Share:
-        cohort, profile, k, t, members, _ = cbor2.loads(payload)
+        cohort, profile, k, t, members, _, _, _ = cbor2.loads(payload)
         self.ids = [member[0] for member in members]
-        self.joins = [cbor2.loads(member[1]) for member in members]
+        assert [*self.points, self.public, self.number, 50, self.certified, self.signature] in [m[1:] for m in members]
+        self.joins = [member[1:3] for member in members]
         root = tree_head([encoded(member) for member in members])
-        self.ctx2 = digest(encoded([self.ctx1, cohort, root, profile, k, t]))
+        self.ctx2 = digest(encoded([self.ctx1, cohort, len(members), root, profile, k, t]))
         self.place = self.ids.index(self.name)
         secret = self.b + self.mask_secret
         drawn = [digest(b"%d" % at) + digest(b"-%d" % at) for at in range(t - 1)]
@@ -158,8 +166,8 @@ def test_strangers_and_our_devices_give_the_exact_sum_with_a_dropout_of_either_k
     ctx1 = digest(encoded(["accord/1/ctx", b"plan", digest(b"bundle"), digest(b"params")]))
     strangers = [Stranger(name, at, ctx1) for at, name in enumerate(["b-0", "d-1", "e-2"])]
     joining = [ours(name, 10 + at, ctx1) for at, name in enumerate(["a-0", "c-1", "f-2"])]
-    members = [Member(device=s.name, join=s.join, signature=s.signature) for s in strangers]
-    members += [Member(device=j.device, join=j.letter.payload, signature=j.letter.signature) for j in joining]
+    members = [member_of(s.letter()) for s in strangers]
+    members += [member_of(j.letter) for j in joining]
     roster = new_roster("c-1", "standard", members)
     cohort = verified(roster, ctx1, "standard", AUTHORITY)
     sharing = [j.roster(roster, AUTHORITY, profile="standard", floor=FLOOR, cap=100) for j in joining]
@@ -195,5 +203,4 @@ def test_strangers_and_our_devices_give_the_exact_sum_with_a_dropout_of_either_k
 
 def test_a_strangers_letter_is_read_as_ours() -> None:
     stranger = Stranger("b-0", 1, bytes(32))
-    letter = encoded(["join/1", "b-0", "aggregator", bytes(32), stranger.join, stranger.signature])
-    Envelope.decode(letter).check(stranger.public)
+    stranger.letter().check(stranger.public)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from accord.errors import Aborted, Refusal
 from accord.plan import Graph
 from accord.secagg import client, server
-from accord.secagg.cohort import Cohort, assembled, leaves_of, new_roster, shown_to, verified
+from accord.secagg.cohort import Cohort, assembled, new_roster, shown_to, verified
+from accord.secagg.roster_tree import RosterTree
 from accord.wire.secure_sum import Masked, Roster, Survivors
 from tests.secagg.test_transcript import AUTHORITY, BITS, CONTEXT, LENGTH, SEAL, device, member
 
@@ -26,11 +27,11 @@ class Fleet:
         self.joining = [device(i) for i in range(members)]
         self.full = new_roster("c-1", "standard", [member(d) for d in self.joining], RULE)
         self.cohort = verified(self.full, CONTEXT, "standard", AUTHORITY, rule=RULE)
-        self.leaves = leaves_of(self.full)
+        self.tree = RosterTree(self.full)
         self.vectors = [np.arange(LENGTH, dtype=np.uint32) * (i + 1) + 7 for i in range(members)]
 
     def roster(self, name: str) -> Roster:
-        return shown_to(self.full, self.cohort, self.leaves, name)
+        return shown_to(self.full, self.cohort, self.tree, name)
 
     def takes(self, joining: client.Joining, roster: Roster, *, floor: int = 20, vouched: int = 3) -> client.Sharing:
         return joining.roster(roster, AUTHORITY, profile="standard", floor=floor, cap=4_096, rule=RULE, vouched=vouched)
@@ -116,7 +117,7 @@ def lied(reason: str, roster: Roster, fleet: Fleet, **floors: int) -> None:
 
 def other_cohort(fleet: Fleet, seed: int) -> Cohort:
     """The same members on another graph than their roster gives."""
-    found = assembled(fleet.full, CONTEXT, fleet.cohort.identities)
+    found = assembled(fleet.full, CONTEXT)
     return dataclasses.replace(found, graph=type(found.graph)(bytes([seed]) * 32, MEMBERS, found.neighbours))
 
 
@@ -126,12 +127,12 @@ def test_a_device_refuses_every_graph_but_its_rosters() -> None:
     true = fleet.roster(name)
     for seed in range(5):
         chosen = other_cohort(fleet, seed)
-        lied("WrongNeighbours", shown_to(fleet.full, chosen, fleet.leaves, name), Fleet())
-    lied("WrongNeighbours", dataclasses.replace(true, members=true.members[1:]), Fleet())
-    lied("WrongNeighbours", fleet.roster("dev-006"), Fleet())
+        lied("WrongNeighbours", shown_to(fleet.full, chosen, fleet.tree, name), Fleet())
+    lied("WrongShape", dataclasses.replace(true, members=true.members[1:]), Fleet())
+    lied("NotInRoster", fleet.roster("dev-006"), Fleet())
     for changes in ({"neighbours": 20}, {"threshold": 11}, {"neighbours": 39, "threshold": 21}):
         lied("WrongRule", dataclasses.replace(true, **changes), Fleet())
-    lied("WrongRule", dataclasses.replace(true, leaves=b""), Fleet())  # 23 members are another rule
+    lied("WrongRule", dataclasses.replace(true, whole=0), Fleet())  # 23 members are another rule
 
 
 def test_a_device_counts_neighbours_that_it_verified_and_no_number_that_is_stated() -> None:

@@ -13,6 +13,7 @@ from accord.secagg import client, keys, server
 from accord.secagg.authority import Authority, trusted_roles
 from accord.secagg.cohort import new_roster, verified
 from accord.secagg.confirming import Confirming
+from accord.secagg.members import member_of
 from accord.signing import SigningKey
 from accord.wire.envelope import seal
 from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles
@@ -44,7 +45,7 @@ def device(number: int, context: bytes = CONTEXT) -> client.Joining:
 
 
 def member(joining: client.Joining) -> Member:
-    return Member(device=joining.device, join=joining.letter.payload, signature=joining.letter.signature)
+    return member_of(joining.letter)
 
 
 class Fleet:

@@ -18,7 +18,7 @@ from edge_sdk.saved import AnsweredOnce, Joined, Shared
 
 ME = "dev-00"
 OPENING, PLAN, ROSTER, SHARES, SURVIVORS, RESULT = (
-    MASKED.place(tag, ME) for tag in ("opening/1", "plan/3", "roster/2", "shares/1", "survivors/1", "result/1")
+    MASKED.place(tag, ME) for tag in ("opening/1", "plan/3", "roster/3", "shares/1", "survivors/1", "result/1")
 )
 OFFER = opened(MASKED.letter(PLAN), Offer)
 ROSTERED = opened(MASKED.letter(ROSTER), Roster)

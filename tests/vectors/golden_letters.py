@@ -148,7 +148,7 @@ def plan() -> Any:
         "parts": {type(part).__name__: part.encode().hex() for part in parts},
         "ctx1": context.hex(),
         "cohort": cohort.name,
-        "members": [member.encode().hex() for member in opened(next(letters(entries, "roster/2")), Roster).members],
+        "members": [member.encode().hex() for member in opened(next(letters(entries, "roster/3")), Roster).members],
         "roster_root": cohort.root.hex(),
         "k": cohort.neighbours,
         "t": cohort.threshold,
@@ -165,7 +165,7 @@ def cohort_of(entries: list[dict[str, Any]], context: bytes, profile: str = "sta
         revocations=opened(Envelope.decode(OFFICE.revocations), Revocations),
         now=0,
     )
-    return verified(opened(next(letters(entries, "roster/2")), Roster), context, profile, authority)
+    return verified(opened(next(letters(entries, "roster/3")), Roster), context, profile, authority)
 
 
 def masked_cohort() -> list[dict[str, Any]]:
@@ -235,7 +235,7 @@ def cohort_strict() -> Any:
     asked = Plan.decode(offer.plan)
     found = cohort_of(entries, first_context(offer.plan, asked.bundle_digest, asked.params_digest), asked.profile)
     confirmed = next(letters(entries, TAG_OF[Consistency]))
-    covered = signed_bytes(confirmed.tag, confirmed.sender, "aggregator", found.context, confirmed.payload)
+    covered = signed_bytes(confirmed.tag, confirmed.sender, "aggregator", found.context, confirmed.digest)
     return _described(entries, k=found.neighbours, t=found.threshold, ctx2=found.context.hex(), covered=covered.hex())
 
 

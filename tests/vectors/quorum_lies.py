@@ -13,7 +13,7 @@ from accord.wire.messages import opened
 from accord.wire.secure_sum import Quorum
 from edge_sdk.saved import ConfirmedOnce, Joined, MaskedOnce, Shared
 
-SIGNED, QUORUM, ROSTER = (STRICT.place(tag, ME) for tag in ("survivors/1", "quorum/1", "roster/2"))
+SIGNED, QUORUM, ROSTER = (STRICT.place(tag, ME) for tag in ("survivors/1", "quorum/1", "roster/3"))
 CONFIRM, ANSWER = (STRICT.place(tag, ME) for tag in ("consistency/1", "unmask/1"))
 CAREFUL = {"profile": "strict", "allow_unmasked": False}
 
@@ -78,7 +78,7 @@ def _files() -> Iterator[Named]:
         opening=STRICT.find("opening/1", ME).encode(),
         offer=STRICT.find("plan/3", ME).encode(),
     )
-    shared = Shared(roster=STRICT.find("roster/2", ME).encode(), letter=STRICT.find("share/1", ME).encode())
+    shared = Shared(roster=STRICT.find("roster/3", ME).encode(), letter=STRICT.find("share/1", ME).encode())
     masked = MaskedOnce(shares=STRICT.find("shares/1", ME).encode(), letter=STRICT.find("masked/1", ME).encode())
     theirs = STRICT.find("consistency/1", "dev-01")
     other = ConfirmedOnce(survivors=STRICT.letter(SIGNED).encode(), letter=theirs.encode())

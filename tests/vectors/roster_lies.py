@@ -6,19 +6,21 @@ from typing import Any
 
 from device_lies import ME, OFFER, PLAN, ROSTER, ROSTERED, SHARES, lied, offered
 from recorded_fleet import CERTIFICATES, CLOCK, IDENTITIES, KEYS
-from taped import MASKED, Named, again, to_device
+from taped import MASKED, Case, Named, again, to_device
 
-from accord import prg
+from accord import merkle, prg
 from accord.plan import Plan
-from accord.secagg.cohort import first_context, leaves_of
+from accord.secagg.cohort import first_context
+from accord.secagg.members import member_of
+from accord.secagg.roster_tree import RosterTree
 from accord.wire.envelope import NO_CONTEXT, Envelope, seal
-from accord.wire.secure_sum import Join, Member
+from accord.wire.secure_sum import Member
 
 
 def joined(name: str, **changes: Any) -> Member:
     """Return a member whose JOIN has other fields, signed by itself."""
     letter = Envelope.decode(again(MASKED.find("join/1", name), **changes))
-    return Member(device=name, join=letter.payload, signature=letter.signature)
+    return member_of(letter)
 
 
 def cases() -> Iterator[Named]:
@@ -42,7 +44,7 @@ def cases() -> Iterator[Named]:
         yield "WrongRule", lied(ROSTER, about, **changes)
     yield "DuplicateMember", lied(ROSTER, "a member who stands twice", members=(first, second, second, fourth))
     yield "DuplicateMember", lied(ROSTER, "members out of order", members=members[::-1])
-    key = Join.decode(second.join).mask_key
+    key = second.mask_key
     yield (
         "DuplicateKey",
         lied(ROSTER, "two members with one key", members=(*members[:3], joined("dev-03", mask_key=key))),
@@ -63,20 +65,13 @@ def cases() -> Iterator[Named]:
     renamed = dataclasses.replace(fourth, device="dev-09")
     yield "NotEnrolled", lied(ROSTER, "a member with another's certificate", members=(*members[:3], renamed))
     yield "NotInRoster", lied(ROSTER, "a roster without us", members=members[1:], neighbours=2, threshold=2)
-    own = joined(ME, mask_key=joined(ME).join[:32])
+    own = joined(ME, mask_key=joined(ME).certified[:32])
     yield "NotInRoster", lied(ROSTER, "our name with keys that are not ours", members=(own, *members[1:]))
-    yield (
-        "BadMessage",
-        lied(ROSTER, "a JOIN that is none", members=(*members[:3], dataclasses.replace(fourth, join=b"\xff"))),
-    )
+    resealed = dataclasses.replace(fourth, serial=fourth.serial + 1)
+    yield "NotEnrolled", lied(ROSTER, "a member with another serial number", members=(*members[:3], resealed))
     yield from _strangers()
     yield from _small_rosters()
-    leaves = leaves_of(ROSTERED)
-    yield "WrongNeighbours", lied(ROSTER, "three of our neighbours", members=members[:3], leaves=leaves)
-    yield "WrongNeighbours", lied(ROSTER, "an entry that is not in the tree", leaves=leaves[:96] + bytes(32))
-    yield "NotInRoster", lied(ROSTER, "a tree without us", leaves=bytes(32) + leaves[32:])
-    yield "DuplicateMember", lied(ROSTER, "an entry twice in the tree", leaves=leaves[:96] + leaves[64:96])
-    yield "WrongShape", lied(ROSTER, "half an entry", leaves=leaves + bytes(16))
+    yield from _parts_of_trees(members)
     other = again(letter, members=(first, second, third), neighbours=2, threshold=2)
     yield "RosterChanged", to_device("a second roster", SHARES, other)
     yield "RosterChanged", to_device("the same roster twice", SHARES, letter.encode())
@@ -124,3 +119,24 @@ def _small_rosters() -> Iterator[Named]:
     for about, payload in (("a roster cut short", letter.payload[:-1]), ("a padded roster", letter.payload + b"\x00")):
         data = seal(letter.tag, payload, key=KEYS.aggregator, sender="aggregator", recipient=ME, context=letter.context)
         yield "BadMessage", to_device(about, ROSTER, data.encode())
+
+
+def _parts_of_trees(members: tuple[Member, ...]) -> Iterator[Named]:
+    """Yield rosters that show some of their members, where the rule of four shows all."""
+    nodes = RosterTree(ROSTERED).nodes
+
+    def part(about: str, at: tuple[int, ...], shown: bytes, **changes: Any) -> Case:
+        proof = b"".join(merkle.gaps(nodes, at))
+        changes = {"whole": 4, "shown": shown, "proof": proof, **changes}
+        return lied(ROSTER, about, members=tuple(members[place] for place in at), **changes)
+
+    yield "WrongNeighbours", part("three of our neighbours", (0, 1, 2), b"\x07")
+    yield "WrongNeighbours", part("an entry at another place", (0, 1, 2), b"\x0b")
+    yield "NotInRoster", part("neighbours without us", (1, 2, 3), b"\x0e")
+    yield "BadBitmap", part("a place behind the last", (0, 1, 2), b"\x13")
+    yield "BadBitmap", part("two bytes for four members", (0, 1, 2), b"\x07\x00")
+    yield "WrongShape", part("more places than entries", (0, 1, 2), b"\x0f")
+    yield "WrongShape", part("half a hash", (0, 1, 2), b"\x07", proof=bytes(48))
+    yield "WrongShape", part("a proof with a hash too many", (0, 1, 2), b"\x07", proof=bytes(64))
+    yield "WrongShape", part("a proof with a hash too few", (0, 1, 2), b"\x07", proof=b"")
+    yield "WrongShape", part("a proof where everybody is shown", (0, 1, 2, 3), b"", whole=0, proof=bytes(32))

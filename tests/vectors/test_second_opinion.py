@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from accord.wire.envelope import Envelope
-from accord.wire.secure_sum import Join, Masked, Roster, Unmask
+from accord.wire.secure_sum import Masked, Roster, Unmask
 
 HEX = bytes.fromhex
 ZERO = bytes(12)
@@ -111,9 +111,9 @@ def test_letters_and_contexts() -> None:
     first = second.digest(second.cbor(["accord/1/ctx", plan, *digests]))
     root = second.root([HEX(member) for member in asked["members"]])
     assert (first.hex(), root.hex()) == (asked["ctx1"], asked["roster_root"])
-    after = [first, asked["cohort"], root, "standard", asked["k"], asked["t"]]
+    after = [first, asked["cohort"], len(asked["members"]), root, "standard", asked["k"], asked["t"]]
     assert second.digest(second.cbor(after)).hex() == asked["ctx2"]
-    off = [first, asked["cohort"], HEX(asked["empty_root"]), "off", 0, 0]
+    off = [first, asked["cohort"], 0, HEX(asked["empty_root"]), "off", 0, 0]
     assert second.digest(second.cbor(off)).hex() == asked["ctx2_off"]
 
 
@@ -127,7 +127,7 @@ def test_a_whole_cohort_from_its_secrets() -> None:
         if "data" in entry:
             letter = Envelope.decode(HEX(entry["data"]))
             letters[letter.tag, letter.sender] = letter
-    joins = {m.device: Join.decode(m.join) for m in Roster.decode(letters["roster/2", "aggregator"].payload).members}
+    joins = {m.device: m for m in Roster.decode(letters["roster/3", "aggregator"].payload).members}
     seal_public = second.public_of(HEX(found["seal_secret"]))
     for name in names:
         identity = Ed25519PrivateKey.from_private_bytes(HEX(found["devices"][name]["identity"]))
