@@ -1,69 +1,39 @@
-"""The secure sum, signatures and CBOR included: server and client CPU seconds, and bytes, for one cohort.
+"""The secure sum, signatures and CBOR included: server and client CPU seconds, bytes and memory, for one cohort.
 
-Each device's letters are made, encoded, decoded and verified as over a broker; the sum is compared with NumPy's. The
-last line is one JSON object; CPU times are medians of the repeats.
+Each device's letters are made, encoded, decoded and verified as over a broker; the sum is compared with NumPy's. CPU
+times are medians of the repeats. The last line is one JSON object, with the figures of the complete graph under
+"complete"; with --scaling, the figures of many cohorts and the exponents that fit them.
 """
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from peers.environments import environment
+from secagg_case import Case
+from secagg_scaling import scaling
+from secagg_sides import measured
 
-from accord.entropy import SeededEntropy
+from accord import prg
 from accord.errors import LocalProtocolError
 from accord.plan import STANDARD, STRICT, Graph
-from accord.secagg import client, keys, server
-from accord.secagg.authority import Authority
-from accord.secagg.cohort import assembled, leaves_of, new_roster, shown_to
-from accord.secagg.confirming import Confirming
 from accord.secagg.graph import rule
-from accord.signing import SigningKey
-from accord.update import packing
-from accord.wire.envelope import Envelope, seal
-from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles, opened
-from accord.wire.secure_sum import (
-    Consistency,
-    Join,
-    Masked,
-    Member,
-    Quorum,
-    Roster,
-    Share,
-    Shares,
-    Survivors,
-    Unmask,
-)
+from accord.secagg.shamir import MAX_SHARES
 
-CONTEXT = bytes(32)
-
-
-class Meter:
-    """CPU seconds by side, and bytes by direction."""
-
-    def __init__(self) -> None:
-        self.seconds = {"server": 0.0, "client": 0.0}
-        self.up = self.down = self.vector = 0
-        self._since = time.process_time()
-
-    def switch(self, side: str) -> None:
-        now = time.process_time()
-        self.seconds[side] += now - self._since
-        self._since = now
-
-    def restart(self) -> None:
-        self._since = time.process_time()
+STREAM = 1 << 26
+"""Bytes of keystream that are timed."""
 
 
 def rule_of(clients: int, neighbours: int) -> Graph:
     """Return the rule under which each client has so many neighbours; 0 is a complete graph."""
     if not neighbours:
-        return Graph(complete_up_to=255)
+        return Graph(complete_up_to=MAX_SHARES)
     degrees: dict[int, Graph] = {}
     for percent in range(60):
         found = Graph(complete_up_to=0, corrupt=100_000, dropout=10_000 * percent)
@@ -76,156 +46,23 @@ def rule_of(clients: int, neighbours: int) -> Graph:
     return degrees[neighbours]
 
 
-def run(  # noqa: PLR0912 - one cohort, letter by letter
-    clients: int, size: int, *, dropout: float, bits: int, graph: Graph, profile: str, seed: int
-) -> dict[str, float | bool]:
-    rng = np.random.default_rng(seed)
-    aggregator, enrolment = SigningKey(b"a" * 32), SigningKey(b"e" * 32)
-    roles = Roles(
-        tenant="t", version=1, expires=10, enrolment=enrolment.public, aggregator=aggregator.public, publisher=bytes(32)
-    )
-    revocations = Revocations(version=1, serials=())
-    seal_pair = keys.KeyPair(b"s" * 32)
-    names = [f"dev-{i:04d}" for i in range(clients)]
-    identities = {name: SigningKey(rng.bytes(32)) for name in names}
-    certificates = {
-        name: seal(
-            TAG_OF[Certificate],
-            Certificate(device=name, identity=key.public, serial=1, expires=10).encode(),
-            key=enrolment,
-            sender="enrolment",
-            recipient=name,
-        ).encode()
-        for name, key in identities.items()
-    }
-    vectors = {name: rng.integers(0, 2**8, size, dtype=np.uint32) for name in names}
-    gone = set(rng.choice(names, round(clients * dropout), replace=False))
-    authorities = {name: Authority(roles=roles, revocations=revocations, now=1) for name in names}
-    mine = Authority(roles=roles, revocations=revocations, now=1)
-    floor, meter = 3, Meter()
-
-    def up(name: str, message: Share | Masked | Consistency | Unmask, context: bytes) -> bytes:
-        tag = TAG_OF[type(message)]
-        data = seal(
-            tag, message.encode(), key=identities[name], sender=name, recipient="aggregator", context=context
-        ).encode()
-        meter.up += len(data)
-        return data
-
-    def down(message: Roster | Shares | Survivors | Quorum, recipient: str, context: bytes) -> bytes:
-        tag = TAG_OF[type(message)]
-        return seal(
-            tag, message.encode(), key=aggregator, sender="aggregator", recipient=recipient, context=context
-        ).encode()
-
-    def received(data: bytes) -> Envelope:
-        meter.down += len(data)
-        letter = Envelope.decode(data)
-        letter.check(aggregator.public)
-        return letter
-
-    def taken(data: bytes, name: str) -> Envelope:
-        letter = Envelope.decode(data)
-        letter.check(identities[name].public)
-        return letter
-
-    meter.restart()
-    joining = {
-        name: client.Joining(name, identities[name], certificates[name], CONTEXT, SeededEntropy(rng.bytes(32)))
-        for name in names
-    }
-    joins = {name: j.letter.encode() for name, j in joining.items()}
-    meter.up += sum(map(len, joins.values()))
-    meter.switch("client")
-    members, found = [], []
-    for name, data in joins.items():
-        letter = Envelope.decode(data)
-        join = opened(letter, Join)
-        certificate = mine.certificate(join.certificate, name)
-        letter.check(certificate.identity)
-        members.append(Member(device=name, join=letter.payload, signature=letter.signature))
-        found.append(certificate.identity)
-    roster = new_roster("c", profile, members, graph)
-    cohort = assembled(roster, CONTEXT, found)
-    sharing_stage = server.Sharing(cohort, floor)
-    if cohort.graph.complete:
-        rosters = dict.fromkeys(names, down(roster, "c", CONTEXT))
-    else:
-        leaves = leaves_of(roster)
-        rosters = {name: down(shown_to(roster, cohort, leaves, name), name, CONTEXT) for name in names}
-    meter.switch("server")
-    sharing, shares = {}, {}
-    for name in names:
-        stage = joining[name].roster(
-            opened(received(rosters[name]), Roster),
-            authorities[name],
-            profile=profile,
-            floor=floor,
-            cap=len(names),
-            rule=graph,
-        )
-        sharing[name] = stage
-        shares[name] = up(name, stage.message, stage.cohort.context)
-    meter.switch("client")
-    for name, data in shares.items():
-        sharing_stage.add(name, opened(taken(data, name), Share))
-    collecting, answers = sharing_stage.close()
-    dealt = {name: down(message, name, cohort.context) for name, message in answers.items()}
-    meter.switch("server")
-    waiting, masked = {}, {}
-    for name in names:
-        stage_two = sharing[name].shares(opened(received(dealt[name]), Shares))
-        if name in gone:
-            continue
-        waiting[name], vector, dealers = stage_two.mask(vectors[name], bits)
-        message = Masked(dealers=dealers, vector=packing.pack(vector, bits))
-        masked[name] = up(name, message, cohort.context)
-        meter.vector = len(message.vector)
-        meter.up -= len(message.vector)
-    meter.switch("client")
-    for name, data in masked.items():
-        update = opened(taken(data, name), Masked)
-        collecting.add(name, update, packing.unpack(update.vector, size, bits))
-    unmasking, survivors = collecting.close()
-    letter_survivors = down(survivors, "c", cohort.context)
-    meter.switch("server")
-    replies, confirmed = {}, {}
-    if profile == STRICT:
-        confirmations = {}
-        for name, stage_three in waiting.items():
-            confirmed[name], consistency = stage_three.confirm(opened(received(letter_survivors), Survivors))
-            confirmations[name] = up(name, consistency, cohort.context)
-        meter.switch("client")
-        confirming = Confirming(unmasking, survivors)
-        for name, data in confirmations.items():
-            letter = taken(data, name)
-            confirming.add(name, opened(letter, Consistency), letter.signature)
-        unmasking, quorum = confirming.close()
-        letter_quorum = down(quorum, "c", cohort.context)
-        meter.switch("server")
-    for name, stage_three in waiting.items():
-        if profile == STRICT:
-            _, answer = confirmed[name].quorum(opened(received(letter_quorum), Quorum), seal_pair.public)
-        else:
-            _, answer = stage_three.survivors(opened(received(letter_survivors), Survivors), seal_pair.public)
-        replies[name] = up(name, answer, cohort.context)
-    meter.switch("client")
-    for name, data in replies.items():
-        unmasking.add(name, opened(taken(data, name), Unmask), seal_pair)
-    total = unmasking.close(bits)
-    meter.switch("server")
-    expected = sum(vectors[name] for name in names if name not in gone) % 2**bits
-    return {
-        "server_cpu_s": meter.seconds["server"],
-        "client_cpu_s": meter.seconds["client"] / clients,
-        "upload_bytes": meter.vector,
-        "control_bytes_up": meter.up / clients,
-        "control_bytes_down": meter.down / clients,
-        "exact": bool((total == expected).all()),
-    }
+def keystream_speed() -> tuple[float, float | None]:
+    """Return GB/s of our keystream and of `openssl speed`, each the best of five that take turns; None: no openssl."""
+    ours, theirs = [], []
+    for _ in range(5):
+        since = time.process_time()
+        for _piece in prg.keystream_pieces([b"k" * prg.KEY_SIZE], bytes(prg.NONCE_SIZE), STREAM):
+            pass
+        ours.append(STREAM / (time.process_time() - since) / 1e9)
+        openssl = shutil.which("openssl")
+        if openssl:
+            command = [openssl, "speed", "-evp", "chacha20", "-bytes", "65536", "-seconds", "1"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            theirs.append(float(done.stdout.split()[-1].rstrip("k")) / 1e6)  # in 1000s of bytes per second
+    return max(ours), max(theirs, default=None)
 
 
-def peer(clients: int, size: int, dropout: float, graph: Graph) -> dict[str, float]:
+def peer(clients: int, size: int, dropout: float, graph: Graph) -> dict[str, Any]:
     """Return Flower's figures for the same numbers of clients, shares and answers, and as long a vector of float32."""
     degree, threshold = rule(clients, graph)
     words = [str(word) for word in (clients, size, degree + 1, threshold, dropout)]
@@ -234,48 +71,79 @@ def peer(clients: int, size: int, dropout: float, graph: Graph) -> dict[str, flo
     if done.returncode:
         sys.exit(done.stderr)
     found = json.loads(done.stdout.splitlines()[-1])
-    return {f"peer_{name}": round(found[name], 4) for name in ("server_cpu_s", "client_cpu_s")}
+    return {f"peer_{name}": found[name] for name in ("server_cpu_s", "client_cpu_s", "upload_bytes")}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, default=100)
-    parser.add_argument("--size", type=int, default=100_000)
-    parser.add_argument("--dropout", type=float, default=0.1, help="share of devices gone between SHARE and MASKED")
-    parser.add_argument("--neighbours", type=int, default=0, help="of each client on a sparse graph (default: all)")
-    parser.add_argument("--profile", choices=[STANDARD, STRICT], default=STANDARD, help="(default %(default)s)")
-    parser.add_argument("--bits", type=int, default=16, help="width of the modulus")
-    parser.add_argument("--peer", choices=("flower",), help="also measure a peer, in an environment of its own")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    arguments = parser.parse_args()
-    graph = rule_of(arguments.clients, arguments.neighbours)
-    found = [
-        run(
-            arguments.clients,
-            arguments.size,
-            dropout=arguments.dropout,
-            bits=arguments.bits,
-            graph=graph,
-            profile=arguments.profile,
-            seed=seed,
+def figures(arguments: argparse.Namespace, graph: Graph, speed: tuple[float, float | None]) -> dict[str, Any]:
+    """Return one object of figures, for one graph."""
+    runs = [
+        measured(
+            Case(
+                clients=arguments.clients,
+                size=arguments.size,
+                bits=arguments.bits,
+                dropout=arguments.dropout,
+                graph=graph,
+                seed=seed,
+                profile=arguments.profile,
+            ),
+            without_cryptography=arguments.without_cryptography,
         )
         for seed in range(arguments.repeats)
     ]
-    result = {
-        "server_cpu_s": round(statistics.median(f["server_cpu_s"] for f in found), 4),
-        "client_cpu_s": round(statistics.median(f["client_cpu_s"] for f in found), 4),
-        "upload_bytes": found[0]["upload_bytes"],
-        "control_bytes_up": round(found[0]["control_bytes_up"]),
-        "control_bytes_down": round(found[0]["control_bytes_down"]),
-        "exact": all(f["exact"] for f in found),
-    }
+    theirs: dict[str, Any] = dict.fromkeys(("peer_server_cpu_s", "peer_client_cpu_s", "peer_upload_bytes"))
     if arguments.peer:
-        result |= peer(arguments.clients, arguments.size, arguments.dropout, graph)
-        result["peer_to_server"] = round(result["peer_server_cpu_s"] / result["server_cpu_s"], 1)
+        theirs = peer(arguments.clients, arguments.size, arguments.dropout, graph)
+    server = statistics.median(run["server_cpu_s"] for run in runs)
+    ratio = theirs["peer_server_cpu_s"] / server if arguments.peer else None
+    found = {
+        "server_cpu_s": server,
+        "peer_server_cpu_s": theirs["peer_server_cpu_s"],
+        "ratio": ratio,
+        "client_cpu_s": statistics.median(run["client_cpu_s"] for run in runs),
+        "peer_client_cpu_s": theirs["peer_client_cpu_s"],
+        "upload_bytes": runs[0]["upload_bytes"],
+        "peer_upload_bytes": theirs["peer_upload_bytes"],
+        "control_bytes_up": round(runs[0]["control_bytes_up"]),
+        "control_bytes_down": round(runs[0]["control_bytes_down"]),
+        "prg_gb_s": speed[0],
+        "prg_limit_gb_s": speed[1],
+        "prg_backend": runs[0]["prg_backend"],
+        "peak_rss_mb": max(run["peak_rss_mb"] for run in runs),
+        "exact": all(run["exact"] for run in runs),
+    }
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--size", type=int, default=100_000, help="coordinates of a vector")
+    parser.add_argument("--dropout", type=float, default=0.1, help="share of devices gone between SHARES and MASKED")
+    parser.add_argument("--neighbours", type=int, default=42, help="of each client; 0: all (default: 42)")
+    parser.add_argument(
+        "--profile", choices=[STANDARD, STRICT], default=STANDARD, help="strict: the complete graph alone"
+    )
+    parser.add_argument("--bits", type=int, default=16, help="width of the modulus")
+    parser.add_argument("--peer", choices=("flower",), help="also measure a peer, in an environment of its own")
+    parser.add_argument("--without-cryptography", action="store_true", help="of the devices: PyNaCl alone")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--scaling", action="store_true", help="many cohorts: from 50 to 1,000, 10^4 to 10^7 values")
+    parser.add_argument("--plot", type=Path, help="with --scaling: write the picture to this file, .svg or .png")
+    parser.add_argument("--json", action="store_true", help="print the JSON line only")
+    arguments = parser.parse_args()
     if not arguments.json:
-        print(f"{arguments.repeats} cohorts of {arguments.clients}", flush=True)
-    print(json.dumps(result))
+        print("one cohort after the other, each side in a process of its own", flush=True)
+    if arguments.scaling:
+        print(json.dumps(scaling(arguments.plot, quiet=arguments.json)))
+        return
+    speed = keystream_speed()
+    neighbours = 0 if arguments.profile == STRICT else arguments.neighbours
+    found = figures(arguments, rule_of(arguments.clients, neighbours), speed)
+    if neighbours:
+        whole = arguments.clients <= MAX_SHARES  # a secret has no more shares
+        found["complete"] = figures(arguments, rule_of(arguments.clients, 0), speed) if whole else None
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

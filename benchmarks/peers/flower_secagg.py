@@ -28,7 +28,7 @@ class Grid:
     """Carries messages to the clients' mod and times it."""
 
     def __init__(self, clients: int, size: int, gone: set[int]) -> None:
-        self.gone, self.seconds, self.idle = gone, 0.0, 0.0
+        self.gone, self.seconds, self.idle, self.upload = gone, 0.0, 0.0, 0
         self.contexts = {
             nid: Context(run_id=1, node_id=nid, node_config={}, state=RecordDict(), run_config={})
             for nid in range(1, clients + 1)
@@ -55,6 +55,9 @@ class Grid:
             if nid in self.gone and stage in (Stage.COLLECT_MASKED_VECTORS, Stage.UNMASK):
                 continue
             replies.append(secaggplus_mod(message, self.contexts[nid], self.train))
+            if stage == Stage.COLLECT_MASKED_VECTORS:
+                vectors = replies[-1].content.config_records[RECORD_KEY_CONFIGS][Key.MASKED_PARAMETERS]
+                self.upload = sum(map(len, vectors))
         self.seconds += time.process_time() - since
         return replies
 
@@ -89,6 +92,7 @@ def main() -> None:
             {
                 "server_cpu_s": sum(seconds.values()),
                 "client_cpu_s": grid.seconds / clients,
+                "upload_bytes": grid.upload,
                 "stages": seconds,
                 "version": flwr.__version__,
             }
