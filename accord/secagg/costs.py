@@ -9,10 +9,10 @@ from accord.values import dataclass
 
 LETTER = 150
 """Bytes of an envelope: names, context, signature."""
-MEMBER = 330
-"""Bytes of a roster's entry: keys, signature and certificate."""
-SHARE_UP, SHARE_DOWN, ANSWER, LEAF = 34 + 82, 82, 32, 32
-"""Bytes per neighbour of SHARE, SHARES and UNMASK, and per member of a sparse graph's roster."""
+JOIN, MEMBER = 270, 254
+"""Bytes of a JOIN, and of a roster's entry: keys, and the signatures of the JOIN and of the certificate."""
+SHARE_UP, SHARE_DOWN, ANSWER, HASH = 34 + 82, 82, 32, 32
+"""Bytes per neighbour of SHARE, SHARES and UNMASK, and of a hash in a sparse graph's roster."""
 SIGNED = 64 + 2
 """Bytes of one signature in a list."""
 AGREEMENT, SIGNATURE, COMBINATION, SPLIT = 60e-6, 150e-6, 150e-6, 40e-6
@@ -36,21 +36,30 @@ def cost(choice: Choice, length: int) -> Cost:
     """Return what a cohort costs whose vectors have `length` coordinates."""
     members, near = choice.invited, choice.neighbours
     gone = members * choice.question.dropout
-    bitmap, tree = -(-members // 8), 0 if choice.complete else LEAF * members
+    bitmap, tree = -(-members // 8), 0 if choice.complete else HASH * _hashes(members, near + 1)
     quorum, strict = choice.quorum, bool(choice.quorum)
     coordinates = MASK * length
     return Cost(
         vector=-(-length * choice.modulus_bits // 8),
-        up=(4 + strict) * LETTER + MEMBER + near * (SHARE_UP + ANSWER) + (1 + strict) * bitmap,
+        up=(4 + strict) * LETTER + JOIN + near * (SHARE_UP + ANSWER) + (1 + strict) * bitmap,
         down=(3 + strict) * LETTER
         + (near + 1) * MEMBER
         + tree
         + near * SHARE_DOWN
         + (2 + 2 * strict) * bitmap
         + quorum * SIGNED,
-        device_seconds=near * (3 * AGREEMENT + 2 * SIGNATURE + SPLIT)
+        device_seconds=near * (2 * AGREEMENT + 2 * SIGNATURE + SPLIT)
         + (quorum + strict) * SIGNATURE
         + (near + 1) * coordinates,
         aggregator_seconds=members * ((5 + strict) * SIGNATURE + AGREEMENT + COMBINATION + 2 * coordinates)
         + gone * near * (AGREEMENT + coordinates),
     )
+
+
+def _hashes(members: int, shown: int) -> int:
+    """Return how many hashes lie between so many leaves of a tree, at places drawn at random, in the mean."""
+    found, nodes, unknown = 0.0, float(members), 1 - shown / members
+    while nodes > 1:
+        found += nodes * unknown * (1 - unknown)
+        nodes, unknown = nodes / 2, unknown * unknown
+    return round(found)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accord.errors import Aborted, Refusal
 from accord.plan import Graph
-from accord.secagg import client, server
+from accord.secagg import client, costs, server
 from accord.secagg.cohort import Cohort, assembled, new_roster, shown_to, verified
 from accord.secagg.roster_tree import RosterTree
 from accord.wire.secure_sum import Masked, Roster, Survivors
@@ -178,3 +178,10 @@ def test_a_wrong_dealer_is_named_and_a_wrong_holder_is_skipped() -> None:
         unmasking.add(d.device, u.survivors(survivors, SEAL.public)[1], SEAL)
     with pytest.raises(Aborted, match=r"WrongDealer.*dev-007"):
         unmasking.close(BITS)
+
+
+def test_a_roster_takes_as_many_bytes_as_the_plan_says() -> None:
+    fleet = Fleet()
+    sizes = [len(fleet.roster(one.device).encode()) for one in fleet.joining]
+    said = 23 * costs.MEMBER + costs.HASH * costs._hashes(MEMBERS, 23)
+    assert abs(sum(sizes) / MEMBERS / said - 1) < 0.05

@@ -18,7 +18,7 @@ from accord.secagg import keys, server
 from accord.secagg.cohort import assembled, first_context
 from accord.update import packing
 from accord.wire.envelope import Envelope
-from accord.wire.messages import Certificate, Offer, opened
+from accord.wire.messages import Offer, opened
 from accord.wire.secure_sum import Join, Masked, Roster, Share, Unmask
 
 VECTORS = json.loads((generate.FOLDER / "cohort.json").read_text())["vectors"]
@@ -35,13 +35,9 @@ class Broker:
     """Follows a round from its letters, as the aggregator does, with no key of anybody."""
 
     def __init__(self) -> None:
-        roster = opened(of("roster/2")["aggregator"], Roster)
-        joins = {name: opened(letter, Join) for name, letter in of("join/1").items()}
-        identities = [
-            opened(Envelope.decode(joins[member.device].certificate), Certificate).identity for member in roster.members
-        ]
+        roster = opened(of("roster/3")["aggregator"], Roster)
         bundle, params = PLAN.bundle_digest, PLAN.params_digest
-        self.cohort = assembled(roster, first_context(PLAN.encode(), bundle, params), identities)
+        self.cohort = assembled(roster, first_context(PLAN.encode(), bundle, params))
         sharing = server.Sharing(self.cohort, 3)
         for name, letter in of("share/1").items():
             sharing.add(name, opened(letter, Share))
