@@ -22,6 +22,7 @@ DEFAULT_GATE = 5_000
 PURPOSES = ("train", "evaluate", "powers", "moments")
 STANDARD, STRICT, OFF = PROFILES = ("standard", "strict", "off")
 """`strict`: a quorum signs the survivor set before anybody answers. `off`: no masks at all."""
+UPDATES = ("dense", "block-score", "low-rank")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,40 @@ class Task(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Update(Record):
+    """Which numbers of a change every device of the cohort sends; `accord.update.support` says how they are chosen.
+
+    `dense` sends all. `block-score` cuts the change in blocks of `block` parameters and sends those that the support
+    names, a `share` of all in millionths, and a score for each block in steps of 2^`score_exponent`. `low-rank` sends
+    each matrix in a basis of `rank` vectors, which is the support. `feedback` bounds what a device keeps of the rest,
+    its residual: a norm of at most so many times that of the round's change; with 0 it keeps and adds none.
+
+    Raises:
+        CodecError: a field is out of its range, or belongs to another kind.
+    """
+
+    kind: str = field(OneOf(UPDATES), "dense")
+    block: int = field(Int(0, 4_096), 0)
+    share: int = field(Int(0, MICRO), 0)
+    rank: int = field(Int(0, 256), 0)
+    feedback: int = field(Int(0, 1_000), 0)
+    score_exponent: int = field(Int(-126, 128), 0)
+    support_digest: bytes = field(Octets(0, 32), b"")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        used = {
+            "dense": (False, False, False, False),
+            "block-score": (True, True, False, True),
+            "low-rank": (False, False, True, True),
+        }[self.kind]
+        if (self.block > 0, self.share > 0, self.rank > 0, len(self.support_digest) == 32) != used:
+            raise CodecError(f"an update of kind {self.kind} has not the numbers of that kind")
+        if (self.kind == "dense" and self.feedback) or (self.kind != "block-score" and self.score_exponent):
+            raise CodecError(f"an update of kind {self.kind} leaves nothing to feed back or to score")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan(Record):
     """One attempt of one round; the same bytes for every device of it.
 
@@ -131,6 +166,7 @@ class Plan(Record):
     length: int = field(Int(0, 2**28))
     expires: int = field(Int(0, 2**48))
     graph: Graph = field(Nested(Graph), Graph())
+    update: Update = field(Nested(Update), Update())
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,6 +177,8 @@ class Plan(Record):
                 f"profile strict needs a complete graph, which ends at {self.graph.complete_up_to} members: a cohort "
                 f"of up to {self.cohort_cap} can't have it"
             )
+        if self.update.kind != "dense" and self.purpose != "train":
+            raise CodecError(f"only a change of the model has an update of kind {self.update.kind}")
         needed = self.fixed.value_bits + (self.cohort_cap - 1).bit_length()
         if self.fixed.modulus_bits < needed:
             raise CodecError(

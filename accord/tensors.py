@@ -57,6 +57,11 @@ class Layout:
         return sum(math.prod(shape) for _, shape in self.tensors)
 
     @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of parameters of each tensor."""
+        return tuple(math.prod(shape) for _, shape in self.tensors)
+
+    @cached_property
     def places(self) -> tuple[Tensor, ...]:
         """Each tensor with its offset in the flat vector, in elements."""
         places, offset = [], 0

@@ -29,6 +29,7 @@ class Invitation:
     plan: Plan
     data: bytes = field(repr=False)  # the plan's exact bytes
     revocations: bytes = field(repr=False)
+    support: bytes = field(default=b"", repr=False)  # that the plan's update names
     devices: int  # at most
     cohorts: int
     waits_for_all: bool

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from accord.plan import Fixed, Graph, Task, Training
+from accord.plan import Fixed, Graph, Task, Training, Update
 from accord.signing import SigningKey
 from accord.update.pipeline import Total
 from accord.wire.versions import CohortRoot
@@ -50,6 +50,8 @@ class Request:
     cap: int  # the largest cohort
     graph: Graph = field(default_factory=Graph)
     waits_for_all: bool = False  # until the join window ends, whoever is online
+    update: Update = field(default_factory=Update)
+    support: bytes = field(default=b"", repr=False)  # that the update names
 
 
 @dataclass(frozen=True, kw_only=True)

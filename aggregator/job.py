@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from accord.errors import CodecError, LocalProtocolError
-from accord.plan import Fixed, Training, modulus_bits
+from accord.plan import Fixed, Training, Update, modulus_bits
 from accord.prg import digest
-from accord.tensors import Layout
+from accord.tensors import Layout, Vector
 from accord.update.pipeline import Total
 from accord.update.snapshot import Scaling, Snapshot, decode
 from aggregator import statistics
@@ -22,12 +22,10 @@ from aggregator.coordinator_values import Closed, Request
 from aggregator.job_settings import JobSettings
 from aggregator.job_state import JobState
 from aggregator.releases import Releases
+from aggregator.scales import Scales
 from aggregator.strategies.change import Strategy
+from aggregator.supports import Asked, Supports
 
-HEADROOM = 8.0
-"""A device's change may be this many times larger than the mean's largest value before it is cut."""
-SATURATED = 0.001
-"""Above this share of cut values the scale doubles."""
 CONSTANT = 2.0**-21
 """A column that deviates by less than this share of its bound is taken for constant: rounding alone makes that much."""
 SMALLEST_DEVIATION = 2.0**-120
@@ -38,7 +36,7 @@ SMALLEST_DEVIATION = 2.0**-120
 class Step:
     """What a closed round changed: summed figures, and the next snapshot if the model moved.
 
-    `saturated` is the share of values that devices had to cut; above `SATURATED` the scales `doubled` at least.
+    `saturated` is the share of values that devices had to cut; above what the scales allow they `doubled`.
     `shortened` are the cohorts whose means the merge shortened; `reason` is why the model did not move, if so. A
     statistics round with a reason is no step: without statistics there is nothing to train with. `left_out` is the
     number of cohorts whose statistics no rows can have.
@@ -85,7 +83,9 @@ class Job:
         self.settings, self.snapshot = settings, snapshot
         self.task = settings.task
         self.largest_weight = largest_weight
-        self._layout, self._exponents, self._strategy = layout, tuple(exponents), strategy
+        self._layout, self._strategy = layout, strategy
+        self._scales = Scales(exponents)
+        self._supports = Supports(settings.update, layout, exponents)
         self.releases = Releases(layout, settings.release_bits)
         self._regression = settings.task.kind == "regression"
         self._columns = columns
@@ -119,10 +119,12 @@ class Job:
         devices = max(wanted, cohorts * choice.invited)
         largest = max(choice.cap, -(-devices // cohorts))
         exponents: tuple[int, ...] = self._powers if purpose == "moments" else ()
+        asked = self._asked() if training else Asked(update=Update(), bits=settings.value_bits)
+        bits = asked.bits
         fixed = Fixed(
-            value_bits=settings.value_bits,
-            modulus_bits=modulus_bits(settings.value_bits, largest),
-            exponents=self._exponents if training else exponents,
+            value_bits=bits,
+            modulus_bits=modulus_bits(bits, largest),
+            exponents=self._scales.exponents if training else exponents,
             largest_weight=self.largest_weight,
         )
         return Request(
@@ -138,7 +140,12 @@ class Job:
             cap=largest,
             graph=settings.graph,
             waits_for_all=settings.preset == "sites",
+            update=asked.update,
+            support=asked.support,
         )
+
+    def _asked(self) -> Asked:
+        return self._supports.next(digest(self.snapshot.encode()))
 
     def _training(self) -> Training:
         """Return how devices train in this round: a round that gave no sum counts, too."""
@@ -164,7 +171,9 @@ class Job:
         return JobState(
             form=2,
             done=self._done,
-            exponents=self._exponents,
+            exponents=self._scales.exponents,
+            offset=self._scales.offset,
+            support=self._supports.state(),
             powers=self._powers,
             largest_weight=self.largest_weight,
             task=self.task,
@@ -191,7 +200,9 @@ class Job:
             raise CodecError("the state that was kept is another job's")
         self.releases.restore(state.grid, residual)
         self.snapshot = decode(params, self._layout, self._columns)
-        self._done, self._exponents, self._powers = state.done, state.exponents, state.powers
+        self._done, self._powers = state.done, state.powers
+        self._scales.exponents, self._scales.offset = state.exponents, state.offset
+        self._supports.restore(state.support)
         self.largest_weight, self.task = state.largest_weight, state.task
 
     def closed(self, closed: Closed) -> Step:
@@ -208,31 +219,32 @@ class Job:
         means = [total.mean for total in closed.totals if total.mean is not None]
         if len(means) < self._strategy.fewest_cohorts:
             return Step(purpose=purpose, figures=figures, reason="TooFewCohorts")
+        return self._moved(closed, means, figures)
+
+    def _moved(self, closed: Closed, means: Sequence[Vector], figures: Mapping[str, list[float]]) -> Step:
+        """Move the model by what a training round gave, and fit the next round's form to it."""
+        included = max(1, len(closed.included))
         change = self._strategy.change(means, [total.weight for total in closed.totals])
-        params = self.releases.next(self.snapshot.params, change.vector)
+        asked = self._asked()
+        coordinates = self._supports.coordinates(asked)
         cut = self._strategy.typical([total.saturated for total in closed.totals]) * len(closed.totals)
-        share = cut / (self._layout.size * max(1, len(closed.included)))
-        self._rescale(change.vector, share)
+        share = cut / (change.vector.size * included)
+        params = self.releases.next(self.snapshot.params, coordinates.put(change.vector))
+        doubled = self._scales.follow(asked.bits, change.vector, coordinates.spans, share)
+        scores = np.array([total.scores for total in closed.totals], np.float32)
+        merged = scores.sum(axis=0) if self.settings.merge == "mean" else np.median(scores, axis=0) * len(scores)
+        self._supports.took(
+            asked, change.vector, merged.astype(np.float32), included=included, devices=self.settings.devices
+        )
         self.snapshot = dataclasses.replace(self.snapshot, params=params)
         return Step(
-            purpose=purpose,
+            purpose="train",
             figures=figures,
             snapshot=self.snapshot,
             saturated=share,
-            doubled=share > SATURATED,
+            doubled=doubled,
             shortened=tuple(closed.cohorts[place].name for place in change.shortened),
         )
-
-    def _rescale(self, mean: np.ndarray[tuple[int, ...], np.dtype[np.float32]], saturated: float) -> None:
-        """Choose the next scales: a tensor's goes down by one power at most, and up as far as it must."""
-        views = self._layout.views(mean)
-        exponents = []
-        for (name, _), old in zip(self._layout.tensors, self._exponents, strict=True):
-            largest = float(np.abs(views[name]).max()) * HEADROOM
-            wanted = math.ceil(math.log2(largest)) if largest > 0 else old
-            lowest = old + 1 if saturated > SATURATED else old - 1
-            exponents.append(max(-40, min(40, max(wanted, lowest))))
-        self._exponents = tuple(exponents)
 
     def _counted_rows(self, closed: Closed, figures: Mapping[str, list[float]]) -> Step:
         """Take the figures of a statistics round, of the cohorts that can be believed."""

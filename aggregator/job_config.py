@@ -15,6 +15,7 @@ from aggregator.job_settings import JobSettings
 from aggregator.releases import RELEASE_BITS
 from aggregator.round_values import Windows
 from aggregator.strategies.robust import NORM_GATE, strategy
+from aggregator.update_choice import DEFAULT, UpdateChoice
 
 WINDOWS = ("gather", "join", "share", "collect", "confirm", "unmask", "grace")
 LOSSES: Mapping[str, tuple[str, ...]] = {
@@ -54,6 +55,7 @@ SHAPE: Shape = {
         "merge": (str, "mean"),
         "norm_gate": (float, NORM_GATE),
         "release_bits": (int, RELEASE_BITS),
+        "update": (str, DEFAULT),
     },
     "training": {
         "epochs": (int, 1),
@@ -109,6 +111,7 @@ class JobConfig:
     merge: str = "mean"
     norm_gate: float = NORM_GATE
     release_bits: int = RELEASE_BITS
+    update: str = DEFAULT
 
     def __post_init__(self) -> None:
         checked_name(self.name, "job")
@@ -153,6 +156,7 @@ class JobConfig:
             complete_up_to=self.complete_up_to,
             merge=self.merge,
             release_bits=self.release_bits,
+            update=UpdateChoice.parse(self.update),
         )
 
     def check_bundle(self, loss: str, batch: int) -> None:

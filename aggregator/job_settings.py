@@ -1,6 +1,6 @@
 """What a person asked of a job, checked: rounds, devices, cohorts, and the secure sums that the planner finds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from accord.errors import UsageError
@@ -8,6 +8,7 @@ from accord.optimisers import STEADY, Schedule
 from accord.plan import OFF, STANDARD, STRICT, Graph, Task, Training
 from accord.secagg.planner import AUTO, Choice, Question, choose, tolerated
 from aggregator.releases import RELEASE_BITS, check_bits
+from aggregator.update_choice import UpdateChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class JobSettings:
     dropout: float = 0.0  # share that is gone between ROSTER and UNMASK: more are invited for it
     largest_cohort: int = 100
     complete_up_to: int = 100  # members of a cohort in which everyone masks with everyone
+    update: UpdateChoice = field(default_factory=lambda: UpdateChoice(kind="dense", bits=16))  # of training rounds
     merge: str = "mean"  # of the cohorts' mean changes; or median, trimmed
     release_bits: int = RELEASE_BITS  # of one value of a release's change
 

@@ -20,11 +20,13 @@ class JobState(Record):
     `grid` has the exponent of each tensor's grid. `form` tells a record of an older Accord apart.
     """
 
-    LIMIT: ClassVar[int] = 1 << 23
+    LIMIT: ClassVar[int] = 1 << 24
 
     form: int = field(Int(2, 2))
     done: int = field(Int(0, 2**32))
     exponents: tuple[int, ...] = field(Many(Int(-60, 60), 0, 4_096))
+    offset: int = field(Int(-60, 60))
+    support: bytes = field(Octets(1, 1 << 23))
     powers: tuple[int, ...] = field(Many(Int(-1_100, 1_100), 0, COLUMNS))
     largest_weight: int = field(Int(1, 2**31))
     task: Task = field(Nested(Task))

@@ -90,6 +90,7 @@ class Muster:
             plan=self._invitation.data,
             revocations=self._invitation.revocations,
             consistency=proof,
+            support=self._invitation.support,
         )
         check_identity(device, certificate.identity, self.offered)
         for imitator in [d for d, j in self.joined.items() if certificate.identity in (j.mask_key, j.seal_key)]:

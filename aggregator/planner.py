@@ -115,6 +115,7 @@ class Planner:
                 plan=plan,
                 data=data,
                 revocations=self._revocations,
+                support=request.support,
                 devices=request.devices,
                 cohorts=request.cohorts,
                 waits_for_all=request.waits_for_all,
@@ -122,7 +123,7 @@ class Planner:
                 sitting_out=turn.sitting_out,
                 prove=from_empty if prove is None else lambda seen: prove(checkpoint, seen),
             ),
-            form=Form(plan, self._layout),
+            form=Form(plan, self._layout, request.support),
             seal_pair=pair,
             windows=self._settings.windows,
             authority=self._authority,
@@ -157,6 +158,7 @@ class Planner:
             length=request.length,
             expires=clock + self._settings.lifetime,
             graph=request.graph,
+            update=request.update,
         )
 
     def _opening(self, turn: Turn) -> Announce:

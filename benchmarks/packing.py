@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 
 from accord.plan import Fixed
-from accord.tensors import Layout
 from accord.update import fixedpoint, packing
 
 WIDTHS = (4, 8, 9, 12, 13, 16, 20, 21, 24, 32)
@@ -42,9 +41,8 @@ def packed(bits: int, values: packing.Ring, repeats: int) -> dict[str, float]:
 
 def encoded(value_bits: int, modulus_bits: int, repeats: int) -> float:
     """Return the CPU milliseconds from a change of a million parameters to its packed, unmasked integers."""
-    layout = Layout((("w", (PARAMETERS,)),))
     fixed = Fixed(value_bits=value_bits, modulus_bits=modulus_bits, exponents=(0,), largest_weight=100)
-    units, top = fixedpoint.limits(layout, fixed), fixedpoint.top_value(fixed)
+    units, top = fixedpoint.limits((PARAMETERS,), fixed), fixedpoint.top_value(fixed)
     delta = np.random.default_rng(0).normal(0, 0.1, PARAMETERS).astype(np.float32)
 
     def step() -> bytes:

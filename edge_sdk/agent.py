@@ -140,6 +140,11 @@ class Agent:
         for effect in self.session.resume(saved):
             self._do(effect)
 
+    def erase_residual(self) -> None:
+        """Forget what updates have left out: the examples that it came from go."""
+        for effect in self.session.erase_residual():
+            self._do(effect)
+
     def ask_again(self) -> None:
         """Ask for what is missing of an object, and send the last letter again; for when nothing came for some time.
 

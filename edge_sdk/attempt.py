@@ -23,6 +23,7 @@ class Attempt:
     certificate: bytes = field(default=b"", repr=False)  # what we checked in with: a newer one counts from the next on
     nonce: bytes = b""
     plan: Plan | None = None
+    support: bytes = field(default=b"", repr=False)
     context: bytes = b""
     cohort: str = ""
     second: bytes = b""

@@ -146,10 +146,10 @@ class CheckingIn:
             roles=self._state.roles,
             consistency=offer.consistency,
         )
-        Form(plan, self._layout)
+        Form(plan, self._layout, offer.support)
         authority = acceptance.authority(plan, offer, self._state.roles, self._state.ledger, self._authority)
         self._authority = authority
-        attempt.plan, attempt.authority = plan, authority
+        attempt.plan, attempt.authority, attempt.support = plan, authority, offer.support
         attempt.context = first_context(offer.plan, opening.bundle_digest, opening.params_digest)
         attempt.join = client.Joining(
             self._state.identity.device,

@@ -25,7 +25,7 @@ from edge_sdk.config import DeviceConfig
 from edge_sdk.enrolment import serial
 from edge_sdk.example_store import ExampleStore
 from edge_sdk.heartbeat import Heartbeat
-from edge_sdk.journal import DiskRecords
+from edge_sdk.journal import LARGEST_DOCUMENT, DiskRecords
 from edge_sdk.keystore import read_root
 from edge_sdk.pace import Progress
 from edge_sdk.patience import Patience
@@ -41,7 +41,6 @@ from edge_sdk.trainer import Trainer
 
 LARGEST_BUNDLE = 1 << 28  # bytes
 LARGEST_MODEL = 1 << 30  # bytes of a version on disk
-LARGEST_DOCUMENT = 65_536  # bytes
 
 
 class EdgeClient:
@@ -66,8 +65,7 @@ class EdgeClient:
         rested: called with the constraints that do not hold when they change; with none when the device goes on.
         readings: gives the conditions that constraints are judged by; the system's files by default.
         renewed: called with the serial number of a renewed certificate once it is taken up.
-        turned: called at least each half second while the device waits, and between two steps of its work: for a
-            watchdog. One step, such as a batch, is as long as nothing is called.
+        turned: called each half second of waiting, and between two steps of work, such as batches: for a watchdog.
 
     Raises:
         UsageError: the rows do not fit.
@@ -106,7 +104,8 @@ class EdgeClient:
         records = DiskRecords(config.state, config.job)
         DISK.sweep(config.state)
         self._time = Timekeeper(config.clock)
-        self.examples = ExampleStore(config.store, self._time.moment, config.examples)
+        erasing = lambda: self._agent.erase_residual()  # noqa: E731, PLW0108 - there is an agent by then
+        self.examples = ExampleStore(config.store, self._time.moment, config.examples, erasing=erasing)
         self._attendance = Attendance(
             config.constraints, Readings(config.state) if readings is None else readings, told=rested, every=config.poll
         )
@@ -143,6 +142,7 @@ class EdgeClient:
             ledger=records.ledger(),
             now=now,
             birth=self._birth,
+            residual=records.residual(),
         )
         check_own_certificate(identity, named, now)
         shape = bundle.manifest.input_shape
@@ -169,7 +169,7 @@ class EdgeClient:
             learned=records.met,
             will=Will(topic=state, payload=State(online=False, birth=self._birth, job=config.job).encode()),
         )
-        self._agent = Agent(
+        self._agent: Agent = Agent(
             link=self._link,
             session=session,
             worker=worker,

@@ -71,8 +71,15 @@ class ExampleStore:
     """
 
     def __init__(
-        self, folder: Path, moment: Callable[[], Moment], bounds: Bounds | None = None, disk: Disk = DISK
+        self,
+        folder: Path,
+        moment: Callable[[], Moment],
+        bounds: Bounds | None = None,
+        disk: Disk = DISK,
+        *,
+        erasing: Callable[[], None] = lambda: None,
     ) -> None:
+        self._erasing = erasing
         self._folder, self._moment, self._disk = disk.make_folder(folder), moment, disk
         self._bounds = Bounds() if bounds is None else bounds
         self._kind: tuple[str, tuple[int, ...], str] | None = None
@@ -160,11 +167,12 @@ class ExampleStore:
         return Rows(**joined)
 
     def erase(self) -> int:
-        """Delete every example, and return how many files that were.
+        """Delete every example, and what else was made of them first; return how many files of examples that were.
 
         Raises:
             FileError: a file can't be deleted.
         """
+        self._erasing()
         names = [name for name in self._disk.names(self._folder) if name.endswith(_SUFFIX)]
         for name in names:
             self._disk.remove(self._folder / name)

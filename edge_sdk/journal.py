@@ -7,6 +7,7 @@ from accord.files import DISK, Disk, FileError
 from accord.link.abilities import Abilities
 from accord.records import Int, Many, Name, Nested, Octets, Record, RecordType, field
 from accord.values import dataclass
+from edge_sdk.residual import RESIDUAL, Kept
 from edge_sdk.saved import (
     UNSETTLED,
     AnsweredOnce,
@@ -120,6 +121,11 @@ class DiskRecords:
             withdrawn=self._found("withdrawn", WithdrewOnce),
             unsettled=self._found(UNSETTLED, Unsettled),
         )
+
+    def residual(self) -> bytes:
+        """Return what was kept under that name; empty if nothing was."""
+        path = self._folder / RESIDUAL
+        return self._disk.read_private(path, Kept.LIMIT) if self._disk.exists(path) else b""
 
     def _found(self, name: str, record: type[RecordType]) -> RecordType | None:
         path = self._folder / name

@@ -15,6 +15,7 @@ from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, TAGS, Offer, Opening, Roles
 from accord.wire.secure_sum import Quorum, Result, Roster, Shares, Survivors
 from edge_sdk.checking_in import CheckingIn
+from edge_sdk.residual import Residual
 from edge_sdk.resuming import Resuming
 from edge_sdk.roles import RolesInForce
 from edge_sdk.saved import EVERY_FILE, Saved
@@ -51,6 +52,7 @@ class Session:
         ledger: how far we had gone before.
         now: aggregator time in seconds, for the roles document.
         birth: which start of this device's process this is.
+        residual: the file of that name, as it was kept; empty if there is none.
 
     Raises:
         Refusal: the roles document does not hold.
@@ -68,9 +70,11 @@ class Session:
         ledger: Ledger,
         now: int,
         birth: int = 1,
+        residual: bytes = b"",
     ) -> None:
         in_force = RolesInForce(identity, now=now, seen=ledger.roles_version)
-        state = SessionState(job=job, identity=identity, limits=limits, in_force=in_force, ledger=ledger)
+        left = Residual(job, bundle_digest, layout.size, residual)
+        state = SessionState(job=job, identity=identity, limits=limits, in_force=in_force, ledger=ledger, residual=left)
         unsettled = Unsettled(state)
         self.layout = layout
         """The model's trainable tensors."""
@@ -152,11 +156,24 @@ class Session:
         """
         try:
             effects = Resuming(self._state, self._checking_in, self._summing, self._arrived).resume(saved)
-            return (*effects, *self._resumed_before(saved))
+            return (*effects, *self._resumed_before(saved), *self._still_asked())
         except AccordError as error:
             state = self._state
             state.stage, state.last, state.attempt = Stage.IDLE, b"", None
-            return (Forget(names=EVERY_FILE), Refused(reason="CannotResume", detail=str(error)))
+            return (
+                *state.residual.only(()),
+                Forget(names=EVERY_FILE),
+                Refused(reason="CannotResume", detail=str(error)),
+            )
+
+    def _still_asked(self) -> tuple[Effect, ...]:
+        """Give up what is in flight of attempts whose files are gone."""
+        attempts = (self._state.attempt, self._unsettled.attempt)
+        return self._state.residual.only(attempt.second for attempt in attempts if attempt is not None)
+
+    def erase_residual(self) -> tuple[Effect, ...]:
+        """Forget what updates have left out, as the examples that it came from go."""
+        return self._state.residual.erase()
 
     def _resumed_before(self, saved: Saved) -> tuple[Effect, ...]:
         """Ask for the RESULT of the attempt before, unless it is another job's, or the attempt was not left yet."""

@@ -6,6 +6,7 @@ from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Roles
 from edge_sdk import acceptance
 from edge_sdk.attempt import Attempt
+from edge_sdk.residual import Residual
 from edge_sdk.roles import RolesInForce
 from edge_sdk.saved import FILES
 from edge_sdk.session_values import (
@@ -31,9 +32,20 @@ class SessionState:
         limits: what we refuse whatever a plan says.
         in_force: the roles documents that we believe.
         ledger: how far we had gone before.
+        residual: what our updates have left out.
     """
 
-    def __init__(self, *, job: str, identity: Identity, limits: Limits, in_force: RolesInForce, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        *,
+        job: str,
+        identity: Identity,
+        limits: Limits,
+        in_force: RolesInForce,
+        ledger: Ledger,
+        residual: Residual,
+    ) -> None:
+        self.residual = residual
         self.job = job
         self.identity, self.limits, self.in_force, self.ledger = identity, limits, in_force, ledger
         self.stage = Stage.IDLE

@@ -95,14 +95,15 @@ class Summing:
         plan = attempt.plan
         if plan is None or attempt.join is None:
             raise LocalProtocolError("a device that worked has a plan")
-        seed = attempt.entropy("rounding")(32)
+        seed, residual = attempt.entropy("rounding")(32), self._state.residual
         try:
-            vector = Form(plan, self._layout).encode(found, seed)
+            before = residual.base(attempt.second) if plan.update.feedback else None
+            coded = Form(plan, self._layout, attempt.support).coded(found, seed, before)
         except RemoteProtocolError:
             raise
         except AccordError as error:
             return self.gave_up(str(error))
-        bits = plan.fixed.modulus_bits
+        vector, bits = coded.vector, plan.fixed.modulus_bits
         if attempt.masking is not None:
             attempt.unmasking, masked, dealers = attempt.masking.mask(vector, bits)
             message = Masked(dealers=dealers, vector=packing.pack(masked, bits))
@@ -112,7 +113,8 @@ class Summing:
         self._state.move("worked")
         data = self._state.sealed(message, attempt.second)
         masked_once = MaskedOnce(shares=attempt.shares_letter, letter=data)
-        return (Keep(name="masked", data=masked_once.encode()), self._state.sent(data, len(message.vector)))
+        flight = () if coded.left is None else residual.sends(attempt.second, coded.left)
+        return (*flight, Keep(name="masked", data=masked_once.encode()), self._state.sent(data, len(message.vector)))
 
     def gave_up(self, reason: str, why: str = FAILED) -> tuple[Effect, ...]:
         """Leave the attempt, as the work failed, and tell the aggregator why in a word.
@@ -130,6 +132,7 @@ class Summing:
         once = WithdrewOnce(opening=attempt.opening_letter, context=attempt.second, letter=data)
         return (
             *charged,
+            *self._state.residual.settled(attempt.second, included=False),
             Keep(name="withdrawn", data=once.encode()),
             Forget(names=SECRET_FILES),  # before it is told: no vector can follow it, not even after a restart
             self._state.sent(data),
@@ -224,10 +227,11 @@ class Summing:
             refused = (Refused(reason=refusal.reason, detail=refusal.detail),)
         opening, ledger = attempt.opening, self._state.ledger
         finished = Finished(round=opening.round, attempt=opening.attempt, status=result.status, included=included)
+        kept = self._state.residual.settled(attempt.second, included=included)
         if result.status != "closed" or opening.round <= ledger.closed_round:
-            return (*refused, finished)
+            return (*refused, finished, *kept)
         self._state.ledger = dataclasses.replace(ledger, closed_round=opening.round, transcript=result.transcript)
-        return (*refused, finished, Charge(ledger=self._state.ledger))
+        return (*refused, finished, *kept, Charge(ledger=self._state.ledger))
 
     def _included(self, attempt: Attempt, result: Result) -> bool:
         if attempt.answered is not None:

@@ -42,12 +42,13 @@ class Unsettled:
     def leave(self, attempt: Attempt) -> tuple[Effect, ...]:
         """Leave an attempt for a later one: ask what became of it if its vector was sent, else forget it."""
         if self._state.stage not in SENT:
-            return (self._state.ends(),)
+            return (*self._state.residual.settled(attempt.second, included=False), self._state.ends())
+        over = () if self.attempt is None else self._state.residual.unknown(self.attempt.second)
         self.attempt = attempt
         attempt.forget_secrets()
         saved = Saved(opening=attempt.opening_letter, context=attempt.second, survivors=attempt.survivors)
         ends = self._state.ends()
-        return (Keep(name=UNSETTLED, data=saved.encode()), ends, Send(data=self.question()))
+        return (*over, Keep(name=UNSETTLED, data=saved.encode()), ends, Send(data=self.question()))
 
     def found(self, saved: Saved) -> tuple[Effect, ...]:
         """Take what was written of it before a restart, and ask again."""
@@ -70,5 +71,6 @@ class Unsettled:
         """Ask no more: its RESULT has come, or nobody knows it."""
         if self.attempt is None:
             return ()
+        over = self._state.residual.unknown(self.attempt.second)
         self.attempt = None
-        return (Forget(names=(UNSETTLED,)),)
+        return (*over, Forget(names=(UNSETTLED,)))

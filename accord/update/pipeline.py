@@ -1,6 +1,6 @@
 """What one device's vector holds, for each purpose of a plan, and how the sum of a cohort is read.
 
-train:    [values | weight | saturated | evaluation tail]
+train:    [values | weight | saturated | scores of blocks | evaluation tail]
 evaluate: [evaluation tail]
 powers:   [rows | per column a histogram of the powers of two of |x| | one-hot power of the device's rows]
 moments:  [rows | per column the sums of x+, x- and x^2, in units of 2^e and 4^e]
@@ -17,8 +17,10 @@ import numpy.typing as npt
 
 from accord.errors import CodecError, LocalProtocolError
 from accord.plan import Plan
+from accord.prg import NONCE_SIZE, kdf, keystream
 from accord.tensors import Layout, Vector
-from accord.update import fixedpoint, tail
+from accord.update import feedback, fixedpoint, tail
+from accord.update.support import opened, scored
 from accord.values import dataclass
 
 BOUNDS = (*range(-126, -30, 4), *range(-30, 31), *range(34, 127, 4), 128)
@@ -41,12 +43,21 @@ class Contribution:
 
 @dataclass(frozen=True, kw_only=True)
 class Total:
-    """What the sum of a cohort says; `mean` is float32 of shape (P,), `largest` the greatest |sum| per tensor."""
+    """What the sum of a cohort says; `mean` is in coordinates, float32 of shape (K,), `scores` are sums per block."""
 
     figures: Mapping[str, list[float]]
     mean: Vector | None = field(default=None, repr=False)
     weight: int = 0
     saturated: int = 0
+    scores: tuple[float, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coded:
+    """One device's vector, uint32 of shape (length,), and the residual that it leaves, float32 of shape (P,)."""
+
+    vector: npt.NDArray[np.uint32] = field(repr=False)
+    left: Vector | None = field(default=None, repr=False)
 
 
 def _figures(plan: Plan) -> tuple[tail.Field, ...]:
@@ -72,51 +83,83 @@ class Form:
     Args:
         plan: the plan, whose `length` is the number of columns for statistics.
         layout: the model's trainable tensors.
+        support: the bytes that the plan's update names; none if it is dense.
 
     Raises:
-        CodecError: the plan's scales or length do not fit the model.
+        CodecError: the plan's scales, length or support do not fit the model.
     """
 
-    def __init__(self, plan: Plan, layout: Layout) -> None:
+    def __init__(self, plan: Plan, layout: Layout, support: bytes = b"") -> None:
         self.plan = plan
         self.bits = plan.fixed.modulus_bits
+        self.coordinates = opened(plan.update, support, layout)
         self._value_bits = plan.fixed.value_bits
         self._units: Vector | None = None
         self._top = fixedpoint.top_value(plan.fixed)
         self._fields = _figures(plan)
-        self.parameters = 0
+        self._size = self.parameters = self._scored = 0
         if plan.purpose == "train":
             if plan.length != layout.size:
                 raise CodecError(f"the plan is for {plan.length} parameters, the model has {layout.size}")
-            self._units = fixedpoint.limits(layout, plan.fixed)
-            self.parameters = layout.size
+            self._size = layout.size
+            self._units = fixedpoint.limits(self.coordinates.spans, plan.fixed)
+            self.parameters = self._units.size
+            self._scored = scored(plan.update, layout)
+            scores = tail.Field(
+                name="scores", length=self._scored, bits=self._value_bits, exponent=plan.update.score_exponent
+            )
             self._fields = (
                 tail.Field(name="weight", length=1, bits=fixedpoint.WEIGHT_BITS, exponent=0),
                 tail.Field(name="saturated", length=1, bits=fixedpoint.SATURATION_BITS, exponent=0),
+                *([scores] if self._scored else []),
                 *self._fields,
             )
         self.length = self.parameters + tail.length(self._fields, self._value_bits)
 
     def encode(self, found: Contribution, seed: bytes) -> npt.NDArray[np.uint32]:
-        """Return one device's vector, uint32 of shape (length,), not yet masked.
+        """Return one device's vector, uint32 of shape (length,), not yet masked; see `coded`."""
+        return self.coded(found, seed).vector
+
+    def coded(self, found: Contribution, seed: bytes, residual: Vector | None = None) -> Coded:
+        """Return one device's vector, not yet masked, and what it leaves out if the plan wants that back.
 
         Args:
             found: what the device contributes.
             seed: 32 bytes that decide the rounding.
+            residual: what its updates before have left out, float32 of shape (P,).
 
         Raises:
             LocalProtocolError: a part is missing, of another size, or not a number.
         """
         figures = dict(found.figures)
         if self._units is None:
-            return tail.encode(self._fields, figures, self._value_bits)
+            return Coded(vector=tail.encode(self._fields, figures, self._value_bits))
         weight, top = fixedpoint.weight(found.rows, self.plan.fixed.largest_weight)
-        delta = np.zeros(self.parameters, np.float32) if found.delta is None else found.delta
-        if delta.shape != (self.parameters,):
-            raise LocalProtocolError(f"an update has {self.parameters} values, not shape {delta.shape}")
-        encoded = fixedpoint.encode(delta, weight / top, self._units, self._top, seed)
+        delta = np.zeros(self._size, np.float32) if found.delta is None else found.delta
+        if delta.shape != (self._size,):
+            raise LocalProtocolError(f"an update has {self._size} values, not shape {delta.shape}")
+        times = self.plan.update.feedback
+        whole = delta if residual is None or not times else delta + residual
+        share, values = weight / top, self.coordinates.take(whole)
+        encoded = fixedpoint.encode(values, share, self._units, self._top, seed, remember=times > 0)
         figures |= {"weight": weight, "saturated": encoded.saturated}
-        return np.concatenate([encoded.values, tail.encode(self._fields, figures, self._value_bits)])
+        if self._scored:
+            figures["scores"] = self._steps(share * self.coordinates.scores(whole), kdf(seed, b"scores"))
+        vector = np.concatenate([encoded.values, tail.encode(self._fields, figures, self._value_bits)])
+        if encoded.rounded is None:
+            return Coded(vector=vector)
+        if not weight:
+            return Coded(vector=vector, left=residual)
+        rounded = encoded.rounded / (self._units * np.float32(share))
+        left = whole - self.coordinates.put(values - rounded)
+        return Coded(vector=vector, left=feedback.capped(left, delta, times))
+
+    def _steps(self, scores: Vector, seed: bytes) -> npt.NDArray[np.float64]:
+        """Round scores to whole steps, up or down at random: the small ones of many devices must not all vanish."""
+        drawn = np.frombuffer(keystream(seed, bytes(NONCE_SIZE), 2 * scores.size), "<u2")
+        exponent = self.plan.update.score_exponent
+        steps = np.floor(np.ldexp(scores.astype(np.float64), -exponent) + (drawn + 0.5) / 65_536)
+        return np.ldexp(steps, exponent)
 
     def decode(self, sums: npt.NDArray[np.uint32]) -> Total:
         """Read the sum of a cohort, uint32 of shape (length,), already modulo 2^m.
@@ -131,10 +174,11 @@ class Form:
             return Total(figures=figures)
         weight = int(figures.pop("weight")[0])
         saturated = int(figures.pop("saturated")[0])
+        scores = tuple(figures.pop("scores", ()))
         _, top = fixedpoint.weight(1, self.plan.fixed.largest_weight)
         values = fixedpoint.signed(sums[: self.parameters], self.bits)
         mean = fixedpoint.mean(values, weight, top, self._units)
-        return Total(figures=figures, mean=mean, weight=weight, saturated=saturated)
+        return Total(figures=figures, mean=mean, weight=weight, saturated=saturated, scores=scores)
 
 
 def power_bins(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -122,6 +122,10 @@ class Opening(Record):
     params_size: int = field(SIZE)
 
 
+LARGEST_SUPPORT = 1 << 19
+"""Bytes of a support: it comes with the plan, as the revocation list does."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Offer(Record):
     """PLAN, aggregator to one device: the plan's bytes beside the device's own nonce."""
@@ -131,6 +135,7 @@ class Offer(Record):
     plan: bytes = field(Octets(1, 60_000))
     revocations: bytes = field(Octets(1, 1 << 20))
     consistency: tuple[bytes, ...] = field(Many(DIGEST, 0, LARGEST_PROOF))  # from `log_size` to the plan's checkpoint
+    support: bytes = field(Octets(0, LARGEST_SUPPORT), b"")  # that the plan's update names
 
     LIMIT: ClassVar[int] = 1 << 21
 
@@ -172,7 +177,7 @@ TAGS: dict[str, type[Record]] = {
     "opening/1": Opening,
     "check-in/3": CheckIn,
     "later/1": Later,
-    "plan/3": Offer,
+    "plan/4": Offer,
     "join/1": Join,
     "roster/3": Roster,
     "share/1": Share,

@@ -19,8 +19,9 @@ from accord.update.snapshot import Snapshot, unscaled
 from accord.wire.versions import CohortRoot
 from aggregator import statistics
 from aggregator.coordinator_values import Closed, Request
-from aggregator.job import HEADROOM, SATURATED, Job, Step
+from aggregator.job import Job, Step
 from aggregator.job_settings import JobSettings
+from aggregator.scales import HEADROOM, SATURATED
 from aggregator.strategies.fedavg import FedAvg
 from aggregator.strategies.robust import strategy
 

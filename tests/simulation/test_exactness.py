@@ -23,8 +23,14 @@ def told(history: History) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"cohorts": 3, "dropout": 0.25, "rounds": 4}, {"devices_per_round": 6, "dropout": 0.25}],
-    ids=["plain", "cohorts and dropout", "some devices and dropout"],
+    [
+        {},
+        {"cohorts": 3, "dropout": 0.25, "rounds": 4, "update": "dense:16"},
+        {"devices_per_round": 6, "dropout": 0.25},
+        {"model": "mlp:32", "update": "low-rank:2:4", "dropout": 0.25, "rounds": 4},
+        {"model": "mlp:32", "update": "block-score:0.2:8", "dropout": 0.25, "rounds": 6},
+    ],
+    ids=["plain", "cohorts and dropout", "some devices and dropout", "low rank", "blocks"],
 )
 def test_masks_on_and_off_give_the_identical_model(kind: str, options: dict[str, Any]) -> None:
     digests = set()

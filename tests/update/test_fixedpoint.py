@@ -13,7 +13,7 @@ from accord.update import fixedpoint, tail
 
 LAYOUT = Layout((("w", (2, 3)), ("b", (3,))))
 FIXED = Fixed(value_bits=16, modulus_bits=24, exponents=(0, -3), largest_weight=10_000)
-UNITS = fixedpoint.limits(LAYOUT, FIXED)
+UNITS = fixedpoint.limits(LAYOUT.sizes, FIXED)
 TOP = fixedpoint.top_value(FIXED)
 
 
@@ -68,7 +68,7 @@ def test_what_can_not_be_encoded() -> None:
     with pytest.raises(CodecError, match="zero"):
         fixedpoint.mean(np.zeros(3, np.int64), 0, 1, np.ones(3, np.float32))
     with pytest.raises(CodecError, match="scales"):
-        fixedpoint.limits(LAYOUT, Fixed(value_bits=16, modulus_bits=24, exponents=(0,), largest_weight=1))
+        fixedpoint.limits(LAYOUT.sizes, Fixed(value_bits=16, modulus_bits=24, exponents=(0,), largest_weight=1))
 
 
 @given(st.sampled_from(["classification", "binary", "regression"]), st.integers(4, 16), st.integers(1, 255), st.data())

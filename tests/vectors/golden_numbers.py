@@ -100,7 +100,7 @@ def rounding() -> Any:
     ):
         fixed = Fixed(value_bits=bits, modulus_bits=32, exponents=exponents, largest_weight=largest)
         weight, top = fixedpoint.weight(rows, largest)
-        units, limit = fixedpoint.limits(LAYOUT, fixed), fixedpoint.top_value(fixed)
+        units, limit = fixedpoint.limits(LAYOUT.sizes, fixed), fixedpoint.top_value(fixed)
         found = fixedpoint.encode(delta, weight / top, units, limit, seed)
         mean = fixedpoint.mean(fixedpoint.signed(found.values, 32), weight, top, units)
         cases.append(
@@ -119,7 +119,7 @@ def rounding() -> Any:
 
 def _plan(**changes: Any) -> Plan:
     for entry in record():
-        if "data" in entry and (letter := Envelope.decode(bytes.fromhex(entry["data"]))).tag == "plan/3":
+        if "data" in entry and (letter := Envelope.decode(bytes.fromhex(entry["data"]))).tag == "plan/4":
             return dataclasses.replace(Plan.decode(opened(letter, Offer).plan), **changes)
     raise AssertionError("the recording has a plan")
 

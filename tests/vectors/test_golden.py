@@ -202,7 +202,7 @@ def test_numbers_are_read_and_written_again() -> None:
         top = fixedpoint.top_value(fixed)
         values = np.array(case["values"], np.uint32).view(np.int32)
         assert np.abs(values).max() <= top
-        exact = np.frombuffer(HEX(case["delta"]), "<f4") * fixedpoint.limits(LAYOUT, fixed)
+        exact = np.frombuffer(HEX(case["delta"]), "<f4") * fixedpoint.limits(LAYOUT.sizes, fixed)
         exact *= case["weight"][0] / case["weight"][1]
         inside = np.abs(exact) <= top
         assert (np.abs(values - exact) < 1)[inside].all()

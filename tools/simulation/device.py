@@ -11,6 +11,8 @@ from accord.wire.messages import State
 from edge_sdk.agent import Agent, Traffic
 from edge_sdk.patience import Patience
 from edge_sdk.ports import Worker
+from edge_sdk.residual import RESIDUAL
+from edge_sdk.saved import Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import Finished, Identity, Ledger, Limits, Refused
 
@@ -31,6 +33,7 @@ class _Disk:
     """What survives a power cut, and the step before which the power goes."""
 
     ledger: Ledger = field(default_factory=Ledger)
+    residual: bytes = b""
     fatal: str = ""
     model: bytes = field(default=b"", repr=False)
 
@@ -39,8 +42,11 @@ class _Disk:
         self.ledger = ledger
         self._maybe("join")
 
-    def keep(self, name: str, data: bytes) -> None:  # noqa: ARG002 - who loses power here comes back in the next round
-        """Write a record; its letter leaves next."""
+    def keep(self, name: str, data: bytes) -> None:
+        """Write the residual; or a record, but not really: who loses power here comes back in the next round."""
+        if name == RESIDUAL:
+            self._maybe("masked")  # it is written just before
+            self.residual = data
         self._maybe(_WRITTEN.get(name, ""))
 
     def hold(self, model: bytes) -> None:
@@ -120,6 +126,7 @@ class SimulatedDevice:
             ledger=self._disk.ledger,
             now=self._clock,
             birth=self._birth,
+            residual=self._disk.residual,
         )
         self._agent = Agent(
             link=self._link,
@@ -132,6 +139,7 @@ class SimulatedDevice:
         )
         self._agent.traffic = self.payload
         self._agent.start(self._birth)
+        self._agent.resume(Saved())
         self._patience = Patience(self._broker.now)
         self.alive = True
 

@@ -23,6 +23,7 @@ from accord.update.snapshot import Snapshot, decode, unscaled
 from aggregator.job import Job
 from aggregator.job_settings import JobSettings
 from aggregator.strategies.robust import NORM_GATE, strategy
+from aggregator.update_choice import UpdateChoice
 from simulation.fleet import SMALLEST, SimulatedFleet
 from simulation.history import DeviceRow, History
 from simulation.metrics import Evaluation
@@ -151,6 +152,7 @@ def simulate_clients(
             profile=secured.profile,
             schedule=settings.rates,
             merge=settings.merge,
+            update=UpdateChoice.parse(settings.update),
         ),
         layout=layout,
         exponents=exponents(layout, start.params),

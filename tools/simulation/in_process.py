@@ -17,6 +17,7 @@ from accord.update.snapshot import Snapshot, columns_of, unscaled
 from aggregator.job import Job
 from aggregator.job_settings import JobSettings
 from aggregator.strategies.robust import NORM_GATE, strategy
+from aggregator.update_choice import UpdateChoice
 from edge_sdk.rows import Rows
 from edge_sdk.trainer import Trainer
 from edge_sdk.transforms import transformed
@@ -155,6 +156,7 @@ class _Simulation:
                 schedule=settings.rates,
                 merge=settings.merge,
                 release_bits=settings.release_bits,
+                update=UpdateChoice.parse(settings.update),
             ),
             layout=runtime.layout,
             exponents=manifest.exponents,

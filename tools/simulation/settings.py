@@ -11,6 +11,7 @@ from accord.runtimes.opening import NAMES as RUNTIMES
 from accord.secagg.planner import AUTO, PROFILES, Question, propose, tolerated
 from aggregator.job_settings import Secured
 from aggregator.releases import FEWEST_BITS, MOST_BITS, RELEASE_BITS
+from aggregator.update_choice import DEFAULT, UpdateChoice
 from simulation.task import KINDS
 
 TRANSFORMS = ("none", "log", "log1p")
@@ -58,6 +59,7 @@ class SimulationSettings:
     dropout: float = 0.0
     secure_aggregation: bool = True
     profile: str = STANDARD
+    update: str = DEFAULT
     runtimes: str = "auto"
     seed: int = 0
 
@@ -76,6 +78,7 @@ class SimulationSettings:
         for name, value, low, high in whole:
             if not low <= value <= high:
                 raise UsageError(f"{name} {value} is out of range: use {low} to {high}")
+        UpdateChoice.parse(self.update)
         tolerated(self.merge, self.cohorts)
         self._check_words()
         self._check_rates()

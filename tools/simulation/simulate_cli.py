@@ -81,6 +81,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="strict: nobody answers before a quorum has signed the survivor set; auto: strict where --dropout "
         "allows it (default %(default)s, which is faster)",
     )
+    add(
+        "--update",
+        default=default.update,
+        metavar="FORM",
+        help="what each device sends of its change: dense:BITS, every parameter; block-score:SHARE:BITS, the blocks of "
+        "64 that the sums say matter most; low-rank:RANK:BITS, each matrix in a basis of RANK vectors that follows the "
+        "sums; what the last two leave out is sent later (default %(default)s)",
+    )
     add("--seed", type=int, default=default.seed, help="the same seed gives the same model (default %(default)s)")
     add("--report", type=Path, metavar="FILE.html", help="also write a self-contained report with the curves")
 

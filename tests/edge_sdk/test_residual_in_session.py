@@ -1,0 +1,186 @@
+"""A session and its residual: written before MASKED leaves, settled by RESULT, found again after power cuts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from accord.entropy import SeededEntropy
+from accord.plan import Update
+from accord.prg import digest
+from accord.update import feedback
+from accord.update.pipeline import Contribution
+from aggregator import coordinator_values as agg
+from edge_sdk import session_values as dev
+from edge_sdk.residual import RESIDUAL, Kept
+from edge_sdk.saved import FILES, UNSETTLED, Saved, Unsettled
+from edge_sdk.session import Session
+from edge_sdk.session_values import Stage
+from tests.edge_sdk.scene import ME, Scene
+from tests.fleet.test_rounds import BUNDLE, CLOCK, LAYOUT
+
+HALF = LAYOUT.size // 2
+SUPPORT = b"\x01"
+"""The first of two blocks."""
+UPDATE = Update(
+    kind="block-score", block=HALF, share=500_000, feedback=100, score_exponent=-8, support_digest=digest(SUPPORT)
+)
+
+
+class Half(Scene):
+    """Its rounds ask for the first half of the parameters; `files` is what dev-00 has written, in `order`."""
+
+    def __init__(self, profile: str = "standard") -> None:
+        self.files: dict[str, bytes] = {}
+        self.order: list[str] = []
+        super().__init__(profile)
+
+    def request(self, **changes: object) -> agg.Request:
+        return super().request(update=UPDATE, support=SUPPORT, **changes)
+
+    def contribution(self, name: str) -> Contribution:
+        return dataclasses.replace(super().contribution(name), delta=np.full(LAYOUT.size, 0.25, np.float32))
+
+    def take(self, event: dev.Event) -> tuple[dev.Effect, ...]:
+        effects = super().take(event)
+        for effect in effects:
+            match effect:
+                case dev.Keep(name=name, data=data):
+                    self.files[name] = data
+                    self.order.append(name)
+                case dev.Forget(names=names):
+                    for name in names:
+                        self.files.pop(name, None)
+                case dev.Send():
+                    self.order.append("sent")
+        return effects
+
+    @property
+    def kept(self) -> Kept:
+        return Kept.decode(self.files[RESIDUAL])
+
+    def held(self) -> list[float]:
+        """What is held of the first parameter, that was sent, and of the last, that was not; rounding aside."""
+        if not self.kept.held:
+            return [0.0, 0.0]
+        found = feedback.decode(self.kept.held, LAYOUT.size)
+        return [round(float(found[0]), 2), round(float(found[-1]), 2)]
+
+    def restarted(self, *without: str) -> tuple[dev.Effect, ...]:
+        """Switch dev-00 off and on: its session is made from its files, but for those that were not written yet."""
+        files = {name: data for name, data in self.files.items() if name not in without}
+        self.session = self.sessions[ME] = Session(
+            job="j",
+            identity=self.session.identity,
+            limits=dev.Limits(smallest_cohort=3, allow_unmasked=True),
+            layout=LAYOUT,
+            bundle_digest=BUNDLE,
+            entropy=SeededEntropy(9),
+            ledger=self.session.ledger,
+            now=CLOCK,
+            residual=files.get(RESIDUAL, b""),
+        )
+        found = {name: record.decode(files[name]) for name, record in FILES.items() if name in files}
+        if UNSETTLED in files:
+            found[UNSETTLED] = Unsettled.decode(files[UNSETTLED])
+        effects = self.session.resume(Saved(**found))  # type: ignore[arg-type]
+        for effect in effects:
+            if isinstance(effect, dev.Keep):
+                self.files[effect.name] = effect.data
+            elif isinstance(effect, dev.Work):
+                self.mail.append(dev.Worked(found=self.contribution(ME)))
+            elif isinstance(effect, dev.Send):
+                self.queue.append(("aggregator:" + ME, effect.data))
+        self.settle()
+        return effects
+
+
+@pytest.mark.parametrize("profile", ["standard", "off"])
+def test_it_is_written_before_the_vector_and_settled_by_the_result(profile: str) -> None:
+    scene = Half(profile)
+    assert scene.held() == [0.0, 0.25], "round 1 left out the second half"
+    scene.order.clear()
+    scene.at(Stage.MASKED)
+    assert scene.order[-3:] == [RESIDUAL, "masked", "sent"]
+    assert scene.held() == [0.0, 0.0], "it is in flight"
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.5]
+    assert scene.kept.flights == ()
+
+
+def test_power_that_goes_between_the_two_files_has_the_work_done_again_from_the_same_residual() -> None:
+    scene = Half().at(Stage.WORKING)
+    first, second, _ = scene.session.step(scene.mail.popleft())
+    assert isinstance(first, dev.Keep)
+    assert isinstance(second, dev.Keep)
+    assert second.name == "masked"
+    scene.files[RESIDUAL] = first.data
+    before = scene.kept
+    scene.restarted()
+    assert scene.session.stage is Stage.SHARED
+    scene.at(Stage.MASKED)
+    assert [f.before for f in scene.kept.flights] == [f.before for f in before.flights]
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("stage", [Stage.MASKED, Stage.ANSWERED])
+def test_power_that_goes_later_changes_nothing(stage: Stage) -> None:
+    scene = Half().at(stage)
+    scene.restarted()
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.5]
+
+
+def test_power_that_goes_before_anything_of_the_attempt_is_written_leaves_it_held() -> None:
+    scene = Half().at(Stage.WORKING)
+    scene.mail.clear()
+    scene.restarted()
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.5]
+
+
+def test_a_result_that_is_overtaken_puts_it_back_late_and_the_next_update_has_none_of_it() -> None:
+    scene = Half().at(Stage.ANSWERED)
+    late = scene.mail.popleft()
+    scene.mail.clear()
+    scene.begin()
+    opening = scene.mail.popleft()
+    scene.take(opening)
+    assert UNSETTLED in scene.files
+    scene.restarted()
+    assert len(scene.kept.flights) == 1, "it is still asked for"
+    scene.take(late)
+    assert scene.held() == [0.0, 0.5]
+
+
+def test_what_nobody_tells_is_dropped() -> None:
+    scene = Half().at(Stage.ANSWERED)
+    scene.mail.clear()
+    scene.begin()
+    scene.to_the_end()
+    assert scene.kept.flights == ()
+    assert scene.held() == [0.0, 0.25], "of the third round; what the second had taken out may be in its sum"
+
+
+def test_an_update_that_was_given_up_leaves_it_held() -> None:
+    scene = Half().at(Stage.WORKING)
+    scene.mail.clear()
+    scene.take(dev.GaveUp(reason="the disk is full"))
+    assert scene.held() == [0.0, 0.25]
+
+
+def test_files_that_can_not_be_used_have_it_dropped() -> None:
+    scene = Half().at(Stage.MASKED)
+    scene.files["joined"] = scene.files["joined"].replace(b"dev-00", b"dev-99")
+    effects = scene.restarted()
+    assert [e.reason for e in effects if isinstance(e, dev.Refused)] == ["CannotResume"]
+    assert scene.kept.flights == ()
+    assert scene.held() == [0.0, 0.0]
+
+
+def test_examples_that_are_erased_take_it_with_them() -> None:
+    scene = Half()
+    (keep,) = scene.session.erase_residual()
+    assert isinstance(keep, dev.Keep)
+    assert Kept.decode(keep.data).held == b""
