@@ -2,11 +2,13 @@
 
 import os
 
+import numpy as np
 import pytest
 from crash_world import World
 
 from accord.files.crash import CRASHES, Crash
 from accord.plan import PROFILES
+from accord.tensors import Layout
 from aggregator.job import Job, Step
 
 FULL = bool(os.environ.get("ACCORD_SOAK"))
@@ -71,6 +73,30 @@ def test_the_aggregator_dies_around_every_commit_and_before_every_send(profile: 
         assert world.crashes == 1, at
         assert [r["status"] for r in world.books.records] == ["closed"] * 2, at
         assert [len(r["included"]) for r in world.books.records] == [4] * 2, at
+
+
+@pytest.mark.parametrize("profile", ["standard", "off"])
+def test_what_updates_leave_out_is_lost_by_no_crash(profile: str) -> None:
+    """Model and residuals are together what was trained, wherever the power of a device or of the aggregator goes."""
+
+    def fresh(rounds: int = 2) -> World:
+        return World(rounds=rounds, profile=profile, update="low-rank:1:16", layout=Layout((("w", (8, 4)),)))
+
+    assert np.abs(run(fresh(rounds=1)).left_out()).max() > 0.05, "something is left out"
+    calm = run(fresh())
+    assert np.abs(calm.left_out()).max() < 0.01, "and sent in the second round"
+    changes = len(calm.devices["dev-01"].files.operations)
+    for at in range(10, changes, 1 if FULL else 9):
+        world = fresh()
+        world.how = WORST
+        world.devices["dev-01"].files.cut_at = at
+        run(world)
+        assert [len(r["included"]) for r in world.books.records] == [4] * 3, at
+    for at in range(0, calm.fuse.count - 1, 1 if FULL else 31):
+        world = fresh()
+        world.fuse.at = at
+        run(world)
+        assert world.crashes == 1, at
 
 
 def test_everybody_dies_again_and_again() -> None:

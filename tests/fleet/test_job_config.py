@@ -40,6 +40,7 @@ def _load(folder: Path, text: str) -> object:
         ("floor = 3", 'floor = 3\nprofile = "off"', r"\[job\] profile 'off' is not one of auto, standard, strict"),
         ("floor = 3", 'floor = 3\nprofile = "strict"\nsecure_aggregation = false', "strict needs masks"),
         ("floor = 3", 'floor = 3\nprofile = "strict"\ndropout = 0.3', "profile standard needs fewer answers"),
+        ("floor = 3", 'floor = 3\nupdate = "topk:0.01:8"', "use dense:BITS, block-score:SHARE:BITS or low-rank"),
         ("[windows]", 'optimiser = "lion"\n[windows]', "not one of sgd, nesterov, adam, adamw"),
         ("[windows]", 'optimiser = "nesterov"\n[windows]', "give a momentum"),
         ("[windows]", 'optimiser = "adam"\nmomentum = 0.9\n[windows]', "leave it at 0 with adam"),

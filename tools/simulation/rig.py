@@ -44,6 +44,7 @@ class RigSettings:
     batch_size: int
     epochs: int
     optimiser: str = "sgd"
+    update: str = "dense:16"  # ten rounds are over before a basis has followed the sums
     task: str = "classification"
     profile: str = STANDARD
     tls: bool = True
@@ -128,6 +129,7 @@ rounds = {settings.rounds}
 devices = {settings.devices}
 floor = {settings.floor}
 profile = "{settings.profile}"
+update = "{settings.update}"
 [training]
 epochs = {settings.epochs}
 batch_size = {settings.batch_size}
