@@ -34,6 +34,7 @@ LIES = (
         "BadBitmap",
         ("a dealer behind the last member", "a byte too many", "a survivor behind the last member"),
     ),
+    Lie("members who are nobody", "BadBitmap", ("a place behind the last", "two bytes for four members")),
     Lie("dealers without the device", "NotADealer", ("we dealt nothing, it says",)),
     Lie("shares kept back", "MissingShare", ("fewer shares than dealers",)),
     Lie("shares of another dealer", "BadSeal", ("shares in another order",)),
@@ -119,7 +120,11 @@ LIES = (
     Lie(
         "a puppet of the aggregator, or a renamed member",
         "NotEnrolled",
-        ("a puppet that the aggregator vouches for", "a member with another's certificate"),
+        (
+            "a puppet that the aggregator vouches for",
+            "a member with another's certificate",
+            "a member with another serial number",
+        ),
     ),
     Lie("a member whose certificate has ended", "Expired", ("a member whose certificate has ended",)),
     Lie("a revoked member", "Revoked", ("a revoked member",)),
@@ -128,7 +133,7 @@ LIES = (
         "WrongRule",
         ("two members", "three members under the rule of four"),
     ),
-    Lie("a roster cut short or padded", "BadMessage", ("a roster cut short", "a padded roster", "a JOIN that is none")),
+    Lie("a roster cut short or padded", "BadMessage", ("a roster cut short", "a padded roster")),
     Lie(
         "a roster of too many: their sum could wrap around",
         "LargeCohort",
@@ -137,14 +142,14 @@ LIES = (
     Lie(
         "a member twice, or a roster out of order",
         "DuplicateMember",
-        ("a member who stands twice", "members out of order", "an entry twice in the tree"),
+        ("a member who stands twice", "members out of order"),
     ),
     Lie("one key twice", "DuplicateKey", ("two members with one key", "an identity key as a mask key")),
     Lie("a key of small order", "WeakKey", ("a point of small order",)),
     Lie(
         "a roster without the device, or with other keys under its name",
         "NotInRoster",
-        ("a roster without us", "our name with keys that are not ours", "a tree without us"),
+        ("a roster without us", "our name with keys that are not ours", "neighbours without us"),
     ),
     Lie(
         "a second roster, the same or another",
@@ -160,9 +165,19 @@ LIES = (
     Lie(
         "a chosen graph: other neighbours than the roster's tree gives",
         "WrongNeighbours",
-        ("three of our neighbours", "an entry that is not in the tree"),
+        ("three of our neighbours", "an entry at another place"),
     ),
-    Lie("a tree that is none", "WrongShape", ("half an entry",)),
+    Lie(
+        "a proof of the roster that is none",
+        "WrongShape",
+        (
+            "more places than entries",
+            "half a hash",
+            "a proof with a hash too many",
+            "a proof with a hash too few",
+            "a proof where everybody is shown",
+        ),
+    ),
     Lie("a cohort floor below the device's", "SmallCohort", ("a floor below the device's own",)),
     Lie("a sparse graph below the device's limit", "SparseGraph", ("few neighbours for 51 devices",)),
     Lie("no masks", "Unmasked", ("no masks, though the device wants them",)),

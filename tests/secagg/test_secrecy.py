@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accord.secagg import graph, participation
+from accord.secagg import graph, participation, quorum
 from accord.secagg.client import Unmasking
 from tests.secagg.lying_server import PROFILES, Cohort, LyingServer
 from tests.secagg.secrecy import (
@@ -282,3 +282,19 @@ def test_devices_that_answer_though_they_are_called_dead_open_a_vector(
     [cohort] = server.cohorts.values()
     assert (frozenset((4,)) in cohort.opened()) is planted
     assert ("CalledDead" in server.refusals) is not planted
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_without_its_quorum_strict_would_open_a_vector(planted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of seven collude, fewer than a third: what keeps the server from two survivor sets is that a quorum signs."""
+    n, bad = 7, 2
+    assert bad <= colluders_borne(n, STRICT)
+    if planted:
+        monkeypatch.setattr(quorum, "check", lambda *_: None)
+    how = isolating(n, FLOOR, bad, threshold(n, STRICT))
+    assert how is not None
+    server = LyingServer(n, bad, FLOOR, STRICT)
+    follow(server, how)
+    opened = [places for found in server.cohorts.values() for places in found.opened()]
+    assert (frozenset((n - 1,)) in opened) is planted
+    assert ("TooFewSignatures" in server.refusals) is not planted

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from accord.errors import AccordError
 from aggregator.job import Job, Step
 from simulation import evaluation
 from simulation.fleet import Attempted, SimulatedFleet, failed
@@ -61,6 +62,8 @@ class Runner:
                 self.job.skip()
             else:
                 step = self.job.closed(attempted.closed)
+                if step.reason and not training:
+                    raise AccordError(f"the {request.purpose} round says nothing that can be believed: {step.reason}")
                 pending = self._took(step, pending)
             if training:
                 if pending is not None:
