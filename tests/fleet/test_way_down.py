@@ -281,18 +281,18 @@ def test_wherever_the_power_goes_the_disk_holds_one_version_or_the_other_whole()
 
 
 @pytest.mark.parametrize("who", ["dev-01", "aggregator"])
-def test_devices_come_through_crashes_on_deltas(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crash_world, "LAYOUT", Layout((("w", (400, 2)),)))
+def test_devices_come_through_crashes_on_deltas(who: str) -> None:
+    layout = Layout((("w", (400, 2)),))
 
     def fuse(world: crash_world.World) -> crash_world.Fuse:
         return world.fuse if who == "aggregator" else world.devices[who].fuse
 
-    calm = crash_world.World(rounds=3)
+    calm = crash_world.World(rounds=3, layout=layout)
     calm.run()
     calm.check()
     acts = fuse(calm).count
     for at in range(acts // 3, acts, acts // 6):
-        world = crash_world.World(rounds=3)
+        world = crash_world.World(rounds=3, layout=layout)
         fuse(world).at = at
         world.run()
         world.check()
