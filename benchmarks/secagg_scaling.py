@@ -92,9 +92,13 @@ def draw(by_clients: list[dict[str, Any]], by_size: list[dict[str, Any]], file: 
                 )
             panel.grid(visible=True, which="major", alpha=0.3)
             panel.margins(x=0.12, y=0.25)
+            panel.set_xticks([row[of] for row in rows], [f"{row[of]:,}" for row in rows])
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.minorticks_off()
             if column == 0:
                 panel.set_ylabel(unit)
         axes[1][column].set_xlabel(about)
+    axes[1][0].set_ylim(10, 1_000)
     figure.suptitle("A secure sum: a tenth of the devices corrupt, a tenth drops out, 16 bits")
     figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
     plt.close(figure)
