@@ -24,7 +24,8 @@ _PIECE = 1 << 16
 _ZEROS = memoryview(bytes(_PIECE))
 _AT_ONCE = 64
 """Streams that are open at a time."""
-_FIRST_BLOCK = (1).to_bytes(4, "little")
+_BLOCK = 64
+_FIRST_BLOCK = 1
 
 
 def digest(data: bytes) -> bytes:
@@ -54,21 +55,30 @@ keystream: Callable[[bytes, bytes, int], bytes] = keystream_cryptography if _HAV
 """`keystream(key 32 B, nonce 12 B, size)`: the fastest backend that is installed."""
 
 
-def keystream_pieces(keys: Sequence[bytes], nonce: bytes, size: int) -> Iterator[tuple[int, int, memoryview]]:
+def keystream_pieces(
+    keys: Sequence[bytes], nonce: bytes, size: int, skip: int = 0
+) -> Iterator[tuple[int, int, memoryview]]:
     """Yield the same bytes as `keystream` for many keys, in pieces that stay in the processor's cache.
 
+    Args:
+        keys: 32 bytes each.
+        nonce: 12 bytes.
+        size: bytes of each stream.
+        skip: bytes at the beginning of each stream that are left out: whole blocks of 64.
+
     Yields:
-        The key's index, where the piece begins in its stream, and its bytes, at most 64 KiB, which hold until the next
-        one is asked for. Each key's pieces are in order. First come the first pieces of all keys, as what they are
-        added to should stay in the cache, too; PyNaCl has no stream that goes on, so there each key's is one piece.
+        The key's index, where the piece begins behind what was left out, and its bytes, at most 64 KiB, which hold
+        until the next one is asked for. Each key's pieces are in order. First come the first pieces of all keys, as
+        what they are added to should stay in the cache, too; PyNaCl has no stream that goes on, so there each key's is
+        one piece.
     """
     if not _HAVE_CRYPTOGRAPHY:
         for at, key in enumerate(keys):
-            yield at, 0, memoryview(keystream_pynacl(key, nonce, size))
+            yield at, 0, memoryview(keystream_pynacl(key, nonce, skip + size))[skip:]
         return
     buffer = memoryview(bytearray(min(_PIECE, size)))
     for first in range(0, len(keys), _AT_ONCE):
-        streams = [_stream(key, nonce) for key in keys[first : first + _AT_ONCE]]
+        streams = [_stream(key, nonce, skip // _BLOCK) for key in keys[first : first + _AT_ONCE]]
         for start in range(0, size, _PIECE):
             piece = buffer[: min(_PIECE, size - start)]
             zeros = _ZEROS[: len(piece)]
@@ -77,5 +87,6 @@ def keystream_pieces(keys: Sequence[bytes], nonce: bytes, size: int) -> Iterator
                 yield at, start, piece
 
 
-def _stream(key: bytes, nonce: bytes) -> Any:
-    return Cipher(algorithms.ChaCha20(key, _FIRST_BLOCK + nonce), mode=None).encryptor()
+def _stream(key: bytes, nonce: bytes, block: int = 0) -> Any:
+    counter = (_FIRST_BLOCK + block).to_bytes(4, "little")
+    return Cipher(algorithms.ChaCha20(key, counter + nonce), mode=None).encryptor()

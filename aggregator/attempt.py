@@ -11,6 +11,7 @@ from accord.errors import CodecError, Refusal, UsageError
 from accord.secagg import keys, unmasked
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import assembled, first_context, new_roster, shown_to
+from accord.secagg.ring import Spread
 from accord.secagg.roster_tree import RosterTree
 from accord.update.pipeline import Form
 from accord.wire.check_in import FAILED, Withdraw
@@ -57,6 +58,7 @@ class Attempt:
         desk: signs.
         entropy: deals the cohorts.
         now: monotonic seconds.
+        spread: shares the work on masks, as `map` would do it.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Attempt:
         desk: Desk,
         entropy: Entropy,
         now: float,
+        spread: Spread = map,
     ) -> None:
         self.plan, self.form = invitation.plan, form
         self.plan_digest = prg.digest(invitation.data)
@@ -82,7 +85,7 @@ class Attempt:
         self._context = first_context(invitation.data, plan.bundle_digest, plan.params_digest)
         self._muster = Muster(invitation, context=self._context, seal_pair=seal_pair, authority=authority, desk=desk)
         self._invitation, self._seal_pair, self._windows = invitation, seal_pair, windows
-        self._desk, self._entropy = desk, entropy
+        self._desk, self._entropy, self._spread = desk, entropy, spread
         self._deadline = now + windows.join
         self._gone: dict[str, float] = {}
 
@@ -251,7 +254,9 @@ class Attempt:
             root = cohort.root
             if not cohort.graph.complete:
                 own = {device: shown_to(roster, cohort, tree, device) for device in group}
-            state = engine.begin(plan, cohort, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now)
+            state = engine.begin(
+                plan, cohort, self._spread, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now
+            )
         held = self.cohorts[name] = CohortOf(state, root)
         self.of_device |= dict.fromkeys(group, name)
         for device in group:  # who went while others joined is gone here too

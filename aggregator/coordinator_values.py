@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from accord.plan import Fixed, Graph, Task, Training, Update
+from accord.secagg.ring import Spread
 from accord.signing import SigningKey
 from accord.update.pipeline import Total
 from accord.wire.versions import CohortRoot
@@ -62,6 +63,7 @@ class Settings:
     windows: Windows
     max_attempts: int = 3
     lifetime: int = 86_400  # seconds that a plan holds
+    spread: Spread = field(default=map, repr=False)  # shares the work on masks among a pool's workers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from accord.entropy import SystemEntropy
 from accord.files import read_limited
 from accord.link import Link
 from accord.prg import digest
+from accord.secagg.ring import Spread
 from accord.update.snapshot import Snapshot, columns_of, unscaled
 from accord.wire.versions import DataSchema
 from aggregator import job_config
@@ -70,6 +71,7 @@ class JobMaker:
         revocations: gives the signed list that counts from the next round on.
         told: called with a JSON-ready record of each round, abort and refusal, which names its job.
         clock: wall time in whole seconds.
+        spread: shares the work on masks among a pool's workers.
     """
 
     def __init__(
@@ -84,10 +86,11 @@ class JobMaker:
         revocations: Callable[[], bytes],
         told: Told,
         clock: Callable[[], int],
+        spread: Spread = map,
     ) -> None:
         self._link, self._work, self._blobs, self._office = link, work, blobs, office
         self._chronicle, self._attendance, self._revocations = chronicle, attendance, revocations
-        self._told, self._clock = told, clock
+        self._told, self._clock, self._spread = told, clock, spread
         self._registry = Registry(blobs)
         self._objects: MutableMapping[bytes, bytes] = {}
 
@@ -112,7 +115,9 @@ class JobMaker:
         )
         coordinator = Coordinator(
             office=office,
-            settings=Settings(job=config.name, windows=config.windows, max_attempts=config.max_attempts),
+            settings=Settings(
+                job=config.name, windows=config.windows, max_attempts=config.max_attempts, spread=self._spread
+            ),
             model=model,
             layout=bundle.manifest.layout,
             clock=self._clock(),

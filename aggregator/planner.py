@@ -130,6 +130,7 @@ class Planner:
             desk=self._desk,
             entropy=entropy.child("cohorts", turn.attempt),
             now=now,
+            spread=self._settings.spread,
         )
         return attempt, [Planned(plan=data), self._opening(turn)]
 

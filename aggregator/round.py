@@ -13,7 +13,7 @@ from accord.plan import STRICT, Plan
 from accord.records import Record
 from accord.secagg import confirming, keys, server, unmasked
 from accord.secagg.cohort import Cohort
-from accord.secagg.ring import Ring
+from accord.secagg.ring import Ring, Spread
 from accord.update import packing
 from accord.wire.check_in import Withdraw
 from accord.wire.secure_sum import Consistency, Masked, Quorum, Share, Unmask
@@ -86,18 +86,20 @@ class RoundState:
     expected: tuple[str, ...] = ()
     survivors: bytes = b""
     quorum: Quorum | None = None
+    spread: Spread = field(default=map, repr=False)
 
 
 def begin(
     plan: Plan,
     cohort: Cohort,
+    spread: Spread = map,
     *,
     length: int,
     windows: Windows,
     seal_pair: keys.KeyPair,
     now: float,
 ) -> RoundState:
-    """Return the state of a masked cohort whose ROSTER is going out now."""
+    """Return the state of a masked cohort whose ROSTER is going out now; `spread` shares the work on its masks."""
     return RoundState(
         plan=plan,
         name=cohort.name,
@@ -111,6 +113,7 @@ def begin(
         stage=server.Sharing(cohort, plan.cohort_floor),
         seal_pair=seal_pair,
         expected=cohort.devices,
+        spread=spread,
     )
 
 
@@ -274,7 +277,7 @@ def _closed(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ..
             expected = following.survivors
             effects = (ToCohort(devices=expected, message=shown),)
         case server.Unmasking() | unmasked.Confirming() as stage:
-            total = stage.close(state.plan.fixed.modulus_bits)
+            total = stage.close(state.plan.fixed.modulus_bits, state.spread)
             effects = (Opened(total=total, included=stage.survivors, recovered=stage.recovered, survivors=survivors),)
         case _:
             raise LocalProtocolError(f"nothing can be closed in {state.phase.value}")

@@ -7,6 +7,7 @@ once, and then sent.
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from accord.entropy import SystemEntropy
@@ -119,6 +120,7 @@ class AggregatorService:
             entropy=SystemEntropy(),
             will=Will(topic=topic, payload=State(online=False, birth=self._birth, job="").encode()),
         )
+        self._pool = ThreadPoolExecutor(thread_name_prefix="masks")
         self._maker = JobMaker(
             link=self._link,
             work=self._work,
@@ -129,6 +131,7 @@ class AggregatorService:
             revocations=lambda: self._documents.revocations,
             told=self._told,
             clock=_clock,
+            spread=self._pool.map,
         )
 
     def stop(self) -> None:
@@ -138,6 +141,7 @@ class AggregatorService:
     def close(self) -> None:
         """Leave the broker in an orderly way; rounds under way stay in the journal."""
         self._link.close()
+        self._pool.shutdown()
         self._work.abandon()
         self._audit.close()
         self._store.close()

@@ -197,8 +197,12 @@ class Unmasking:
         if len(good) != len(expected):
             self.wrong_holders.add(device)
 
-    def close(self, bits: int) -> ring.Ring:
+    def close(self, bits: int, spread: ring.Spread = map) -> ring.Ring:
         """Return the exact sum of the survivors' vectors modulo 2^`bits`, uint32 of shape (n,).
+
+        Args:
+            bits: m.
+            spread: shares the work on the masks, as in `ring.add_masks`.
 
         Raises:
             Aborted: `TooFewAnswers`, or `WrongDealer` with the dealer's id.
@@ -206,7 +210,7 @@ class Unmasking:
         secrets = self._opened()
         seeds = [self._seeds(dealer, secret) for dealer, secret in secrets.items()]
         total = self._sum.copy()
-        ring.add_masks(total, (seed for of_dealer in seeds for seed in of_dealer), bits)
+        ring.add_masks(total, (seed for of_dealer in seeds for seed in of_dealer), bits, spread)
         return ring.reduced(total, bits)
 
     def _opened(self) -> dict[int, bytes]:

@@ -98,8 +98,8 @@ class Confirming:
             raise Refusal("NotASurvivor", f"{device} answers though its vector did not arrive")
         self._confirmed.add(device)
 
-    def close(self, bits: int) -> ring.Ring:
-        """Return the sum of the survivors' vectors modulo 2^`bits`.
+    def close(self, bits: int, _spread: ring.Spread = map) -> ring.Ring:
+        """Return the sum of the survivors' vectors modulo 2^`bits`; there is no mask to share the work on.
 
         Raises:
             Aborted: `TooFewAnswers`.

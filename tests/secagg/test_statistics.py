@@ -1,8 +1,9 @@
 """What goes over the wire says nothing: masked zeros and too few shares are uniform, and the primitives are the RFCs'.
 
-Everything is drawn from seeds, so a right implementation passes always; the bounds are six standard deviations wide.
+Everything is drawn from seeds: a right implementation passes always; the bounds are six standard deviations wide.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, product
 
 import numpy as np
@@ -68,6 +69,29 @@ def test_the_keystream_is_rfc_8439_section_2_4_2_and_goes_on_over_its_pieces() -
         assert begins == len(found[at])
         found[at] += piece
     assert [bytes(found[at]) for at in found] == [prg.keystream_pynacl(k, nonce, size) for k in (key, bytes(32))]
+
+
+@pytest.mark.parametrize("have", [True, False])
+def test_the_keystream_begins_where_it_is_asked_to(have: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prg, "_HAVE_CRYPTOGRAPHY", have and prg._HAVE_CRYPTOGRAPHY)
+    whole = prg.keystream(bytes(32), bytes(12), 70_000)
+    rest = b"".join(bytes(piece) for _, _, piece in prg.keystream_pieces([bytes(32)], bytes(12), 70_000 - 640, 640))
+    assert rest == whole[640:]
+
+
+@pytest.mark.parametrize("bits", [13, 32])
+def test_a_pool_of_workers_takes_off_the_same_masks(bits: int) -> None:
+    """Each worker has a stretch of coordinates; what they return stands one behind the other."""
+    seeds = [(bytes([number]) * 32, bool(number % 3)) for number in range(1, 6)]
+    size = 2 * ring.STRETCH + 7
+    alone = sum((-1 if away else 1) * ring.mask(seed, size, bits).astype(np.int64) for seed, away in seeds)
+    with ThreadPoolExecutor(3) as pool:
+        shared = np.zeros(size, np.uint32)
+        ring.add_masks(shared, seeds, bits, pool.map)
+    assert (ring.reduced(shared, bits) == alone % 2**bits).all()
+    by_one = np.zeros(size, np.uint32)
+    ring.add_masks(by_one, seeds, bits)
+    assert (by_one == shared).all()
 
 
 def test_agreement_is_rfc_7748_section_6_1() -> None:
