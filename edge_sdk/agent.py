@@ -99,15 +99,19 @@ class Agent:
         self._upload = b""
         self._pending: Work | None = None
 
-    def start(self, birth: int) -> None:
-        """Announce this connection and subscribe to what a device reads; call it again after a reconnect.
+    def start(self, birth: int, *, awake: bool = False) -> None:
+        """Subscribe to what a device reads and announce this connection; call it again after a reconnect.
 
         Args:
             birth: a number that grows with each connection; the link's last will carries the same one.
+            awake: whether the constraints for training hold now, as with `wake`, but before anybody knows that we are
+                here: a round may open as soon as they do, and a cluster keeps its opening for us a moment later.
         """
         # The roles document first: what comes behind it may be signed by a key that it names.
         for topic in (self._roles, *sorted(self._mail), self._aggregator):
             self.link.subscribe(topic)
+        if awake:
+            self.wake()
         state = topics.up(self._tenant, self._device, "state")
         self.link.publish(state, State(online=True, birth=birth, job=self._job).encode(), retain=True)
 

@@ -221,14 +221,14 @@ class EdgeClient:
 
     def _run(self, done: Callable[[], bool], quiet: float | None) -> None:
         leave = math.inf if quiet is None else time.monotonic() + quiet
-        connections, awake = self._link.connections, False
-        self._agent.start(self._birth)
+        connections, awake = self._link.connections, self._attendance.may_work()
+        self._agent.start(self._birth, awake=awake)
         self._agent.resume(self._saved())
         patience = Patience(time.monotonic())
         while not done() and time.monotonic() < leave:
             if self._link.connections != connections:
-                connections, awake = self._link.connections, False
-                self._agent.start(self._birth)
+                connections, awake = self._link.connections, self._attendance.may_work()
+                self._agent.start(self._birth, awake=awake)
                 self._agent.ask_again()  # what was on its way when the connection broke may be lost
             if self._attendance.may_work() != awake:
                 awake = not awake
