@@ -136,10 +136,9 @@ def lies(choice: Choice) -> list[str]:
             f"{choice.invited} are corrupt; with fewer no two sets can both have a quorum, without which nobody answers"
         )
     else:
-        allies = max(0, 2 * choice.threshold - (choice.neighbours + 1))
         found.append(
-            f"show two groups two survivor sets and so open one device's vector, with {allies} corrupt devices or more "
-            "among its holders: honest ones answer once, corrupt ones twice"
+            "show devices different survivor sets and so open one device's vector; it needs no corrupt device for that "
+            "where a survivor set may leave out two members of five or more: only profile strict closes it"
         )
     if not choice.complete:
         found.append(
