@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from accord.errors import UsageError
+from accord.secagg import secrecy
 from accord.secagg.costs import cost
 from accord.secagg.planner import AUTO, MERGES, PRESETS, PROFILES, Choice, Question, propose, tolerated
 
@@ -130,16 +131,25 @@ def facts(choice: Choice, *, why: str, cohorts: int, merge: str, bad_devices: in
 def lies(choice: Choice) -> list[str]:
     """Return what an aggregator that lies could still do."""
     found = []
+    profile, of_holders = choice.question.profile, 2 * choice.threshold - (choice.neighbours + 1)
+    allies, size = min(((secrecy.allies(n, profile), n) for n in choice.sizes), default=(of_holders, choice.invited))
     if choice.quorum:
         found.append(
             f"show two groups two survivor sets if {2 * choice.threshold - choice.invited} devices or more of "
-            f"{choice.invited} are corrupt; with fewer no two sets can both have a quorum, without which nobody answers"
+            f"{choice.invited} are corrupt, or {allies} where it lets {size} join; with fewer no two sets can both "
+            "have a quorum, without which nobody answers"
         )
     else:
         found.append(
-            "show devices different survivor sets and so open one device's vector; it needs no corrupt device for that "
-            "where a survivor set may leave out two members of five or more: only profile strict closes it"
+            f"show two groups two survivor sets and so open both secrets of one device, with {allies} corrupt devices "
+            "or more among its holders: honest ones answer once, corrupt ones twice"
         )
+        if any(secrecy.isolable(members, choice.floor) for members in choice.sizes):
+            found.append(
+                "isolate a device without any corrupt one, and nobody can tell: it tells that one that few dealt "
+                "shares, and the others, in survivor sets of their own, that those few dropped out; a higher floor "
+                "leaves less room for that, and profile strict none"
+            )
     if not choice.complete:
         found.append(
             "isolate a device: call all of its neighbours dropped out to it alone, or try rosters until its "
@@ -167,6 +177,7 @@ def text(found: dict[str, Any]) -> str:
     names = ("vector_bytes", "control_bytes_up", "control_bytes_down")
     up, more_up, down = (f"{found[name] / 1e3:,.1f} kB" for name in names)
     bits, width = found["modulus_bits"], found["value_bits"]
+    fewer = ", or as large a share of a smaller roster"
     lines = [
         f"{found['devices']} devices asked for, {found['invited']} invited {each}",
         f"profile {found['profile']}, as {found['why']}",
@@ -177,7 +188,7 @@ def text(found: dict[str, Any]) -> str:
         *([f"quorum       {found['quorum']} signatures on the survivor set"] if found["quorum"] else []),
         f"floor        a sum holds {least} devices at least (n_min {found['floor']})",
         f"modulus      {bits} bits for values of {width} from up to {found['cap']} devices",
-        f"secrecy      holds against {found['corrupt_devices']} corrupt devices of {found['roster']}",
+        f"secrecy      holds against {found['corrupt_devices']} corrupt devices of {found['roster']}{fewer}",
         f"dropouts     {found['dropout']:.0%}: too few vectors {vectors}, too few answers {answers}{waits}",
         f"bad devices  that the merge {found['merge']} tolerates: {bad}",
         "",

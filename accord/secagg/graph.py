@@ -10,6 +10,11 @@ _DRAWN = 16
 """Bytes of keystream that decide one member's place in the ring."""
 
 
+def threshold_of(members: int, profile: str) -> int:
+    """Return how many shares open a secret on a complete graph: t."""
+    return 2 * members // 3 + 1 if profile == STRICT else members // 2 + 1
+
+
 def rule(members: int, graph: Graph, profile: str = STANDARD) -> tuple[int, int]:
     """Return (neighbours k, threshold t) for a roster of so many members.
 
@@ -32,7 +37,7 @@ def rule(members: int, graph: Graph, profile: str = STANDARD) -> tuple[int, int]
             raise LocalProtocolError(
                 f"profile strict needs a complete graph, of up to {graph.complete_up_to} members here, not {members}"
             )
-        return members - 1, 2 * members // 3 + 1
+        return members - 1, threshold_of(members, STRICT)
     if members > graph.complete_up_to:
         found = bounds.chosen(members, graph.corrupt, graph.dropout, min(members - 2, MAX_SHARES - 1))
         if found is not None:
@@ -42,7 +47,7 @@ def rule(members: int, graph: Graph, profile: str = STANDARD) -> tuple[int, int]
             f"{members} members with {graph.corrupt / bounds.MICRO:.0%} corrupt and {graph.dropout / bounds.MICRO:.0%} "
             f"dropping out need more than {MAX_SHARES - 1} neighbours each: form smaller cohorts"
         )
-    return members - 1, members // 2 + 1
+    return members - 1, threshold_of(members, STANDARD)
 
 
 class Neighbourhoods:

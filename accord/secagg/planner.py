@@ -6,11 +6,13 @@ many devices are invited; what devices must agree on is `graph.rule`. See docs/p
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
 
 from accord.errors import CodecError, LocalProtocolError, UsageError
 from accord.plan import LARGEST_COHORT, MICRO, SMALLEST_COHORT, STANDARD, STRICT, Graph, modulus_bits
 from accord.secagg import graph as rules
+from accord.secagg import secrecy
 from accord.values import dataclass
 
 LIKELY = 1e-3
@@ -105,6 +107,13 @@ class Choice:
     def corrupt(self) -> int:
         """Corrupt devices among those invited, at most."""
         return _corrupt(self.invited, self.question.corrupt)
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Of rosters on a complete graph that the plan allows, whoever joins."""
+        most = self.invited if self.question.preset == "sites" else min(self.cap, self.question.available)
+        most = max(self.invited, min(most, self.question.complete_up_to))
+        return range(self.floor, most + 1) if self.complete else ()
 
     @property
     def quorum(self) -> int:
@@ -213,10 +222,14 @@ def _at(question: Question, invited: int) -> Choice | str:
         return str(error)
     complete = neighbours == invited - 1
     floor = question.floor or (SMALLEST_COHORT if sites else _floor(question, invited, threshold if complete else 0))
-    needed = max(floor, threshold)
     corrupt = _corrupt(invited, question.corrupt)
-    if unsafe := _unsafe(invited, threshold if complete else 0, corrupt, needed, strict=strict):
-        return unsafe
+    if not complete and (alone := secrecy.lonely(max(floor, threshold), corrupt)):
+        return alone
+    unsafe = _unsafe(question, floor, invited, complete=complete)
+    if unsafe and (question.floor or invited in unsafe):
+        return unsafe[max(unsafe)]
+    floor = max([floor, *(n + 1 for n in unsafe)])
+    needed = max(floor, threshold)
     few = chance_below(needed, invited, question.dropout)
     answers = chance_below(threshold, neighbours + complete, question.dropout) * (1 if complete else invited)
     worst = max(few, answers)
@@ -245,22 +258,11 @@ def _at(question: Question, invited: int) -> Choice | str:
     )
 
 
-def _unsafe(invited: int, threshold: int, corrupt: int, needed: int, *, strict: bool) -> str:
-    """Say what so many corrupt devices could do, or nothing; `threshold` is 0 on a sparse graph: its rule bounds it."""
-    if threshold and corrupt >= threshold:
-        return f"{corrupt} corrupt of {invited} devices could open any secret, as {threshold} shares do"
-    shared = 2 * threshold - invited
-    if strict and corrupt >= shared:
-        return (
-            f"{corrupt} corrupt of {invited} devices could sign two survivor sets, as two quorums of {threshold} have "
-            f"{shared} in common"
-        )
-    if needed - corrupt < 2:
-        return (
-            f"a sum of {needed} devices of which {corrupt} are corrupt may hold one honest device alone: set a floor "
-            f"of {corrupt + 2} or more"
-        )
-    return ""
+def _unsafe(question: Question, floor: int, invited: int, *, complete: bool) -> dict[int, str]:
+    """Return what corrupt devices could do in rosters of which sizes: where fewer join than are invited, too."""
+    sizes = {*range(floor, min(invited, question.complete_up_to) + 1), *([invited] if complete else [])}
+    told = {n: secrecy.unsafe(n, _corrupt(n, question.corrupt), floor, question.profile) for n in sizes}
+    return {n: why for n, why in told.items() if why}
 
 
 def _floor(question: Question, invited: int, threshold: int) -> int:

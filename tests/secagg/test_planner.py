@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from accord.cli import main
 from accord.errors import LocalProtocolError, UsageError
 from accord.plan import MICRO, Graph
-from accord.secagg import bounds, graph
+from accord.secagg import bounds, graph, secrecy
 from accord.secagg.planner import LIKELY, Choice, Question, chance_below, choose, propose, tolerated
+from tests.secagg.secrecy import isolating
 
 # (corrupt, dropout) in per cent -> members -> (k, lowest t, highest t). k = 0: no graph within GF(2^8)'s 255 shares.
 # Computed on 24 November 2026 by another program than this one, in floating point.
@@ -228,6 +229,30 @@ def test_two_quorums_have_more_in_common_than_may_be_corrupt() -> None:
         choose(Question(devices=90, profile="strict", corrupt=0.36, available=90))
 
 
+@pytest.mark.parametrize("profile", ["standard", "strict"])
+@pytest.mark.parametrize("corrupt", [0.1, 0.3, 0.45])
+def test_the_bounds_hold_in_every_roster_that_the_floor_allows(profile: str, corrupt: float) -> None:
+    """Where fewer devices join than are invited, t is smaller, and a share of few devices is rounded up."""
+    for devices in range(3, 21):
+        try:
+            choice = choose(Question(devices=devices, corrupt=corrupt, preset="sites", profile=profile))
+        except UsageError:
+            continue
+        for joined in range(choice.floor, choice.invited + 1):
+            bad, t = math.ceil(joined * corrupt - 1e-6), graph.rule(joined, Graph(), profile)[1]
+            assert bad < (2 * t - joined if profile == "strict" else t)
+            assert max(choice.floor, t) - bad >= 2
+    with pytest.raises(UsageError, match="3 corrupt of 7 devices could sign two survivor sets"):
+        choose(Question(devices=20, floor=4, corrupt=0.3, profile="strict", available=20))
+
+
+def test_who_can_be_isolated_is_counted_as_it_is_played() -> None:
+    for members in range(3, 7):
+        for floor in range(3, members + 1):
+            played = isolating(members, floor, 0, graph.threshold_of(members, "standard"))
+            assert secrecy.isolable(members, floor) is (played is not None), (members, floor)
+
+
 def test_sites_wait_for_all_and_are_three_to_twenty() -> None:
     choice = choose(Question(devices=3, preset="sites", dropout=0.5))
     assert (choice.invited, choice.threshold, choice.floor) == (3, 2, 3)
@@ -272,6 +297,10 @@ def test_the_command_explains_what_was_chosen(capsys: pytest.CaptureFixture[str]
     said = planned(capsys, "--devices", "100", "--corrupt", "0.1", "--dropout", "0.3")
     for part in ("complete", "51 of 100 shares", "55 devices at least", "tolerates: none", "could still", "kB up"):
         assert part in said
+    assert "isolate a device without any corrupt one" in said
+    sites = ("--preset", "sites", "--profile", "standard")
+    assert "isolate" not in planned(capsys, "--devices", "4", *sites), "no set may leave two out"
+    assert "isolate" in planned(capsys, "--devices", "5", *sites)
     said = planned(capsys, "--devices", "700", "--cohorts", "7", "--merge", "median")
     assert "merge median tolerates: 3 per round" in said
     assert "corrupt devices of 100" in said
@@ -281,6 +310,7 @@ def test_the_command_says_which_profile_and_what_its_quorum_costs(capsys: pytest
     said = planned(capsys, "--devices", "100", "--dropout", "0.2")
     for part in ("profile strict, as strict is feasible", "67 signatures on the survivor set", "34 devices or more"):
         assert part in said
+    assert "isolate" not in said
     assert "not built" not in said
     assert "profile standard, as strict would not do" in planned(capsys, "--devices", "100", "--dropout", "0.3")
     strict, standard = (
