@@ -59,13 +59,15 @@ class Residual:
         job: another one's residual is left behind.
         bundle: the same of another bundle; 32 bytes.
         size: parameters of the model.
-        kept: the file; empty if there is none. A damaged one is left behind.
+        kept: the file; empty if there is none. A damaged one is left behind, too: what is left behind is still private,
+            and `only` and `erase` have it overwritten.
     """
 
     def __init__(self, job: str, bundle: bytes, size: int, kept: bytes = b"") -> None:
         self._job, self._bundle, self._size = job, bundle, size
         self._held = b""
         self._flights: dict[bytes, Flight] = {}
+        self._left_behind, self._leaves_nothing = bool(kept), b""
         try:
             found = Kept.decode(kept) if kept else None
             for data in () if found is None else (found.held, *(v for f in found.flights for v in (f.before, f.after))):
@@ -74,6 +76,7 @@ class Residual:
             return
         if found is not None and (found.job, found.bundle) == (job, bundle):
             self._held, self._flights = found.held, {flight.context: flight for flight in found.flights}
+            self._left_behind = False
 
     def __repr__(self) -> str:
         return "Residual(...)"
@@ -93,6 +96,8 @@ class Residual:
             context: the attempt's second one.
             left: what it leaves out, float32 of shape (size,).
         """
+        if context == self._leaves_nothing:
+            return ()
         self._flights[context] = Flight(context=context, before=self._held, after=feedback.encode(left))
         self._held = b""
         return self._keep()
@@ -111,13 +116,19 @@ class Residual:
         gone = self._flights.keys() - asked
         for context in gone:
             del self._flights[context]
-        return self._keep() if gone else ()
+        return self._keep() if gone or self._left_behind else ()
 
-    def erase(self) -> tuple[Keep, ...]:
-        """Forget all of it, as the examples that it came from go."""
+    def erase(self, under_way: bytes = b"") -> tuple[Keep, ...]:
+        """Forget all of it, as the examples that it came from go.
+
+        Args:
+            under_way: the second context of the attempt that is worked on, with these examples: its update leaves
+                nothing either.
+        """
+        self._leaves_nothing = under_way
         before = bool(self._held or self._flights)
         self._held, self._flights = b"", {}
-        return self._keep() if before else ()
+        return self._keep() if before or self._left_behind else ()
 
     def _settle(self, context: bytes, *, included: bool) -> bool:
         flight = self._flights.pop(context, None)
@@ -132,5 +143,6 @@ class Residual:
         return feedback.decode(data, self._size) if data else None
 
     def _keep(self) -> tuple[Keep, ...]:
+        self._left_behind = False
         kept = Kept(job=self._job, bundle=self._bundle, held=self._held, flights=tuple(self._flights.values()))
         return (Keep(name=RESIDUAL, data=kept.encode()),)

@@ -173,7 +173,9 @@ class Session:
 
     def erase_residual(self) -> tuple[Effect, ...]:
         """Forget what updates have left out, as the examples that it came from go."""
-        return self._state.residual.erase()
+        state = self._state
+        working = state.attempt is not None and state.stage is Stage.WORKING
+        return state.residual.erase(state.current().second if working else b"")
 
     def _resumed_before(self, saved: Saved) -> tuple[Effect, ...]:
         """Ask for the RESULT of the attempt before, unless it is another job's, or the attempt was not left yet."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from accord.update import feedback
-from edge_sdk.residual import Flight, Residual
+from edge_sdk.residual import Flight, Kept, Residual
 from edge_sdk.session_values import Keep
 
 SIZE = 3
@@ -139,6 +139,27 @@ def test_erased_is_gone_for_good() -> None:
     assert residual.settled(b"c" * 32, included=True) == ()
     assert Residual("j", BUNDLE, SIZE, keep.data).base(b"d" * 32) is None
     assert residual.erase() == ()
+
+
+def test_what_is_left_behind_goes_from_the_disk_too() -> None:
+    for data in (kept(job="other"), kept(bundle=b"b" * 32), kept()[:-1]):
+        for forgets in (Residual.erase, lambda residual: residual.only(())):
+            residual = Residual("j", BUNDLE, SIZE, data)
+            (keep,) = forgets(residual)
+            assert keep.data == Kept(job="j", bundle=BUNDLE, held=b"", flights=()).encode()
+            assert forgets(residual) == ()
+
+
+def test_an_update_that_was_under_way_when_they_were_erased_leaves_nothing() -> None:
+    residual = Residual("j", BUNDLE, SIZE, kept())
+    residual.erase(under_way=b"c" * 32)
+    assert residual.base(b"c" * 32) is None
+    residual.sends(b"c" * 32, np.ones(SIZE, np.float32))
+    residual.settled(b"c" * 32, included=True)
+    assert residual.base(b"d" * 32) is None
+    residual.sends(b"d" * 32, np.ones(SIZE, np.float32))
+    residual.settled(b"d" * 32, included=True)
+    assert residual.base(b"e" * 32) is not None, "what is found from then on is kept again"
 
 
 def test_it_is_not_shown() -> None:

@@ -184,3 +184,22 @@ def test_examples_that_are_erased_take_it_with_them() -> None:
     (keep,) = scene.session.erase_residual()
     assert isinstance(keep, dev.Keep)
     assert Kept.decode(keep.data).held == b""
+
+
+def test_examples_that_are_erased_while_the_device_works_leave_nothing_behind() -> None:
+    scene = Half().at(Stage.WORKING)
+    for effect in scene.session.erase_residual():
+        assert isinstance(effect, dev.Keep)
+        scene.files[effect.name] = effect.data
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.0], "the update was found from rows that are gone"
+    scene.begin()
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.25]
+
+
+def test_what_is_left_of_another_job_is_erased_at_the_start() -> None:
+    scene = Half()
+    scene.files[RESIDUAL] = dataclasses.replace(scene.kept, job="another").encode()
+    scene.restarted()
+    assert (scene.kept.job, scene.kept.held) == ("j", b"")
