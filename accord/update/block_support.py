@@ -6,6 +6,8 @@ import numpy.typing as npt
 from accord.errors import CodecError
 from accord.tensors import Layout, Vector
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def count(size: int, block: int) -> int:
     """Return how many blocks a vector is cut in; the last one may be shorter."""
@@ -61,4 +63,5 @@ class Blocks:
     def scores(self, change: Vector) -> Vector:
         """Return the norm of every block, float32 of shape (blocks,)."""
         starts = np.arange(0, self._size, self._block)
-        return np.sqrt(np.add.reduceat(np.square(change, dtype=np.float64), starts)).astype(np.float32)
+        norms = np.sqrt(np.add.reduceat(np.square(change, dtype=np.float64), starts))
+        return np.minimum(norms, _LARGEST).astype(np.float32)

@@ -4,11 +4,15 @@ It holds what the support and rounding left out, never what the clip cut. It is 
 from. See docs/protocol.md, section 8.9.
 """
 
+import math
+
 import numpy as np
 
 from accord.errors import CodecError
 from accord.tensors import Vector
 
+LONGEST = 2.0**64
+"""Far beyond any change that trains a model: a longer residual is of a training that has gone astray."""
 _HALF = np.dtype("<f2")
 _HEAD = 2
 
@@ -16,10 +20,13 @@ _HEAD = 2
 def capped(left: Vector, change: Vector, times: int) -> Vector:
     """Return `left` made short enough: a norm of at most `times` that of the round's change.
 
-    A device that comes seldom, or whose examples changed, must not say for ever what it saw once.
+    A device that comes seldom, or whose examples changed, must not say for ever what it saw once. One that is longer
+    than `LONGEST` all the same is dropped: added to the next change it might be too large for a float.
     """
     largest = times * float(np.linalg.norm(change.astype(np.float64)))
     length = float(np.linalg.norm(left.astype(np.float64)))
+    if not (math.isfinite(length) and min(length, largest) <= LONGEST):
+        return np.zeros_like(left)
     if length <= largest:
         return left
     return (left * np.float32(largest / length)).astype(np.float32)

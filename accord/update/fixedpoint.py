@@ -16,6 +16,7 @@ from accord.values import dataclass
 
 WEIGHT_BITS = 16
 SATURATION_BITS = 32
+NO_NUMBER = "the update holds NaN or infinity: lower the learning rate or look at the data"
 _NONCE = bytes(NONCE_SIZE)
 
 
@@ -79,7 +80,7 @@ def encode(delta: Vector, share: float, units: Vector, top: int, seed: bytes, *,
     with np.errstate(over="ignore"):  # what does not fit is refused by name
         scaled = delta * (units * np.float32(share))
     if not np.isfinite(scaled).all():
-        raise LocalProtocolError("the update holds NaN or infinity: lower the learning rate or look at the data")
+        raise LocalProtocolError(NO_NUMBER)
     saturated = int(np.count_nonzero(np.abs(scaled) > top))
     exact = np.clip(scaled, -top, top) if remember else None
     drawn = np.frombuffer(keystream(seed, _NONCE, 2 * delta.size), "<u2")

@@ -139,6 +139,8 @@ class Form:
         if delta.shape != (self._size,):
             raise LocalProtocolError(f"an update has {self._size} values, not shape {delta.shape}")
         times = self.plan.update.feedback
+        if times and not np.isfinite(delta).all():  # what is not sent would poison the residual unseen
+            raise LocalProtocolError(fixedpoint.NO_NUMBER)
         whole = delta if residual is None or not times else delta + residual
         share, values = weight / top, self.coordinates.take(whole)
         encoded = fixedpoint.encode(values, share, self._units, self._top, seed, remember=times > 0)
@@ -151,7 +153,8 @@ class Form:
         if not weight:
             return Coded(vector=vector, left=residual)
         rounded = encoded.rounded / (self._units * np.float32(share))
-        left = whole - self.coordinates.put(values - rounded)
+        with np.errstate(over="ignore", invalid="ignore"):  # which `capped` drops
+            left = whole - self.coordinates.put(values - rounded)
         return Coded(vector=vector, left=feedback.capped(left, delta, times))
 
     def _steps(self, scores: Vector, seed: bytes) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accord.errors import CodecError
+from accord.errors import CodecError, LocalProtocolError
 from accord.plan import Fixed, Update, modulus_bits
 from accord.prg import digest
 from accord.secagg import ring
@@ -126,6 +126,26 @@ def test_what_the_clip_cuts_is_in_no_residual() -> None:
     coded = form(update, support).coded(Contribution(rows=100, delta=delta, figures=FIGURES), bytes(32))
     assert coded.left is not None
     assert abs(coded.left[0]) < 0.01, "49 of it were cut, and are gone"
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_is_refused_where_it_would_not_be_sent_either(wrong: float) -> None:
+    update, support = bitmap(1, 7, 100_000)
+    one, delta = form(update, support), change(1)
+    unsent = int(np.flatnonzero(one.coordinates.put(one.coordinates.take(np.ones_like(delta))) == 0)[0])
+    delta[unsent] = wrong
+    with pytest.raises(LocalProtocolError, match="NaN or infinity"):
+        one.coded(Contribution(rows=100, delta=delta, figures=FIGURES), bytes(32))
+
+
+def test_a_residual_that_might_be_too_large_for_a_float_is_dropped() -> None:
+    update, support = bitmap(1, 7, 100_000)
+    one, huge = form(update, support), np.full(LAYOUT.size, 3e38, np.float32)
+    huge = (huge - one.coordinates.put(one.coordinates.take(huge))).astype(np.float32)
+    coded = one.coded(Contribution(rows=100, delta=huge, figures=FIGURES), bytes(32))
+    assert coded.left is not None
+    assert not coded.left.any()
+    assert feedback.capped(np.full(3, 3e38, np.float32), np.ones(3, np.float32), 10).any(), "as the change is sane"
 
 
 def test_a_device_without_rows_keeps_its_residual_and_sends_nothing_of_it() -> None:
