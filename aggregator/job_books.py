@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from accord import __version__
+from accord.errors import CodecError, UsageError
 from accord.wire.versions import DataSchema, Version
 from aggregator import journal, noted
 from aggregator.attendance import NOTHING, Figures
@@ -60,7 +61,8 @@ class JobBooks:
         self._bundle, self._shape, self._request, self._clock = bundle, input_shape, request, clock
         self._last: dict[str, Any] = {}
         self._measured, self._kept = NOTHING, NOTHING
-        self._residuals: tuple[bytes, ...] = ()
+        self._residual = b""
+        self._left_before: set[bytes] = set()
 
     def note(self, event: Event, now: float, clock: int) -> None:
         """Add an event that the coordinator is about to take."""
@@ -129,6 +131,8 @@ class JobBooks:
     def commit(self) -> None:
         """Make it durable, with whatever else is in the unit of work."""
         self._work.commit()
+        if self._left_before:
+            self._drop()
 
     def state(self) -> tuple[JobState, bytes, bytes] | None:
         """Return where the job stood, with the newest version's snapshot: a rollback made meanwhile counts.
@@ -136,7 +140,7 @@ class JobBooks:
         What rounding has left belongs to the version before a rollback, and goes with it.
 
         Raises:
-            CodecError: an older Accord wrote it.
+            UsageError: another version of Accord wrote it.
             MissingBlobError: the snapshot is gone.
             DamagedBlobError: it is damaged.
         """
@@ -145,7 +149,15 @@ class JobBooks:
             head = self._registry.head(connection, self._name)
         if row.state is None:
             return None
-        state = JobState.decode(row.state)
+        try:
+            state = JobState.decode(row.state)
+        except CodecError as error:
+            raise UsageError(
+                f"where job {self._name} stands was written by another version of Accord ({error}): let that version "
+                "end it, on the copy of the state folder that was made before the upgrade, or start a new job; what "
+                "was kept of this one stays as it is"
+            ) from error
+        self._residual = state.residual
         if head is not None and head.version.version > state.version:
             state = JobState(
                 **{name: getattr(state, name) for name, _ in JobState.kinds()}
@@ -216,11 +228,18 @@ class JobBooks:
         jobs.set_status(self._work.writing(), self._name, status, error)
 
     def _left(self, residual: bytes) -> None:
-        """Keep what rounding has left; the one before stays until this one is durable, which it is one round later."""
-        name = self._registry.blobs.put(residual) if residual else b""
-        before, self._residuals = self._residuals, (*self._residuals[-1:], name)
-        for old in set(before[:-1]) - set(self._residuals) - {b""}:
+        """Keep what rounding has left; the one before stays until this one is durable."""
+        before, self._residual = self._residual, self._registry.blobs.put(residual) if residual else b""
+        self._left_before = (self._left_before | {before}) - {self._residual, b""}
+
+    def _drop(self) -> None:
+        """Delete what rounding had left before; what is durable says what that is, whoever has committed meanwhile."""
+        with self._work.reading() as connection:
+            row = jobs.get(connection, self._name)
+        durable = JobState.decode(row.state).residual if row.state is not None else b""
+        for old in self._left_before - {durable}:
             self._registry.blobs.drop(old)
+        self._left_before &= {durable}
 
     def _round(self, connection: Connection, record: Mapping[str, Any]) -> None:
         names = ("round", "attempt", "purpose", "status", "reason", "seconds")

@@ -10,6 +10,7 @@ from crash_world import BUNDLE, CLOCK, JOB, TENANT, Fuse, World
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accord.errors import UsageError
 from accord.link import Delivery
 from accord.wire import topics
 from accord.wire.messages import Beat, State
@@ -149,7 +150,38 @@ def test_what_rounding_left_is_kept_with_the_job_and_of_older_rounds_nothing_is(
     assert found[2] == left
     params = {row.version.params for row in _versions(world)}
     others = world.registry.blobs.names() - params - {world.bundle}
-    assert len(others) <= 3, "those of the last rounds"
+    assert len(others) == 1
+    world.store.close()
+
+
+def test_nor_is_anything_of_older_rounds_left_by_restarts(tmp_path: Path) -> None:
+    world = StoreWorld(tmp_path / "state", rounds=5)
+
+    def closed() -> int:
+        with world.store.read() as connection:
+            return len(rounds.of_job(connection, JOB))
+
+    for done in range(2, 6):
+        world.run(until=lambda done=done: closed() >= done)  # type: ignore[misc]
+        world.fuse.at = world.fuse.count
+    world.run()
+    UnitOfWork.commit(world.work)
+    assert world.crashes == 4
+    params = {row.version.params for row in _versions(world)}
+    others = world.registry.blobs.names() - params - {world.bundle}
+    assert len(others) == 1
+    world.store.close()
+
+
+def test_where_another_version_of_accord_left_a_job_is_refused_by_name_and_kept(tmp_path: Path) -> None:
+    world = StoreWorld(tmp_path / "state", rounds=1)
+    world.run()
+    with world.store.begin() as connection:
+        jobs.checkpoint(connection, JOB, state=b"\x8a\x01", closed=1)
+    with pytest.raises(UsageError, match=f"job {JOB} stands was written by another version of Accord"):
+        world.fresh_books().state()
+    with world.store.read() as connection:
+        assert jobs.get(connection, JOB).state == b"\x8a\x01"
     world.store.close()
 
 
