@@ -250,7 +250,8 @@ class Transport:
         if data is None:
             raise Refusal("NoSuchObject", f"{device} asks for an object that is not served")
         name, merged = message.object, None
-        if message.held and self._deltas is not None:
+        # Of other jobs' models, which are served here, too, there is none, and looking would have ours made anew.
+        if message.held and self._deltas is not None and name == self.coordinator.model.digest:
             merged = self._deltas.between(message.held, name, data)
         if merged is not None:
             name, data = prg.digest(merged), merged

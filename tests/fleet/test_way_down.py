@@ -2,7 +2,7 @@
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import crash_world
@@ -70,7 +70,7 @@ class Door:
         self.published: list[bytes] = []
         self.restart()
 
-    def restart(self, deltas: Deltas | None = None) -> None:
+    def restart(self, deltas: Deltas | None = None, more: Sequence[bytes] = ()) -> None:
         newest = list(self.versions.values())[-1]
         office = agg.Office(
             tenant="t",
@@ -92,7 +92,7 @@ class Door:
         self.transport = Transport(
             link=self.broker.connect("aggregator"),
             coordinator=coordinator,
-            objects={name: newest},
+            objects={prg.digest(data): data for data in (newest, *more)},
             deltas=Deltas(LAYOUT, self.versions.get) if deltas is None else deltas,
             now=lambda: 0.0,
             clock=lambda: CLOCK,
@@ -304,6 +304,34 @@ def test_devices_come_through_crashes_on_deltas(who: str) -> None:
         assert [held == b"" for held in begun.values()].count(True) == 1, "and holds one ever after"
         down = [Envelope.decode(data) for topic, data in world.sent["aggregator"] if topic.endswith("/dev-01/down/rsp")]
         assert [letter.tag for letter in down].count(TAG_OF[chunks.Merged]) >= 2, at
+
+
+class Counting(Deltas):
+    """Says how often it was asked."""
+
+    def __init__(self, versions: Mapping[bytes, bytes]) -> None:
+        super().__init__(LAYOUT, versions.get)
+        self.asked = 0
+
+    def between(self, held: bytes, wanted: bytes, snapshot: bytes) -> bytes | None:
+        self.asked += 1
+        return super().between(held, wanted, snapshot)
+
+
+def test_who_asks_for_the_model_of_another_job_has_no_delta_made() -> None:
+    door = Door(HISTORY)
+    deltas = Counting(door.versions)
+    door.restart(deltas, more=(HISTORY[3],))
+    device = Device(door, "dev-00", HISTORY[2])
+    device.want(HISTORY[3])
+    settle(door, device)
+    assert device.kept == [HISTORY[3]]
+    assert device.refused == []
+    assert deltas.asked == 0
+    device.want(LAST)
+    settle(door, device)
+    assert device.kept == [HISTORY[3], LAST]
+    assert deltas.asked > 0
 
 
 class Lying(Deltas):
