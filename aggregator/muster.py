@@ -93,8 +93,11 @@ class Muster:
             support=self._invitation.support,
         )
         check_identity(device, certificate.identity, self.offered)
-        for imitator in [d for d, j in self.joined.items() if certificate.identity in (j.mask_key, j.seal_key)]:
-            del self.joined[imitator]
+        for other, member in list(self.joined.items()):
+            imitates = certificate.identity in (member.mask_key, member.seal_key)
+            anew = other == device and member.identity != certificate.identity  # its JOIN was of the key before
+            if imitates or anew:
+                del self.joined[other]
         self.offered[device] = certificate
         self.turned_away.discard(device)
         self._standings[device], self._sequences[device] = standing, message.sequence

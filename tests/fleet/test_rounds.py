@@ -12,6 +12,9 @@ from accord.plan import PROFILES, Fixed, Task, Training
 from accord.signing import SigningKey
 from accord.tensors import Layout
 from accord.update.pipeline import Contribution
+from accord.wire.envelope import Envelope
+from accord.wire.messages import TAG_OF
+from accord.wire.secure_sum import Join
 from aggregator import coordinator_values as agg
 from aggregator.coordinator import Coordinator
 from aggregator.enrolment import new_fleet
@@ -51,32 +54,36 @@ class World:
             clock=CLOCK,
         )
         self.sessions = {}
+        self.fleet, self.entropy, self.limits = fleet, entropy, limits
         for i in range(devices):
-            name = f"dev-{i:02d}"
-            key = SigningKey(entropy.child("identity", i)(32))
-            identity = dev.Identity(
-                device=name,
-                tenant="t",
-                key=key,
-                certificate=fleet.certificate(name, key.public, i),
-                root=fleet.root.public,
-                roles=fleet.roles(),
-            )
-            self.sessions[name] = Session(
-                job="j",
-                identity=identity,
-                limits=dev.Limits(**({"smallest_cohort": 3, "allow_unmasked": True} | limits)),
-                layout=LAYOUT,
-                bundle_digest=BUNDLE,
-                entropy=entropy.child("device", i),
-                ledger=dev.Ledger(),
-                now=CLOCK,
-            )
+            self.enrol(f"dev-{i:02d}", serial=i)
         self.now = 0.0
         self.mute = mute
         self.sent: dict[str, int] = dict.fromkeys(self.sessions, 0)
         self.log: list[object] = []
         self.queue: deque[tuple[str, bytes]] = deque()
+
+    def enrol(self, name: str, serial: int) -> None:
+        """Let a device begin under a key of its own; the one that had the name before is no more."""
+        key = SigningKey(self.entropy.child("identity", serial)(32))
+        identity = dev.Identity(
+            device=name,
+            tenant="t",
+            key=key,
+            certificate=self.fleet.certificate(name, key.public, serial),
+            root=self.fleet.root.public,
+            roles=self.fleet.roles(),
+        )
+        self.sessions[name] = Session(
+            job="j",
+            identity=identity,
+            limits=dev.Limits(**({"smallest_cohort": 3, "allow_unmasked": True} | self.limits)),
+            layout=LAYOUT,
+            bundle_digest=BUNDLE,
+            entropy=self.entropy.child("device", serial),
+            ledger=dev.Ledger(),
+            now=CLOCK,
+        )
 
     def request(self, **changes: object) -> agg.Request:
         fields = {
@@ -254,3 +261,35 @@ def test_replays_foreign_letters_and_noise_change_nothing() -> None:
             world.device(to, dev.Arrived(data=data))
     assert len(world.of(dev.Charge)) == before
     assert not world.queue
+
+
+@pytest.mark.parametrize("profile", ["standard", "strict"])
+def test_a_device_that_is_enrolled_anew_while_others_join_takes_part_under_its_new_key(profile: str) -> None:
+    """Its old JOIN goes: in a roster it would be verified by a key that signs no letter any more."""
+    world = World(4)
+    world.aggregator(world.start(profile=profile))
+    held: list[tuple[str, bytes]] = []
+
+    def until_nothing_comes() -> None:
+        while world.queue:
+            to, data = world.queue.popleft()
+            if to.startswith("aggregator:"):
+                if Envelope.decode(data).tag == TAG_OF[Join] and to.endswith("dev-02") and not held:
+                    held.append((to, data))
+                    continue
+                world.aggregator(agg.Arrived(device=to.partition(":")[2], data=data))
+            else:
+                world.device(to, dev.Arrived(data=data))
+
+    [opening] = {data for _, data in world.queue}
+    until_nothing_comes()
+    assert world.sessions["dev-03"].stage is dev.Stage.JOINED
+    world.enrol("dev-03", serial=9)
+    world.device("dev-03", dev.Arrived(data=opening))
+    until_nothing_comes()
+    world.queue.extend(held)
+    until_nothing_comes()
+    [closed] = world.of(agg.Closed)
+    assert closed.included == ("dev-00", "dev-01", "dev-02", "dev-03")
+    assert not world.of(agg.Log)
+    assert not world.of(dev.Refused)
