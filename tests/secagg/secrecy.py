@@ -51,10 +51,11 @@ def threshold(members: int, profile: str) -> int:
 def colluders_borne(members: int, profile: str) -> int:
     """Return how many colluders a profile bears beside an aggregator that lies.
 
-    In `strict` fewer than a third, as two quorums then have an honest device in common. In `standard` as many as leave
-    n + c below 2t: an honest holder gives one kind of share and a corrupt one both, so nobody's secrets both come out.
+    As many as leave two survivor sets without enough answers for both, as an honest device answers for one and a corrupt
+    one for any: in `standard` n + c < 2t for the answers themselves, in `strict` c < 2t - n for their quorums. That is
+    the same number, and beside it there are to be two honest devices in every sum: see `fewest`.
     """
-    return (members - 1) // 3 if profile == STRICT else 2 * threshold(members, profile) - 1 - members
+    return 2 * threshold(members, profile) - 1 - members
 
 
 def fewest(members: int, floor: int, colluders: int, profile: str) -> int:
