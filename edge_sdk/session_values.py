@@ -31,28 +31,46 @@ OUTSIDE = frozenset((Stage.IDLE, Stage.FETCHING, Stage.CHECKED_IN, Stage.WITHDRA
 """Stages in which a device is bound to nothing."""
 TRANSITIONS: Mapping[Stage, Mapping[str, Stage]] = {
     Stage.IDLE: {"opening": Stage.FETCHING},
-    Stage.FETCHING: {"opening": Stage.FETCHING, "fetched": Stage.CHECKED_IN},
-    Stage.CHECKED_IN: {"opening": Stage.FETCHING, "plan": Stage.JOINED, "later": Stage.IDLE},
+    Stage.FETCHING: {"opening": Stage.FETCHING, "fetched": Stage.CHECKED_IN, "round closed": Stage.IDLE},
+    Stage.CHECKED_IN: {
+        "opening": Stage.FETCHING,
+        "plan": Stage.JOINED,
+        "later": Stage.IDLE,
+        "round closed": Stage.IDLE,
+    },
     Stage.JOINED: {
         "opening": Stage.FETCHING,
         "roster": Stage.SHARED,
         "unmasked roster": Stage.WORKING,
         "result": Stage.IDLE,
+        "round closed": Stage.IDLE,
     },
-    Stage.SHARED: {"opening": Stage.FETCHING, "shares": Stage.WORKING, "result": Stage.IDLE},
+    Stage.SHARED: {
+        "opening": Stage.FETCHING,
+        "shares": Stage.WORKING,
+        "result": Stage.IDLE,
+        "round closed": Stage.IDLE,
+    },
     Stage.WORKING: {
         "opening": Stage.FETCHING,
         "worked": Stage.MASKED,
         "gave up": Stage.WITHDRAWN,
         "result": Stage.IDLE,
+        "round closed": Stage.IDLE,
     },
     Stage.MASKED: {
         "opening": Stage.FETCHING,
         "survivors": Stage.ANSWERED,
         "survivors to confirm": Stage.CONFIRMED,
         "result": Stage.IDLE,
+        "round closed": Stage.IDLE,
     },
-    Stage.CONFIRMED: {"opening": Stage.FETCHING, "quorum": Stage.ANSWERED, "result": Stage.IDLE},
+    Stage.CONFIRMED: {
+        "opening": Stage.FETCHING,
+        "quorum": Stage.ANSWERED,
+        "result": Stage.IDLE,
+        "round closed": Stage.IDLE,
+    },
     Stage.ANSWERED: {"opening": Stage.FETCHING, "result": Stage.IDLE},
     Stage.WITHDRAWN: {"opening": Stage.FETCHING, "result": Stage.IDLE},
 }

@@ -15,7 +15,7 @@ from accord.wire.secure_sum import Consistency, Masked, Quorum, Result, Roster, 
 from edge_sdk.attempt import Attempt
 from edge_sdk.saved import SECRET_FILES, AnsweredOnce, ConfirmedOnce, MaskedOnce, Shared, WithdrewOnce
 from edge_sdk.session_state import SessionState
-from edge_sdk.session_values import Charge, Effect, Finished, Forget, Keep, Refused, Stage, Work
+from edge_sdk.session_values import TRANSITIONS, Charge, Effect, Finished, Forget, Keep, Refused, Stage, Work
 from edge_sdk.unsettled import SENT, Unsettled
 
 
@@ -208,13 +208,23 @@ class Summing:
         before = self._unsettled.of(letter.context)
         if before is not None:
             self._state.bound(letter, before.second, self._state.identity.device)
-            return (*self._told(before, letter), *self._unsettled.drop())
+            return (*self._told(before, letter), *self._unsettled.drop(), *self._closed_meanwhile())
         self._state.allowed("result")
         attempt = self._state.current()
         self._state.bound(letter, attempt.second or attempt.context, self._state.identity.device)
         told = self._told(attempt, letter)
         self._state.move("result")
         return (*told, self._state.ends(), *self._unsettled.drop())
+
+    def _closed_meanwhile(self) -> tuple[Effect, ...]:
+        """Leave another attempt of a round whose sum has turned out to be closed, before it gives a second sum."""
+        attempt, closed = self._state.attempt, self._state.ledger.closed_round
+        if attempt is None or attempt.opening.round > closed or "round closed" not in TRANSITIONS[self._state.stage]:
+            return ()
+        left = self._unsettled.leave(attempt)
+        self._state.move("round closed")
+        detail = f"attempt {attempt.opening.attempt} of round {closed} is left: the sum of one before was closed"
+        return (*left, Refused(reason="RoundClosed", detail=detail))
 
     def _told(self, attempt: Attempt, letter: Envelope) -> tuple[Effect, ...]:
         result = opened(letter, Result)

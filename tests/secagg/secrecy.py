@@ -51,9 +51,8 @@ def threshold(members: int, profile: str) -> int:
 def colluders_borne(members: int, profile: str) -> int:
     """Return how many colluders a profile bears beside an aggregator that lies.
 
-    As many as leave two survivor sets without enough answers for both, as an honest device answers for one and a corrupt
-    one for any: in `standard` n + c < 2t for the answers themselves, in `strict` c < 2t - n for their quorums. That is
-    the same number, and beside it there are to be two honest devices in every sum: see `fewest`.
+    As many as leave two survivor sets without enough answers for both, where an honest device answers for one and a
+    corrupt one for any: c < 2t - n. In `standard` that is about the answers, in `strict` already about their quorums.
     """
     return 2 * threshold(members, profile) - 1 - members
 
