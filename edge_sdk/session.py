@@ -183,7 +183,9 @@ class Session:
             return ()
         asked, current = self._unsettled.found(saved.unsettled), self._state.attempt
         here = current is not None and self._unsettled.of(current.second) is not None
-        return self._unsettled.drop() if here or not self._unsettled.ours else asked
+        if here:
+            return self._unsettled.taken_back()
+        return asked if self._unsettled.ours else self._unsettled.drop()
 
     def _handled(self, event: Event) -> tuple[Effect, ...]:
         match event:

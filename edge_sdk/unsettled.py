@@ -67,6 +67,11 @@ class Unsettled:
         """Whether it is of this job: a device may have been given another one since."""
         return self.attempt is not None and self.attempt.opening.job == self._state.job
 
+    def taken_back(self) -> tuple[Effect, ...]:
+        """Ask no more, as it is under way again: power went while it was left, and what it sent is still in flight."""
+        self.attempt = None
+        return (Forget(names=(UNSETTLED,)),)
+
     def drop(self) -> tuple[Effect, ...]:
         """Ask no more: its RESULT has come, or nobody knows it."""
         if self.attempt is None:

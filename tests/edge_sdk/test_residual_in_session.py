@@ -203,3 +203,17 @@ def test_what_is_left_of_another_job_is_erased_at_the_start() -> None:
     scene.files[RESIDUAL] = dataclasses.replace(scene.kept, job="another").encode()
     scene.restarted()
     assert (scene.kept.job, scene.kept.held) == ("j", b"")
+
+
+@pytest.mark.parametrize("stage", [Stage.MASKED, Stage.ANSWERED])
+def test_power_that_goes_while_an_attempt_is_left_for_the_next_one_loses_nothing(stage: Stage) -> None:
+    scene = Half().at(stage)
+    before = dict(scene.files)
+    scene.mail.clear()
+    scene.begin()
+    scene.take(scene.mail.popleft())
+    scene.files = before | {UNSETTLED: scene.files[UNSETTLED]}
+    flight = scene.kept.flights
+    effects = scene.restarted()
+    assert dev.Forget(names=(UNSETTLED,)) in effects
+    assert scene.kept.flights == flight, "its RESULT may still come"
