@@ -43,6 +43,15 @@ DEVICE_LIST = Command(
 )
 """The one action of `accord device` that belongs to the aggregator: a device has none of what it needs."""
 
+PLAN_UPDATE = Command(
+    name="plan update",
+    module="aggregator.update_plan_cli",
+    extra="aggregator",
+    sentence="Show bytes and seconds of a round for each way to send a change.",
+)
+"""It knows how an aggregator chooses supports and makes releases."""
+ALONE = (DEVICE_LIST, PLAN_UPDATE)
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="demo",
@@ -179,8 +188,9 @@ def _run_alone(command: Command, words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    if words[:2] == DEVICE_LIST.name.split():
-        return _run_alone(DEVICE_LIST, words[2:])
+    for command in ALONE:
+        if words[:2] == command.name.split():
+            return _run_alone(command, words[2:])
     names = {command.name: command for command in COMMANDS}
     chosen = next((word for word in words if word in names), None)
     arguments = _parser(chosen).parse_args(words)

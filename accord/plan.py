@@ -4,7 +4,7 @@ A plan that could overflow its modulus, or that asks for a cohort of fewer than 
 See docs/protocol.md, section 5.
 """
 
-from accord.errors import CodecError
+from accord.errors import CodecError, Refusal
 from accord.records import Int, Many, Name, Nested, Octets, OneOf, Record, field
 from accord.values import dataclass
 
@@ -22,7 +22,10 @@ DEFAULT_GATE = 5_000
 PURPOSES = ("train", "evaluate", "powers", "moments")
 STANDARD, STRICT, OFF = PROFILES = ("standard", "strict", "off")
 """`strict`: a quorum signs the survivor set before anybody answers. `off`: no masks at all."""
-UPDATES = ("dense", "block-score", "low-rank")
+OPEN = ("topk", "ternary")
+"""Updates of which each device chooses the places itself: only without masks, as they say which ones its rows touch."""
+UPDATES = ("dense", "block-score", "low-rank", *OPEN)
+COMPRESSIONS = ("none", "zlib", "zstd")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +106,16 @@ class Task(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Update(Record):
-    """Which numbers of a change every device of the cohort sends; `accord.update.support` says how they are chosen.
+    """Which numbers of a change a device of the cohort sends; `accord.update.support` says how they are chosen.
 
     `dense` sends all. `block-score` cuts the change in blocks of `block` parameters and sends those that the support
     names, a `share` of all in millionths, and a score for each block in steps of 2^`score_exponent`. `low-rank` sends
     each matrix in a basis of `rank` vectors, which is the support. `feedback` bounds what a device keeps of the rest,
     its residual: a norm of at most so many times that of the round's change; with 0 it keeps and adds none.
+
+    In open mode a device sends the largest values of its own choice, a `share` of all in millionths: `topk` in `bits`
+    of 8, 4 or 1, with a scale for each tensor, `ternary` as signs with one scale; with `compression` of places and
+    values.
 
     Raises:
         CodecError: a field is out of its range, or belongs to another kind.
@@ -121,13 +128,26 @@ class Update(Record):
     feedback: int = field(Int(0, 1_000), 0)
     score_exponent: int = field(Int(-126, 128), 0)
     support_digest: bytes = field(Octets(0, 32), b"")
+    bits: int = field(Int(0, 8), 0)
+    compression: str = field(OneOf(COMPRESSIONS), "none")
+
+    @property
+    def open(self) -> bool:
+        """Whether each device chooses the places itself."""
+        return self.kind in OPEN
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.bits not in {"topk": (8, 4, 1), "ternary": (1,)}.get(self.kind, (0,)):
+            raise CodecError(f"an update of kind {self.kind} has no values of {self.bits} bits")
+        if self.open is (self.compression == "none"):
+            raise CodecError(f"an update of kind {self.kind} is not compressed with {self.compression}")
         used = {
             "dense": (False, False, False, False),
             "block-score": (True, True, False, True),
             "low-rank": (False, False, True, True),
+            "topk": (False, True, False, False),
+            "ternary": (False, True, False, False),
         }[self.kind]
         if (self.block > 0, self.share > 0, self.rank > 0, len(self.support_digest) == 32) != used:
             raise CodecError(f"an update of kind {self.kind} has not the numbers of that kind")
@@ -142,6 +162,7 @@ class Plan(Record):
     Raises:
         CodecError: a field is out of its range, the sum of `cohort_cap` updates could wrap around, or profile `strict`
             is asked for where the graph would be sparse.
+        Refusal: `OpenUpdate`, an update of open mode is asked for with masks.
     """
 
     tenant: str = field(Name())
@@ -176,6 +197,12 @@ class Plan(Record):
             raise CodecError(
                 f"profile strict needs a complete graph, which ends at {self.graph.complete_up_to} members: a cohort "
                 f"of up to {self.cohort_cap} can't have it"
+            )
+        if self.update.open and self.profile != OFF:
+            raise Refusal(
+                "OpenUpdate",
+                f"an update of kind {self.update.kind} is chosen by each device, which masks can't add up and would "
+                f"not hide: profile {self.profile} can't have it",
             )
         if self.update.kind != "dense" and self.purpose != "train":
             raise CodecError(f"only a change of the model has an update of kind {self.update.kind}")

@@ -245,7 +245,15 @@ class Attempt:
             root = unmasked.second_context(self._context, name)
             seal_keys = {device: self._muster.joined[device].seal_key for device in group}
             state = engine.begin_unmasked(
-                plan, name, root, seal_keys, length=length, windows=self._windows, seal_pair=self._seal_pair, now=now
+                plan,
+                name,
+                root,
+                seal_keys,
+                length=length,
+                unpack=self.form.unpack,
+                windows=self._windows,
+                seal_pair=self._seal_pair,
+                now=now,
             )
         else:
             roster = new_roster(name, plan.profile, [self._muster.joined[device] for device in group], plan.graph)

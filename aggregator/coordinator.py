@@ -11,7 +11,6 @@ from accord.entropy import SeededEntropy
 from accord.errors import CodecError, LocalProtocolError, Refusal, SignatureError
 from accord.plan import Plan
 from accord.tensors import Layout
-from accord.update import packing
 from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Outcome, Release
@@ -160,7 +159,7 @@ class Coordinator:
         if attempt is None or letter.sender not in attempt.of_device:
             return None
         letter.check(attempt.offered[letter.sender].identity)
-        return packing.packed_size(attempt.form.length, attempt.plan.fixed.modulus_bits) + UPLOAD_ROOM
+        return attempt.form.largest + UPLOAD_ROOM
 
     def release(self, params: bytes, now_round: int) -> tuple[Effect, ...]:
         """Make `params` the next version and announce it."""

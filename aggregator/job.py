@@ -228,9 +228,10 @@ class Job:
         asked = self._asked()
         coordinates = self._supports.coordinates(asked)
         cut = self._strategy.typical([total.saturated for total in closed.totals]) * len(closed.totals)
-        share = cut / (change.vector.size * included)
+        share = cut / (self._supports.sent(asked) * included)
         params = self.releases.next(self.snapshot.params, coordinates.put(change.vector))
-        doubled = self._scales.follow(asked.bits, change.vector, coordinates.spans, share)
+        alone = included if asked.update.open else 1
+        doubled = self._scales.follow(asked.bits, change.vector, coordinates.spans, share, alone=alone)
         scores = np.array([total.scores for total in closed.totals], np.float32)
         merged = scores.sum(axis=0) if self.settings.merge == "mean" else np.median(scores, axis=0) * len(scores)
         self._supports.took(

@@ -7,6 +7,7 @@ from accord.errors import UsageError
 from accord.optimisers import STEADY, Schedule
 from accord.plan import OFF, STANDARD, STRICT, Graph, Task, Training
 from accord.secagg.planner import AUTO, Choice, Question, choose, tolerated
+from accord.update import compression
 from aggregator.releases import RELEASE_BITS, check_bits
 from aggregator.update_choice import UpdateChoice
 
@@ -53,6 +54,8 @@ class JobSettings:
                 f"{self.cohorts} cohorts of at least {self.floor} need {self.cohorts * self.floor} devices per round, "
                 f"not {self.devices_per_round}",
             )
+        if self.update.open:
+            check_open(self.update, masked=self.profile != OFF)
         self._check(self.secured.profile)
         tolerated(self.merge, self.training_cohorts)
         check_bits(self.release_bits)
@@ -142,3 +145,18 @@ class JobSettings:
             complete_up_to=self.complete_up_to,
             value_bits=self.value_bits,
         )
+
+
+def check_open(update: UpdateChoice, *, masked: bool) -> None:
+    """Refuse an update of open mode where it can't be.
+
+    Raises:
+        UsageError: there are masks, or what compresses it is not here.
+    """
+    if masked:
+        raise UsageError(
+            f"with update {update.kind} each device chooses which values it sends, which masks can't add up and would "
+            "not hide: put secure_aggregation = false (--secure-aggregation off) if the aggregator may see each "
+            "update, or use low-rank:8:4"
+        )
+    compression.check(update.compression)

@@ -5,7 +5,7 @@ the grace, or at its deadline; closing gives the next phase or an abort by name.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from accord.errors import Aborted, CodecError, LocalProtocolError, Refusal
@@ -80,6 +80,7 @@ class RoundState:
     windows: Windows
     stage: Stage | None = field(repr=False)
     seal_pair: keys.KeyPair = field(repr=False)
+    unpack: Callable[[bytes], Ring] | None = field(default=None, repr=False)
     gone: Mapping[str, float] = field(default_factory=dict)
     answered: frozenset[str] = frozenset()
     withdrawn: frozenset[str] = frozenset()
@@ -124,11 +125,12 @@ def begin_unmasked(
     seal_keys: Mapping[str, bytes],
     *,
     length: int,
+    unpack: Callable[[bytes], Ring],
     windows: Windows,
     seal_pair: keys.KeyPair,
     now: float,
 ) -> RoundState:
-    """Return the state of a cohort in profile `off`; `context` is its ctx2."""
+    """Return the state of a cohort in profile `off`; `context` is its ctx2, `unpack` reads what one device sent."""
     members = tuple(sorted(seal_keys))
     return RoundState(
         plan=plan,
@@ -142,6 +144,7 @@ def begin_unmasked(
         windows=windows,
         stage=unmasked.Collecting(members, plan.cohort_floor, plan.graph),
         seal_pair=seal_pair,
+        unpack=unpack,
         expected=members,
     )
 
@@ -239,11 +242,13 @@ def _check_withdrawal(state: RoundState, device: str) -> None:
 
 
 def _opened(state: RoundState, device: str, message: Masked) -> Ring:
+    if state.unpack is None:
+        raise LocalProtocolError("a cohort without masks knows how to read an update")
     if device not in state.seal_keys:
         raise Refusal("NotAMember", f"{device} is not in cohort {state.name}")
     key = unmasked.update_key(state.seal_pair, state.seal_keys[device], state.context, device)
     packed = keys.unlock(key, message.vector, f"the update of {device}")
-    return packing.unpack(packed, state.length, state.plan.fixed.modulus_bits)
+    return state.unpack(packed)
 
 
 def _close(state: RoundState, now: float) -> tuple[RoundState, tuple[Effect, ...]]:

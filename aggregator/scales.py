@@ -5,6 +5,7 @@ Wide values have room for any device's; narrow ones are cut, and how many were c
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,8 @@ CUT_MOST, CUT_LEAST = 0.01, 0.00125
 """Narrow values are cut in this share at most and at least: below it rounding costs more than cutting would."""
 OFFSETS = (-2, 6)
 FIRST_OFFSET = 3
+MOST_ALONE = 16
+"""Where devices choose for themselves the mean of a value that one of them sent is that much smaller, or more."""
 _LOWEST, _HIGHEST = -40, 40
 
 
@@ -33,7 +36,7 @@ class Scales:
     def __init__(self, exponents: Sequence[int]) -> None:
         self.exponents, self.offset = tuple(exponents), FIRST_OFFSET
 
-    def follow(self, bits: int, mean: Vector, spans: Sequence[int], saturated: float) -> bool:
+    def follow(self, bits: int, mean: Vector, spans: Sequence[int], saturated: float, *, alone: int = 1) -> bool:
         """Choose the next scales, and return whether so many values were cut that they go up.
 
         Args:
@@ -41,9 +44,11 @@ class Scales:
             mean: what was merged, float32 of shape (K,).
             spans: how many of its coordinates each tensor has.
             saturated: the share of values that devices had to cut.
+            alone: the devices among whom a value may be that of one alone.
         """
         parts = np.split(mean.astype(np.float64), np.cumsum(spans)[:-1])
-        rule = self._wide if bits >= WIDE else self._narrow
+        headroom = HEADROOM * min(MOST_ALONE, alone)
+        rule = partial(self._wide, headroom) if bits >= WIDE else self._narrow
         if saturated > CUT_MOST:
             self.offset = min(OFFSETS[1], self.offset + 1)
         elif saturated < CUT_LEAST:
@@ -53,9 +58,11 @@ class Scales:
         return saturated > (SATURATED if bits >= WIDE else CUT_MOST)
 
     @staticmethod
-    def _wide(part: np.ndarray[tuple[int, ...], np.dtype[np.float64]], old: int, saturated: float) -> int:
+    def _wide(
+        headroom: float, part: np.ndarray[tuple[int, ...], np.dtype[np.float64]], old: int, saturated: float
+    ) -> int:
         """Down by one power at most, and up as far as it must."""
-        largest = float(np.abs(part).max(initial=0.0)) * HEADROOM
+        largest = float(np.abs(part).max(initial=0.0)) * headroom
         wanted = math.ceil(math.log2(largest)) if largest > 0 else old
         return max(wanted, old + 1 if saturated > SATURATED else old - 1)
 

@@ -16,7 +16,7 @@ from accord.prg import NONCE_SIZE, digest, kdf, keystream
 from accord.records import Int, Octets, Record, field
 from accord.tensors import Layout, Vector
 from accord.update import block_support as blocks
-from accord.update import subspace
+from accord.update import subspace, topk
 from accord.update.coordinates import Coordinates
 from accord.update.support import opened
 from accord.values import dataclass
@@ -36,6 +36,8 @@ FEEDBACK = 10
 """The longest residual, in changes of a round."""
 SELDOM = 0.02
 """Share of the devices in a round below which residuals are too old when they come back."""
+OPEN_BITS = 16
+"""Bits of the plan's scale in open mode: the narrow values that are sent count steps of it."""
 _SCORE_ROOM = 4.0
 """A block's score may be this many times the largest mean before it is cut."""
 MOST_SCORES = 1 << 22
@@ -87,6 +89,8 @@ class Supports:
             params: digest of the model's snapshot, which all that is random follows from.
         """
         choice = self._choice
+        if choice.open:
+            return Asked(update=self._open(), bits=OPEN_BITS)
         if choice.kind == "low-rank" and not self._rank:
             return self._whole()
         dense = choice.kind == "dense" or (choice.kind == "block-score" and self._rounds < WARM_UP)
@@ -99,6 +103,26 @@ class Supports:
 
     def _whole(self) -> Asked:
         return Asked(update=Update(), bits=max(self._choice.bits, 16 if self._layout.size < SMALL else 8))
+
+    def _open(self) -> Update:
+        choice = self._choice
+        return Update(
+            kind=choice.kind,
+            share=choice.share,
+            feedback=self._feedback,
+            bits=choice.bits,
+            compression=choice.compression,
+        )
+
+    @property
+    def _feedback(self) -> int:
+        return FEEDBACK if self._seen >= SELDOM * MICRO * self._rounds else 0
+
+    def sent(self, asked: Asked) -> int:
+        """Return how many values each device sends."""
+        if asked.update.open:
+            return topk.most(asked.update.share, self._layout.size)
+        return sum(self.coordinates(asked).spans)
 
     def took(self, asked: Asked, mean: Vector, scores: Vector, *, included: int, devices: int) -> None:
         """Take what a round gave.
@@ -153,7 +177,7 @@ class Supports:
 
     def _made(self, params: bytes) -> tuple[Update, bytes]:
         choice, drawn = self._choice, kdf(params, b"accord/1/support")
-        feedback = FEEDBACK if self._seen >= SELDOM * MICRO * self._rounds else 0
+        feedback = self._feedback
         if choice.kind == "low-rank":
             bases = self._bases or subspace.encode(_first(self._layout, self._rank, drawn))
             return Update(kind="low-rank", rank=self._rank, feedback=feedback, support_digest=digest(bases)), bases

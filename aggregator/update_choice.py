@@ -1,16 +1,23 @@
-"""How a job's devices send their changes, as a person writes it: `dense:16`, `block-score:0.1:8` or `low-rank:8:4`."""
+"""How a job's devices send their changes, as a person writes it: `dense:16`, `block-score:0.1:8` or `low-rank:8:4`.
+
+Without masks also `topk:0.01:8` and `ternary:0.01`, compressed with zlib, or with zstd as in `topk:0.01:8:zstd`.
+"""
 
 import math
 from dataclasses import dataclass
 
 from accord.errors import UsageError
-from accord.plan import MICRO
+from accord.plan import MICRO, OPEN
+from accord.update.compression import COMPRESSIONS, ZLIB
 
 DEFAULT = "low-rank:8:4"
 """See docs/adr/0024-low-rank-updates.md."""
 WAYS = (
-    "use dense:BITS, block-score:SHARE:BITS or low-rank:RANK:BITS, such as dense:16, block-score:0.1:8 or low-rank:8:4"
+    "use dense:BITS, block-score:SHARE:BITS or low-rank:RANK:BITS, such as dense:16, block-score:0.1:8 or "
+    "low-rank:8:4; without masks also topk:SHARE:BITS or ternary:SHARE, such as topk:0.01:8 or ternary:0.01"
 )
+NUMBERS = {"dense": 1, "block-score": 2, "low-rank": 2, "topk": 2, "ternary": 1}
+OPEN_BITS = (8, 4, 1)
 FEWEST_BITS, MOST_BITS = 2, 16
 MOST_VECTORS = 256
 
@@ -23,6 +30,12 @@ class UpdateChoice:
     bits: int
     share: int = 0
     rank: int = 0
+    compression: str = "none"
+
+    @property
+    def open(self) -> bool:
+        """Whether each device chooses the places itself: only without masks."""
+        return self.kind in OPEN
 
     @classmethod
     def parse(cls, text: str) -> "UpdateChoice":
@@ -31,24 +44,28 @@ class UpdateChoice:
         Raises:
             UsageError: it is none; the message says how one is written.
         """
-        kind, *numbers = text.split(":")
-        wanted = {"dense": 1, "block-score": 2, "low-rank": 2}.get(kind)
+        kind, *words = text.split(":")
+        compression = words.pop() if kind in OPEN and words[-1:] and words[-1] in COMPRESSIONS else ZLIB
         try:
-            given = [float(number) for number in numbers]
+            numbers = [float(word) for word in words]
         except ValueError:
-            given = []
-        if wanted is None or len(given) != wanted or not all(math.isfinite(number) for number in given):
+            numbers = []
+        if len(numbers) != NUMBERS.get(kind) or not all(math.isfinite(number) for number in numbers):
             raise UsageError(f"update {text!r} is unknown: {WAYS}")
-        bits = given[-1]
-        if bits != int(bits) or not FEWEST_BITS <= bits <= MOST_BITS:
-            raise UsageError(f"update {text!r} has values of {numbers[-1]} bits: use {FEWEST_BITS} to {MOST_BITS}")
-        if kind == "block-score" and not 1 / MICRO <= given[0] <= 1:
-            raise UsageError(f"update {text!r} sends a share of {numbers[0]}: use above 0 to 1, such as 0.1")
-        if kind == "low-rank" and (given[0] != int(given[0]) or not 1 <= given[0] <= MOST_VECTORS):
-            raise UsageError(f"update {text!r} has a rank of {numbers[0]}: use 1 to {MOST_VECTORS}, such as 8")
+        first, bits = numbers[0], 1.0 if kind == "ternary" else numbers[-1]
+        shared, ranked = kind in ("block-score", *OPEN), kind == "low-rank"
+        if kind in OPEN and bits not in OPEN_BITS:
+            raise UsageError(f"update {text!r} has values of {words[-1]} bits: use 8, 4 or 1")
+        if kind not in OPEN and (bits != int(bits) or not FEWEST_BITS <= bits <= MOST_BITS):
+            raise UsageError(f"update {text!r} has values of {words[-1]} bits: use {FEWEST_BITS} to {MOST_BITS}")
+        if shared and not 1 / MICRO <= first <= 1:
+            raise UsageError(f"update {text!r} sends a share of {words[0]}: use above 0 to 1, such as 0.1")
+        if ranked and (first != int(first) or not 1 <= first <= MOST_VECTORS):
+            raise UsageError(f"update {text!r} has a rank of {words[0]}: use 1 to {MOST_VECTORS}, such as 8")
         return cls(
             kind=kind,
             bits=int(bits),
-            share=round(given[0] * MICRO) if kind == "block-score" else 0,
-            rank=int(given[0]) if kind == "low-rank" else 0,
+            share=round(first * MICRO) if shared else 0,
+            rank=int(first) if ranked else 0,
+            compression=compression if kind in OPEN else "none",
         )

@@ -29,6 +29,8 @@ OPTIONS = {
     "low-rank:4:4": "low-rank:4:4",
     "low-rank:2:4": "low-rank:2:4",
 }
+OPEN_OPTIONS = ("topk:0.03:8", "topk:0.03:4", "topk:0.01:8", "topk:0.01:4", "topk:0.01:1", "ternary:0.01")
+"""Without masks: the aggregator sees each update."""
 
 
 def run(update: str, *, rounds: int, seed: int, dropout: float) -> History:
@@ -46,6 +48,7 @@ def run(update: str, *, rounds: int, seed: int, dropout: float) -> History:
         dropout=dropout,
         seed=seed,
         update=update,
+        secure_aggregation=update not in OPEN_OPTIONS,
     )
 
 
@@ -73,7 +76,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the default against dense only, one seed, no dropouts")
     parser.add_argument("--rounds", type=int, default=80, help="of each run (default %(default)s)")
     asked = parser.parse_args()
-    options = dict(list(OPTIONS.items())[:2]) if asked.quick else OPTIONS
+    every = OPTIONS | {f"open {name}": name for name in OPEN_OPTIONS}
+    options = dict(list(OPTIONS.items())[:2]) if asked.quick else every
     seeds, dropouts = ([0], [0.0]) if asked.quick else ([0, 1], [0.0, 0.2])
     result: dict[str, dict[str, float]] = {}
     for dropout in dropouts:

@@ -7,6 +7,8 @@ from accord.errors import Refusal
 from accord.plan import STRICT, Plan
 from accord.secagg import graph, unmasked
 from accord.secagg.authority import Authority
+from accord.update import compression
+from accord.update.pipeline import Form
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Checkpoint, Offer, Opening, Revocations, Roles, opened
 from edge_sdk.session_values import Identity, Ledger, Limits
@@ -69,6 +71,29 @@ def check(  # noqa: C901 - one rule after another
         raise Refusal("TooMuchWork", f"{plan.training.epochs} epochs are more than {limits.max_epochs}")
     if plan.checkpoint != ledger.checkpoint:
         _continued(plan.checkpoint, ledger.checkpoint, consistency, identity.tenant, roles)
+
+
+def check_update(form: Form, limits: Limits) -> None:
+    """Refuse a plan whose vector this device would not send, or could not make.
+
+    Args:
+        form: of the plan's vector.
+        limits: what we refuse whatever a plan says.
+
+    Raises:
+        Refusal: `LargeUpdate` or `NoCompressor`.
+    """
+    if form.largest > limits.largest_update:
+        raise Refusal(
+            "LargeUpdate",
+            f"the plan asks for a vector of up to {form.largest} bytes; largest_update is {limits.largest_update}",
+        )
+    if not compression.available(form.plan.update.compression):
+        raise Refusal(
+            "NoCompressor",
+            f"the plan's updates are compressed with {form.plan.update.compression}, which is not here: pip install "
+            "'accord-fl[zstd]', or give the job an update without :zstd",
+        )
 
 
 def _check_strength(plan: Plan, limits: Limits) -> None:

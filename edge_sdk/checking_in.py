@@ -146,7 +146,7 @@ class CheckingIn:
             roles=self._state.roles,
             consistency=offer.consistency,
         )
-        Form(plan, self._layout, offer.support)
+        acceptance.check_update(Form(plan, self._layout, offer.support), self._state.limits)
         authority = acceptance.authority(plan, offer, self._state.roles, self._state.ledger, self._authority)
         self._authority = authority
         attempt.plan, attempt.authority, attempt.support = plan, authority, offer.support

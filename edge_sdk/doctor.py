@@ -283,6 +283,7 @@ def _limits(limits: Limits) -> Finding:
         f"complete graphs up to {limits.complete_up_to} members",
         f"{limits.max_attempts} attempts of a round",
         f"{limits.max_epochs} epochs",
+        f"updates of up to {limits.largest_update / 1e6:g} MB",
         "updates without masks, too" if limits.allow_unmasked else "",
     ]
     return Finding(name="limits", found="it takes part in " + ", ".join(filter(None, parts)))

@@ -77,6 +77,9 @@ TRANSITIONS: Mapping[Stage, Mapping[str, Stage]] = {
 """Every event that is not in a stage's row is refused as `OutOfOrder` and changes nothing."""
 
 
+LARGEST_UPDATE = 256_000_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What this device refuses whatever a plan says."""
@@ -88,6 +91,7 @@ class Limits:
     complete_up_to: int = 100  # members of a cohort in which it must mask with everyone
     profile: str = STANDARD  # the weakest that it takes part in; strict: only where a quorum signs the survivor set
     smallest_threshold: int = 0  # percent of a roster whose shares a secret must need; 0: what the plan's rule gives
+    largest_update: int = LARGEST_UPDATE  # bytes of a vector that it sends in one attempt
 
     def __post_init__(self) -> None:
         if self.smallest_cohort < SMALLEST_COHORT:
@@ -106,6 +110,8 @@ class Limits:
             )
         if self.profile == STRICT and self.allow_unmasked:
             raise UsageError("profile strict and allow_unmasked contradict each other: choose one")
+        if self.largest_update < 1:
+            raise UsageError("largest_update is at least 1 byte")
         if not 0 <= self.smallest_threshold <= 100:
             raise UsageError("smallest_threshold is a percentage of the roster, from 0 to 100")
 

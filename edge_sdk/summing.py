@@ -98,7 +98,8 @@ class Summing:
         seed, residual = attempt.entropy("rounding")(32), self._state.residual
         try:
             before = residual.base(attempt.second) if plan.update.feedback else None
-            coded = Form(plan, self._layout, attempt.support).coded(found, seed, before)
+            form = Form(plan, self._layout, attempt.support)
+            coded = form.coded(found, seed, before)
         except RemoteProtocolError:
             raise
         except AccordError as error:
@@ -109,7 +110,7 @@ class Summing:
             message = Masked(dealers=dealers, vector=packing.pack(masked, bits))
         else:
             key = unmasked.update_key(attempt.join.sealing, plan.seal_key, attempt.second, self._state.identity.device)
-            message = Masked(dealers=b"\x00", vector=keys.lock(key, packing.pack(vector, bits)))
+            message = Masked(dealers=b"\x00", vector=keys.lock(key, form.pack(coded)))
         self._state.move("worked")
         data = self._state.sealed(message, attempt.second)
         masked_once = MaskedOnce(shares=attempt.shares_letter, letter=data)

@@ -51,9 +51,10 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
                 for word, child in action.choices.items():
                     yield from below(f"{name} {word}", child)
 
-    alone = argparse.ArgumentParser(prog=f"accord {cli.DEVICE_LIST.name}")
-    cli._load(cli.DEVICE_LIST).configure(alone)
-    yield f"accord {cli.DEVICE_LIST.name}", alone
+    for command in cli.ALONE:
+        alone = argparse.ArgumentParser(prog=f"accord {command.name}")
+        cli._load(command).configure(alone)
+        yield f"accord {command.name}", alone
     for command in cli.COMMANDS:
         top = dict(below("accord", cli._parser(command.name)))
         yield from ((name, p) for name, p in top.items() if name.split()[1:2] == [command.name])

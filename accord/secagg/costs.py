@@ -56,6 +56,17 @@ def cost(choice: Choice, length: int) -> Cost:
     )
 
 
+def unmasked_cost(vector: int) -> Cost:
+    """Return what profile `off` costs a device whose vector has so many bytes: its letters, and next to no work."""
+    return Cost(
+        vector=vector,
+        up=4 * LETTER + JOIN,
+        down=3 * LETTER,
+        device_seconds=AGREEMENT + SIGNATURE,
+        aggregator_seconds=3 * SIGNATURE + AGREEMENT,
+    )
+
+
 def _hashes(members: int, shown: int) -> int:
     """Return how many hashes lie between so many leaves of a tree, at places drawn at random, in the mean."""
     found, nodes, unknown = 0.0, float(members), 1 - shown / members

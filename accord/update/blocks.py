@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accord.errors import CodecError
+from accord.update import varints
 
 BLOCK = 64
 """Parameters in a block; the last block of a vector may be shorter."""
@@ -37,14 +38,8 @@ def encode(blocks: Blocks) -> bytes:
     places = np.flatnonzero(blocks)
     if places.size >= len(bitmap):  # a gap takes a byte at least
         return bitmap
-    gaps = bytearray([GAPS])
-    for gap in np.diff(places, prepend=-1).tolist():
-        left = gap - 1
-        while left > 0x7F:
-            gaps.append(left & 0x7F | 0x80)
-            left >>= 7
-        gaps.append(left)
-    return bytes(gaps) if len(gaps) < len(bitmap) else bitmap
+    gaps = bytes([GAPS]) + varints.encode(np.diff(places, prepend=-1) - 1)
+    return gaps if len(gaps) < len(bitmap) else bitmap
 
 
 def decode(data: bytes, parameters: int) -> Blocks:
@@ -71,20 +66,7 @@ def decode(data: bytes, parameters: int) -> Blocks:
 
 def _follow(gaps: bytes, blocks: Blocks) -> None:
     """Mark the blocks that gaps lead to; the gap of a neighbour is 0."""
-    place, gap, shift = -1, 0, 0
-    for byte in gaps:
-        gap |= (byte & 0x7F) << shift
-        if byte & 0x80:
-            shift += 7
-            if shift > 28:
-                raise CodecError("a gap of more than 28 bits")
-            continue
-        if shift and not byte:
-            raise CodecError("a gap in a longer form than it needs")
-        place += gap + 1
-        if place >= blocks.size:
-            raise CodecError(f"block {place} of {blocks.size}")
-        blocks[place] = True
-        gap, shift = 0, 0
-    if shift:
-        raise CodecError("the last gap has no end")
+    places = np.cumsum(varints.decode(gaps) + 1) - 1
+    if places.size and places[-1] >= blocks.size:
+        raise CodecError(f"block {places[-1]} of {blocks.size}")
+    blocks[places] = True

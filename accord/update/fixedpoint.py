@@ -63,6 +63,19 @@ class Encoded:
     rounded: Vector | None = None
 
 
+def weighted(delta: Vector, share: float, units: Vector) -> Vector:
+    """Return share·delta in units, float32.
+
+    Raises:
+        LocalProtocolError: the change holds NaN or infinity.
+    """
+    with np.errstate(over="ignore"):  # what does not fit is refused by name
+        scaled: Vector = delta * (units * np.float32(share))
+    if not np.isfinite(scaled).all():
+        raise LocalProtocolError(NO_NUMBER)
+    return scaled
+
+
 def encode(delta: Vector, share: float, units: Vector, top: int, seed: bytes, *, remember: bool = False) -> Encoded:
     """Round share·delta to integers, up or down at random so that the expectation is exact.
 
@@ -77,10 +90,7 @@ def encode(delta: Vector, share: float, units: Vector, top: int, seed: bytes, *,
     Raises:
         LocalProtocolError: the change holds NaN or infinity.
     """
-    with np.errstate(over="ignore"):  # what does not fit is refused by name
-        scaled = delta * (units * np.float32(share))
-    if not np.isfinite(scaled).all():
-        raise LocalProtocolError(NO_NUMBER)
+    scaled = weighted(delta, share, units)
     saturated = int(np.count_nonzero(np.abs(scaled) > top))
     exact = np.clip(scaled, -top, top) if remember else None
     drawn = np.frombuffer(keystream(seed, _NONCE, 2 * delta.size), "<u2")

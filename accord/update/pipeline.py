@@ -9,17 +9,19 @@ Everything here is described by the signed plan, is the same on every device, an
 See docs/protocol.md, section 8.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
 
-from accord.errors import CodecError, LocalProtocolError
+from accord.errors import CodecError, LocalProtocolError, Refusal
 from accord.plan import Plan
 from accord.prg import NONCE_SIZE, kdf, keystream
 from accord.tensors import Layout, Vector
-from accord.update import feedback, fixedpoint, tail
+from accord.update import feedback, fixedpoint, packing, sparse, tail, topk
+from accord.update.sparse import Sparse
 from accord.update.support import opened, scored
 from accord.values import dataclass
 
@@ -54,9 +56,13 @@ class Total:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Coded:
-    """One device's vector, uint32 of shape (length,), and the residual that it leaves, float32 of shape (P,)."""
+    """One device's vector, uint32 of shape (length,), and the residual that it leaves, float32 of shape (P,).
+
+    In open mode `sparse` is what goes over the wire in its place.
+    """
 
     vector: npt.NDArray[np.uint32] = field(repr=False)
+    sparse: Sparse | None = None
     left: Vector | None = field(default=None, repr=False)
 
 
@@ -98,6 +104,7 @@ class Form:
         self._top = fixedpoint.top_value(plan.fixed)
         self._fields = _figures(plan)
         self._size = self.parameters = self._scored = 0
+        self._largest: topk.Largest | None = None
         if plan.purpose == "train":
             if plan.length != layout.size:
                 raise CodecError(f"the plan is for {plan.length} parameters, the model has {layout.size}")
@@ -114,7 +121,40 @@ class Form:
                 *([scores] if self._scored else []),
                 *self._fields,
             )
-        self.length = self.parameters + tail.length(self._fields, self._value_bits)
+        self._figures = tail.length(self._fields, self._value_bits)
+        self.length = self.parameters + self._figures
+        if plan.update.open:
+            spans = self.coordinates.spans
+            self._largest = topk.Largest(plan.update, spans, plan.fixed.exponents, self._top)
+            self._shape = topk.shape(plan.update, spans, packing.packed_size(self._figures, self._value_bits))
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest vector that a device may send."""
+        return self._shape.largest if self._largest else packing.packed_size(self.length, self.bits)
+
+    def pack(self, coded: Coded) -> bytes:
+        """Return the bytes of a vector that no mask is added to."""
+        if coded.sparse is None:
+            return packing.pack(coded.vector, self.bits)
+        return sparse.encode(coded.sparse, self._shape)
+
+    def unpack(self, data: bytes) -> npt.NDArray[np.uint32]:
+        """Return the vector, uint32 of shape (length,), that one device sent without a mask.
+
+        Raises:
+            CodecError: it is none of this length.
+            Refusal: `CorruptUpdate` or `OversizeUpdate`, in open mode.
+        """
+        if self._largest is None:
+            return packing.unpack(data, self.length, self.bits)
+        found = sparse.decode(data, self._shape)
+        try:
+            figures = packing.unpack(found.figures, self._figures, self._value_bits)
+        except CodecError as error:
+            raise Refusal("CorruptUpdate", str(error)) from error
+        values = self._largest.read(found)
+        return np.concatenate([topk.laid(values, found.places, self._size), figures])
 
     def encode(self, found: Contribution, seed: bytes) -> npt.NDArray[np.uint32]:
         """Return one device's vector, uint32 of shape (length,), not yet masked; see `coded`."""
@@ -143,19 +183,26 @@ class Form:
             raise LocalProtocolError(fixedpoint.NO_NUMBER)
         whole = delta if residual is None or not times else delta + residual
         share, values = weight / top, self.coordinates.take(whole)
-        encoded = fixedpoint.encode(values, share, self._units, self._top, seed, remember=times > 0)
+        taken: Sparse | None = None
+        if self._largest is None:
+            encoded = fixedpoint.encode(values, share, self._units, self._top, seed, remember=times > 0)
+        else:
+            taken, encoded = self._largest.take(values, fixedpoint.weighted(values, share, self._units), seed)
         figures |= {"weight": weight, "saturated": encoded.saturated}
         if self._scored:
             figures["scores"] = self._steps(share * self.coordinates.scores(whole), kdf(seed, b"scores"))
-        vector = np.concatenate([encoded.values, tail.encode(self._fields, figures, self._value_bits)])
-        if encoded.rounded is None:
-            return Coded(vector=vector)
+        ending = tail.encode(self._fields, figures, self._value_bits)
+        if taken is not None:
+            taken = dataclasses.replace(taken, figures=packing.pack(ending, self._value_bits))
+        vector = np.concatenate([encoded.values, ending])
+        if encoded.rounded is None or not times:
+            return Coded(vector=vector, sparse=taken)
         if not weight:
-            return Coded(vector=vector, left=residual)
+            return Coded(vector=vector, sparse=taken, left=residual)
         rounded = encoded.rounded / (self._units * np.float32(share))
         with np.errstate(over="ignore", invalid="ignore"):  # which `capped` drops
             left = whole - self.coordinates.put(values - rounded)
-        return Coded(vector=vector, left=feedback.capped(left, delta, times))
+        return Coded(vector=vector, sparse=taken, left=feedback.capped(left, delta, times))
 
     def _steps(self, scores: Vector, seed: bytes) -> npt.NDArray[np.float64]:
         """Round scores to whole steps, up or down at random: the small ones of many devices must not all vanish."""

@@ -1,7 +1,7 @@
 """Opens the support that a plan names: which numbers of a change every device of the cohort sends.
 
 Per-device choices would show which parameters a device's rows touch, and would not cancel under masks: all devices
-send the same. The support comes with the plan, which has its digest.
+send the same, but in open mode. The support comes with the plan, which has its digest.
 """
 
 from accord.errors import CodecError
@@ -18,15 +18,15 @@ def opened(update: Update, data: bytes, layout: Layout) -> Coordinates:
 
     Args:
         update: of the plan.
-        data: the support's bytes; none for `dense`.
+        data: the support's bytes; none for `dense` and in open mode.
         layout: the model's trainable tensors.
 
     Raises:
         CodecError: the bytes are not those that the plan names, or do not fit the model.
     """
-    if update.kind == "dense":
+    if update.kind == "dense" or update.open:
         if data:
-            raise CodecError("a dense update has no support")
+            raise CodecError(f"an update of kind {update.kind} has no support")
         return Whole(layout)
     if digest(data) != update.support_digest:
         raise CodecError("the support is not the one that the plan names")

@@ -177,7 +177,7 @@ TAGS: dict[str, type[Record]] = {
     "opening/1": Opening,
     "check-in/3": CheckIn,
     "later/1": Later,
-    "plan/4": Offer,
+    "plan/5": Offer,
     "join/1": Join,
     "roster/3": Roster,
     "share/1": Share,

@@ -52,7 +52,15 @@ class Scene:
             self.context = unmasked.second_context(CONTEXT, "c-1")
             seals = {d.device: d.sealing.public for d in self.fleet.joining}
             self.state = begin_unmasked(
-                plan, "c-1", self.context, seals, length=LENGTH, windows=WINDOWS, seal_pair=SEAL, now=0.0
+                plan,
+                "c-1",
+                self.context,
+                seals,
+                length=LENGTH,
+                unpack=lambda data: packing.unpack(data, LENGTH, plan.fixed.modulus_bits),
+                windows=WINDOWS,
+                seal_pair=SEAL,
+                now=0.0,
             )
         else:
             self.state = begin(plan, self.fleet.cohort, length=LENGTH, windows=WINDOWS, seal_pair=SEAL, now=0.0)

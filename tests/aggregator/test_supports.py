@@ -147,7 +147,13 @@ def test_narrow_scales_follow_the_mean_square_and_what_was_cut() -> None:
     ("text", "says"),
     [
         ("dense", "low-rank:RANK:BITS"),
-        ("topk:0.01:8", "unknown"),
+        ("top:0.01:8", "unknown"),
+        ("topk:0.01:7", "8, 4 or 1"),
+        ("topk:0:8", "above 0"),
+        ("topk:0.01:8:lzma", "unknown"),
+        ("ternary:0.01:1", "unknown"),
+        ("ternary:2", "above 0"),
+        ("dense:8:zlib", "unknown"),
         ("dense:17", "2 to 16"),
         ("dense:7.5", "7.5 bits"),
         ("block-score:0:8", "above 0"),
@@ -163,6 +169,10 @@ def test_a_choice_that_is_none_says_how_one_is_written(text: str, says: str) -> 
 
 
 def test_choices() -> None:
+    topk = UpdateChoice(kind="topk", bits=8, share=10_000, compression="zlib")
+    assert UpdateChoice.parse("topk:0.01:8") == topk
+    assert UpdateChoice.parse("topk:0.01:8:zstd") == dataclasses.replace(topk, compression="zstd")
+    assert UpdateChoice.parse("ternary:0.01") == dataclasses.replace(topk, kind="ternary", bits=1)
     assert UpdateChoice.parse("dense:16") == UpdateChoice(kind="dense", bits=16)
     assert UpdateChoice.parse("block-score:0.1:8") == UpdateChoice(kind="block-score", bits=8, share=100_000)
     assert UpdateChoice.parse("low-rank:8:4") == UpdateChoice(kind="low-rank", bits=4, rank=8)

@@ -181,6 +181,12 @@ LIES = (
     Lie("a cohort floor below the device's", "SmallCohort", ("a floor below the device's own",)),
     Lie("a sparse graph below the device's limit", "SparseGraph", ("few neighbours for 51 devices",)),
     Lie("no masks", "Unmasked", ("no masks, though the device wants them",)),
+    Lie(
+        "an update of each device's own choice, with masks",
+        "OpenUpdate",
+        ("values of each device's own choice, though there are masks",),
+    ),
+    Lie("an update that fills the link", "LargeUpdate", ("a vector larger than the device sends",)),
     Lie("endless work", "TooMuchWork", ("more epochs than the device allows",)),
     Lie(
         "a replay from another round, attempt or cohort",

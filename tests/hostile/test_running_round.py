@@ -18,7 +18,7 @@ from accord import cbor
 from accord.wire.envelope import Envelope
 
 HEX = bytes.fromhex
-FREELY_TAKEN = {"opening/1", "check-in/3", "plan/4"}
+FREELY_TAKEN = {"opening/1", "check-in/3", "plan/5"}
 """Letters that come before anything binds a device to one of two attempts that the same aggregator signed."""
 
 

@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from golden_numbers import TOPK
 from recorded_fleet import CERTIFICATES, KEYS, SEED, drawn
 from taped import MASKED, STRANGER, Case, Named, Tape, again, signed, to_device
 
 from accord import merkle, prg
+from accord.cbor import encode
 from accord.plan import Plan
 from accord.wire import messages
 from accord.wire.check_in import CheckIn, Later
@@ -18,7 +20,7 @@ from edge_sdk.saved import AnsweredOnce, Joined, Shared
 
 ME = "dev-00"
 OPENING, PLAN, ROSTER, SHARES, SURVIVORS, RESULT = (
-    MASKED.place(tag, ME) for tag in ("opening/1", "plan/4", "roster/3", "shares/1", "survivors/1", "result/1")
+    MASKED.place(tag, ME) for tag in ("opening/1", "plan/5", "roster/3", "shares/1", "survivors/1", "result/1")
 )
 OFFER = opened(MASKED.letter(PLAN), Offer)
 ROSTERED = opened(MASKED.letter(ROSTER), Roster)
@@ -93,7 +95,7 @@ def _before_the_plan() -> Iterator[Named]:
 
 def _plans() -> Iterator[Named]:
     yield "StaleNonce", to_device("a plan that answers another check-in", PLAN, offered(nonce=bytes(16)))
-    yield "NotForUs", to_device("the plan of another device", PLAN, MASKED.find("plan/4", "dev-01").encode())
+    yield "NotForUs", to_device("the plan of another device", PLAN, MASKED.find("plan/5", "dev-01").encode())
     for name, value in (("tenant", "u"), ("job", "k"), ("round", 2), ("attempt", 2), ("base_version", 1)):
         yield "ForeignPlan", to_device(f"a plan with another {name}", PLAN, offered(**{name: value}))
     for name in ("params_digest", "bundle_digest"):
@@ -105,6 +107,8 @@ def _plans() -> Iterator[Named]:
         "Unmasked",
         to_device("no masks, though the device wants them", PLAN, offered(profile="off"), allow_unmasked=False),
     )
+    yield "OpenUpdate", to_device("values of each device's own choice, though there are masks", PLAN, _open_masked())
+    yield "LargeUpdate", to_device("a vector larger than the device sends", PLAN, offered(), largest_update=10)
     yield "SmallCohort", to_device("a floor below the device's own", PLAN, offered(), smallest_cohort=4)
     graph = dataclasses.replace(plan.graph, complete_up_to=50)
     yield "SparseGraph", to_device("few neighbours for 51 devices", PLAN, offered(graph=graph), complete_up_to=100)
@@ -130,6 +134,14 @@ def _plans() -> Iterator[Named]:
     fixed = dataclasses.replace(plan.fixed, exponents=(0,))
     yield "BadMessage", to_device("scales that do not fit the model", PLAN, offered(fixed=fixed))
     yield "BadMessage", to_device("a plan that is none", PLAN, again(MASKED.letter(PLAN), plan=b"\xff"))
+
+
+def _open_masked() -> bytes:
+    """Return an offer of open mode with masks, which no aggregator of ours can write."""
+    plan = Plan.decode(OFFER.plan)
+    fields = dataclasses.replace(plan, profile="off", update=TOPK).to_wire()
+    fields[[name for name, _ in Plan.kinds()].index("profile")] = "standard"
+    return again(MASKED.letter(PLAN), plan=encode(fields))
 
 
 def _head(size: int, recipient: str = "t") -> bytes:
@@ -179,7 +191,7 @@ def _files() -> Iterator[Named]:
     )
     shared = Shared(roster=MASKED.letter(ROSTER).encode(), letter=MASKED.find("share/1", ME).encode())
     for about, first, then in (
-        ("a plan of another device", {"offer": MASKED.find("plan/4", "dev-01").encode()}, {}),
+        ("a plan of another device", {"offer": MASKED.find("plan/5", "dev-01").encode()}, {}),
         ("another seed than the letters were made from", {"seed": bytes(32)}, {}),
         ("other shares than were written", {}, {"letter": MASKED.find("share/1", "dev-01").encode()}),
         ("a roster of a stranger", {}, {"roster": again(MASKED.letter(ROSTER), STRANGER)}),

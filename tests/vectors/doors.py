@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from golden_numbers import DELTA_LAYOUT
+from golden_numbers import DELTA_LAYOUT, LAYOUT
 from recorded_fleet import CLOCK, KEYS, Aggregator, Device, Entry, contribution, reached, say, unfolded
 
 from accord.bundle.archive import LIMIT, read_bundle
@@ -18,8 +18,10 @@ from accord.entropy import SeededEntropy
 from accord.errors import CodecError, Refusal, SignatureError
 from accord.link import Delivery
 from accord.link.memory import MemoryBroker
+from accord.plan import Plan
 from accord.secagg.authority import Authority, trusted_roles
 from accord.update.delta import apply
+from accord.update.pipeline import Form
 from accord.wire import chunks
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Revocations, Roles, opened
@@ -161,6 +163,11 @@ def delta(feed: list[str], *, base: str, wanted: str) -> list[str]:
     return _refused(lambda: apply(HEX(base), HEX(feed[0]), DELTA_LAYOUT, HEX(wanted)))
 
 
+def update(feed: list[str], *, plan: str) -> list[str]:
+    """Read what a device sent in open mode."""
+    return _refused(lambda: Form(Plan.decode(HEX(plan)), LAYOUT).unpack(HEX(feed[0])))
+
+
 def proof(feed: list[str]) -> list[str]:
     """Check a proof of entries of the audit log under the fleet's root."""
     return _refused(lambda: check(AuditProof.decode(HEX(feed[0])), KEYS.root.public))
@@ -204,6 +211,7 @@ DOORS: Mapping[str, Callable[..., list[str]]] = {
     "certificate": certificate,
     "assembler": assembler,
     "delta": delta,
+    "update": update,
     "proof": proof,
     "resume": resume,
     "restarted": restarted,

@@ -38,6 +38,7 @@ GOLDEN: Mapping[str, Callable[[], Any]] = {
     "seals": golden_secrets.seals,
     "shares": golden_secrets.shares,
     "snapshot": golden_numbers.snapshot,
+    "sparse": golden_numbers.sparse_updates,
 }
 
 

@@ -9,7 +9,7 @@ from golden_letters import plain
 from recorded_fleet import LAYOUT, SEED, contribution, record
 
 from accord import prg
-from accord.plan import Fixed, Plan, Task
+from accord.plan import Fixed, Plan, Task, Update
 from accord.tensors import Layout
 from accord.update import blocks, fixedpoint, packing
 from accord.update.delta import Delta, between
@@ -83,6 +83,56 @@ def deltas() -> Any:
     }
 
 
+TOPK = Update(kind="topk", share=600_000, feedback=10, bits=4, compression="zlib")
+"""Three of five values."""
+
+
+def open_plan(update: Update = TOPK) -> Plan:
+    """Return a plan of open mode for the model of five parameters, whose tensors have scales a quarter apart."""
+    fixed = Fixed(value_bits=16, modulus_bits=19, exponents=(0, -2), largest_weight=10)
+    return _plan(profile="off", update=update, fixed=fixed)
+
+
+def sent_openly(update: Update = TOPK, rows: int = 10) -> bytes:
+    """Return what a device sends under such a plan."""
+    form = Form(open_plan(update), LAYOUT)
+    delta = np.array([0.3, -0.004, 0.5, -0.01, -0.21], np.float32)
+    figures = {"count": 7, "loss": 1.5, "correct": 3}
+    return form.pack(form.coded(Contribution(rows=rows, delta=delta, figures=figures), SEED.child("open")(32)))
+
+
+def sparse_updates() -> Any:
+    """What a device sends in open mode, and the vector that it stands for; the last one with deflated gaps.
+
+    Their stream is a stored block of RFC 1951: one that is shorter depends on who made it.
+    """
+    updates = [
+        *(dataclasses.replace(TOPK, bits=bits) for bits in (8, 4, 1)),
+        dataclasses.replace(TOPK, kind="ternary", bits=1),
+    ]
+    cases = [(update, sent_openly(update)) for update in updates]
+    whole = dataclasses.replace(TOPK, bits=8, share=1_000_000)
+    plain_form, start = sent_openly(whole), 9 + 4 * len(LAYOUT.tensors)
+    between = start + int.from_bytes(plain_form[5:9], "little")
+    gaps = zlib.compress(plain_form[start:between], 0)
+    head = b"\x01" + plain_form[1:5] + len(gaps).to_bytes(4, "little") + plain_form[9:start]
+    cases.append((whole, head + gaps + plain_form[between:]))
+    return {
+        "tensors": [place.size for place in LAYOUT.places],
+        "cases": [
+            {
+                "kind": update.kind,
+                "bits": update.bits,
+                "exponents": list(open_plan(update).fixed.exponents),
+                "plan": open_plan(update).encode().hex(),
+                "sent": data.hex(),
+                "vector": Form(open_plan(update), LAYOUT).unpack(data).tolist(),
+            }
+            for update, data in cases
+        ],
+    }
+
+
 def rounding() -> Any:
     """Changes of the model as integers: rounded up or down by a seed's keystream, cut where they saturate."""
     seed = SEED.child("rounding")(32)
@@ -119,7 +169,7 @@ def rounding() -> Any:
 
 def _plan(**changes: Any) -> Plan:
     for entry in record():
-        if "data" in entry and (letter := Envelope.decode(bytes.fromhex(entry["data"]))).tag == "plan/4":
+        if "data" in entry and (letter := Envelope.decode(bytes.fromhex(entry["data"]))).tag == "plan/5":
             return dataclasses.replace(Plan.decode(opened(letter, Offer).plan), **changes)
     raise AssertionError("the recording has a plan")
 

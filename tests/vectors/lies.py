@@ -9,11 +9,13 @@ import enrolment_lies
 import quorum_lies
 import roster_lies
 import small_lies
+import sparse_lies
 from taped import Case, Named
 
 MAKERS: tuple[Callable[[], Iterator[Named]], ...] = (
     small_lies.cases,
     delta_lies.cases,
+    sparse_lies.cases,
     device_lies.cases,
     roster_lies.cases,
     aggregator_lies.cases,

@@ -5,6 +5,7 @@ multiplication (FIPS 197, section 4.2), X25519 and ChaCha20-Poly1305 of another 
 """
 
 import hashlib
+import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -131,6 +132,32 @@ def root(leaves: Sequence[bytes]) -> bytes:
         pairs = [hashlib.sha256(b"\1" + level[at] + level[at + 1]).digest() for at in range(0, len(level) - 1, 2)]
         level = pairs + level[len(level) - len(level) % 2 :]
     return level[0] if level else hashlib.sha256(b"").digest()
+
+
+def laid(sizes: Sequence[int], case: Mapping[str, Any], top: int) -> list[int]:
+    """Return the integers that one device's open update stands for, one parameter after another."""
+    data, one, bits = bytes.fromhex(case["sent"]), case["kind"] == "ternary", case["bits"]
+    count, long = (int.from_bytes(data[at : at + 4], "little") for at in (1, 5))
+    steps = [int.from_bytes(data[9 + 4 * at : 13 + 4 * at], "little") for at in range(1 if one else len(sizes))]
+    at = 9 + 4 * len(steps)
+    gaps, rest = data[at : at + long], data[at + long :]
+    gaps = zlib.decompress(gaps) if data[0] & 1 else gaps
+    stream = zlib.decompressobj()
+    numbers = int.from_bytes(stream.decompress(rest) if data[0] & 2 else rest[: -(-count * bits // 8)], "little")
+    assert len(gaps) == count, "no gap is longer than a byte here"
+    found, place = [0] * sum(sizes), -1
+    for order, gap in enumerate(gaps):
+        place += gap + 1
+        value = numbers >> order * bits & (1 << bits) - 1
+        value = 2 * value - 1 if bits == 1 else value - (value >> bits - 1 << bits)
+        tensor = sum(place >= sum(sizes[: end + 1]) for end in range(len(sizes)))
+        unit = Fraction(steps[0 if one else tensor])
+        if one:
+            unit = Fraction(
+                math.floor(unit / 2**16 * 2 ** (max(case["exponents"]) - case["exponents"][tensor]) + Fraction(1, 2))
+            )
+        found[place] = int(max(-top, min(top, value * unit)))
+    return found
 
 
 def stepped(base: bytes, sizes: Sequence[int], delta: Mapping[str, Any]) -> bytes:

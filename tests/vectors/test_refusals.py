@@ -19,6 +19,7 @@ ELSEWHERE = {
     "GoldenMismatch": "tests/runtimes/test_reference.py::test_a_runtime_that_computes_wrongly_may_not_train",
     "TooManyWaiting": "tests/store/test_reception.py::test_requests_are_bounded",
     "TooOften": "tests/store/test_reception.py::test_requests_are_bounded",
+    "NoCompressor": "tests/fleet/test_open_mode.py::test_a_device_without_the_compressor_says_so",
     "NotAMember": "tests/secagg/test_transcript.py::test_the_server_refuses_changed_and_foreign_messages",
 }
 """Names that no bytes can bring about at a door, each with the test that does."""

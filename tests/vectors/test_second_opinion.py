@@ -79,6 +79,14 @@ def test_deltas() -> None:
         assert second.stepped(HEX(found["base"]), found["tensors"], fields).hex() == found["result"]
 
 
+def test_open_updates() -> None:
+    found = vectors("sparse")
+    for case in found["cases"]:
+        values = [value - (value >> 31 << 32) for value in case["vector"][: sum(found["tensors"])]]
+        assert values == second.laid(found["tensors"], case, 2**15 - 1)
+        assert any(values)
+
+
 def test_shares_and_seals() -> None:
     for case in vectors("shares"):
         for at in {0, 1 % case["n"], case["n"] - 1}:

@@ -9,7 +9,7 @@ from accord.plan import MICRO, OFF, OPTIMISERS, PICO, STANDARD, STRICT
 from accord.plan import Training as PlanTraining
 from accord.runtimes.opening import NAMES as RUNTIMES
 from accord.secagg.planner import AUTO, PROFILES, Question, propose, tolerated
-from aggregator.job_settings import Secured
+from aggregator.job_settings import Secured, check_open
 from aggregator.releases import FEWEST_BITS, MOST_BITS, RELEASE_BITS
 from aggregator.update_choice import DEFAULT, UpdateChoice
 from simulation.task import KINDS
@@ -78,7 +78,9 @@ class SimulationSettings:
         for name, value, low, high in whole:
             if not low <= value <= high:
                 raise UsageError(f"{name} {value} is out of range: use {low} to {high}")
-        UpdateChoice.parse(self.update)
+        update = UpdateChoice.parse(self.update)
+        if update.open:
+            check_open(update, masked=self.secure_aggregation)
         tolerated(self.merge, self.cohorts)
         self._check_words()
         self._check_rates()

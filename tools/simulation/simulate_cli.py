@@ -87,7 +87,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FORM",
         help="what each device sends of its change: dense:BITS, every parameter; block-score:SHARE:BITS, the blocks of "
         "64 that the sums say matter most; low-rank:RANK:BITS, each matrix in a basis of RANK vectors that follows the "
-        "sums; what the last two leave out is sent later (default %(default)s)",
+        "sums; with --secure-aggregation off also topk:SHARE:BITS, the largest values of each device, in 8, 4 or 1 "
+        "bits, and ternary:SHARE, their signs; all but dense send later what they leave out (default %(default)s)",
     )
     add("--seed", type=int, default=default.seed, help="the same seed gives the same model (default %(default)s)")
     add("--report", type=Path, metavar="FILE.html", help="also write a self-contained report with the curves")

@@ -1,0 +1,144 @@
+"""Open mode: each device sends its own largest values, sealed to the aggregator, and never with masks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from accord.errors import Refusal, UsageError
+from accord.plan import Update
+from accord.secagg import keys, unmasked
+from accord.update import compression
+from accord.wire.envelope import Envelope, seal
+from accord.wire.messages import opened
+from accord.wire.secure_sum import Masked
+from aggregator import coordinator_values as agg
+from edge_sdk import session_values as dev
+from simulation.in_process import simulate
+from tests.fleet.test_rounds import LAYOUT, World, expected_mean
+
+TOPK = Update(kind="topk", share=1_000_000, feedback=10, bits=8, compression="zlib")
+
+
+def test_rounds_in_open_mode_give_the_mean_and_what_is_left_comes_later() -> None:
+    world = World(6)
+    few = dataclasses.replace(TOPK, share=200_000)
+    sums, wanted = np.zeros(LAYOUT.size), 0.0
+    for _ in range(24):
+        closed = world.run(profile="off", update=few)
+        assert closed is not None
+        mean = closed.totals[0].mean
+        assert mean is not None
+        sums += mean
+        wanted += expected_mean(closed.included)
+    late = 6 * wanted / 24
+    assert (sums > wanted - late).all(), "one value of six at a time, and yet all of them, at most six rounds later"
+    assert (sums < wanted + 1e-3).all(), "and none of it twice"
+    assert not world.of(agg.Log) + world.of(dev.Refused)
+
+
+@pytest.mark.parametrize("name", compression.COMPRESSIONS)
+@pytest.mark.parametrize("gone", [3, 4])
+def test_devices_that_fall_silent_change_nothing_for_the_rest(gone: int, name: str) -> None:
+    world = World(7, mute=lambda device, n: device == "dev-02" and n == gone)
+    closed = world.run(profile="off", update=dataclasses.replace(TOPK, compression=name))
+    assert closed is not None
+    assert np.allclose(closed.totals[0].mean, expected_mean(closed.included), atol=1e-3)
+
+
+def test_one_lying_device_is_refused_by_name_and_the_round_goes_on() -> None:
+    """It is enrolled, signs and seals as it should, and what is inside is no update."""
+    world = World(6)
+
+    def lying(name: str, event: dev.Event) -> None:
+        session = world.sessions[name]
+        for effect in session.step(event):
+            if isinstance(effect, dev.Send) and Envelope.decode(effect.data).tag == "masked/1":
+                world.queue.append(("aggregator:" + name, lie(world, name, effect.data)))
+            elif isinstance(effect, dev.Work):
+                lying(name, dev.Worked(found=world.contribution(name)))
+            elif isinstance(effect, dev.Send):
+                world.queue.append(("aggregator:" + name, effect.data))
+            elif isinstance(effect, dev.Fetch):
+                lying(name, dev.Fetched(params_digest=effect.params_digest, bundle_digest=effect.bundle_digest))
+
+    honest = world.device
+    world.device = lambda name, event: (lying if name == "dev-03" else honest)(name, event)  # type: ignore[method-assign]
+    closed = world.run(profile="off", update=TOPK)
+    assert closed is not None
+    assert "dev-03" not in closed.included
+    assert len(closed.included) == 5
+    assert {(log.device, log.reason) for log in world.of(agg.Log)} == {("dev-03", "CorruptUpdate")}
+    assert np.allclose(closed.totals[0].mean, expected_mean(closed.included), atol=1e-3)
+
+
+def lie(world: World, name: str, data: bytes) -> bytes:
+    """Seal other bytes than the device's update under its own keys."""
+    letter, state = Envelope.decode(data), world.sessions[name]._state
+    attempt = state.current()
+    assert attempt.plan is not None
+    assert attempt.join is not None
+    key = unmasked.update_key(attempt.join.sealing, attempt.plan.seal_key, attempt.second, name)
+    sealed = dataclasses.replace(opened(letter, Masked), vector=keys.lock(key, b"\xff" * 60))
+    return seal(
+        letter.tag,
+        sealed.encode(),
+        key=state.identity.key,
+        sender=name,
+        recipient=letter.recipient,
+        context=letter.context,
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("reason", "limits", "update"),
+    [
+        ("Unmasked", {"allow_unmasked": False}, TOPK),
+        ("LargeUpdate", {"largest_update": 60}, TOPK),
+        ("LargeUpdate", {"largest_update": 40}, Update()),
+    ],
+)
+def test_a_device_refuses_by_name_before_anything_is_charged(
+    reason: str, limits: dict[str, object], update: Update
+) -> None:
+    world = World(4, **limits)
+    assert world.run(profile="off", update=update) is None
+    assert {refused.reason for refused in world.of(dev.Refused)} == {reason}
+    assert all(session.ledger.participations == 0 for session in world.sessions.values())
+
+
+def test_a_device_without_the_compressor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NoCompressor`: nothing is charged, and the aggregator's own job does not start either."""
+    world = World(4)
+    monkeypatch.setattr(compression, "zstandard", None)
+    assert world.run(profile="off", update=dataclasses.replace(TOPK, compression="zstd")) is None
+    assert {refused.reason for refused in world.of(dev.Refused)} == {"NoCompressor"}
+    assert all(session.ledger.participations == 0 for session in world.sessions.values())
+    with pytest.raises(UsageError, match=r"accord-fl\[zstd\]"):
+        simulate("digits", update="topk:0.01:8:zstd", secure_aggregation=False)
+
+
+def test_masks_and_open_updates_contradict_each_other() -> None:
+    with pytest.raises(Refusal) as refused:
+        World(4).run(profile="standard", update=TOPK)
+    assert refused.value.reason == "OpenUpdate"
+    with pytest.raises(UsageError, match="--secure-aggregation off"):
+        simulate("digits", update="topk:0.01:8")
+
+
+@pytest.mark.parametrize("update", ["topk:0.05:8", "topk:0.05:1:zstd", "ternary:0.05"])
+def test_a_simulation_learns_in_open_mode_whoever_loses_power(update: str) -> None:
+    history = simulate(
+        "digits",
+        update=update,
+        secure_aggregation=False,
+        rounds=12,
+        devices=8,
+        model="mlp:32",
+        local_epochs=4,
+        dropout=0.2,
+        lr=0.1,
+    )
+    assert history.final.accuracy is not None
+    assert history.final.accuracy > 0.8
+    assert all(row.payload_bytes_up < 2_000 for row in history.rounds), "float32 would be 10,000"
