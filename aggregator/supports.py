@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from accord.errors import CodecError
+from accord.errors import CodecError, UsageError
 from accord.plan import MICRO, Update
 from accord.prg import NONCE_SIZE, digest, kdf, keystream
 from accord.records import Int, Octets, Record, field
@@ -40,7 +40,7 @@ OPEN_BITS = 16
 """Bits of the plan's scale in open mode: the narrow values that are sent count steps of it."""
 _SCORE_ROOM = 4.0
 """A block's score may be this many times the largest mean before it is cut."""
-MOST_SCORES = 1 << 22
+MOST_SCORES = 1 << 22  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +72,20 @@ class Supports:
         choice: what a person asked for.
         layout: the model's trainable tensors.
         exponents: of the first scales; scores begin with them.
+
+    Raises:
+        UsageError: the model has more blocks than scores are kept of.
     """
 
     def __init__(self, choice: UpdateChoice, layout: Layout, exponents: Sequence[int]) -> None:
         self._choice, self._layout = choice, layout
         self._rank = subspace.fitting(layout, choice.rank, LARGEST_SUPPORT) if choice.rank else 0
         self._blocks = blocks.count(layout.size, BLOCK)
+        if choice.kind == "block-score" and 4 * self._blocks > MOST_SCORES:
+            raise UsageError(
+                f"block-score keeps a score for each of at most {MOST_SCORES // 4} blocks, and a model of "
+                f"{layout.size} parameters has {self._blocks}: use low-rank"
+            )
         self._bases, self._scores = b"", np.zeros(0, np.float32)
         self._score_exponent = max(exponents) + 3 - choice.bits
         self._rounds = self._seen = 0

@@ -112,6 +112,13 @@ def test_a_model_without_large_matrices_is_sent_whole_in_more_bits() -> None:
     assert (wide.update.kind, wide.bits) == ("dense", 8)
 
 
+def test_a_model_of_more_blocks_than_scores_are_kept_of_is_refused_before_its_first_round() -> None:
+    most = Layout((("w", (1 << 26,)),))
+    assert supports("block-score:0.1:4", most).next(MODEL).update.kind == "dense"
+    with pytest.raises(UsageError, match="use low-rank"):
+        supports("block-score:0.1:4", Layout((("w", ((1 << 26) + 1,)),)))
+
+
 def test_bases_that_an_offer_has_no_room_for_are_of_a_lower_rank() -> None:
     huge = Layout(tuple((f"w{at}", (3_000, 3_000)) for at in range(20)))
     asked = supports("low-rank:16:4", huge).next(MODEL)
