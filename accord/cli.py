@@ -123,7 +123,7 @@ COMMANDS: tuple[Command, ...] = (
         name="plan",
         module="accord.plan_cli",
         extra="",
-        sentence="Plan the secure sums of a round: graph, thresholds, invitations, risks and costs.",
+        sentence="Plan the secure sums of a round: graph, thresholds, risks, costs; `plan update`: bytes on a link.",
     ),
     Command(
         name="version",

@@ -25,10 +25,7 @@ _EPILOG = """examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add `secagg`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    parser.epilog = (
-        "example: accord plan secagg --devices 100 --dropout 0.3; `accord plan update --help` is about bytes and "
-        "seconds of each way to send a change"
-    )
+    parser.epilog = "example: accord plan secagg --devices 100 --dropout 0.3"
     action = actions.add_parser(
         "secagg",
         help="Plan the secure sums of a round.",

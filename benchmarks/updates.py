@@ -2,8 +2,9 @@
 
 Rows are dealt by Dirichlet 0.3; 80 rounds of 8 local steps. `dense` sends every parameter in 16 bits, whose rounding
 changes nothing that can be measured; points are below it. Accuracy is the mean over the last 10 rounds, on all test
-rows that the devices of a round hold. Bytes are those of the vector (up) and of the snapshot (down), means over the
-devices of a round; control bytes are all others on the link. The last line is one JSON object.
+rows that the devices of a round hold. The open options are without masks: each device sends its own largest values.
+Bytes are those of the vector (up) and of the snapshot or delta (down), means over the devices of a round; control bytes
+are all others on the link. The last line is one JSON object.
 """
 
 import argparse
