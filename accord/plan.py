@@ -5,7 +5,7 @@ See docs/protocol.md, section 5.
 """
 
 from accord.errors import CodecError, Refusal
-from accord.records import Int, Many, Name, Nested, Octets, OneOf, Record, field
+from accord.records import Int, Many, Name, Nested, Octets, OneOf, Record, Sized, field
 from accord.values import dataclass
 
 SMALLEST_COHORT = 3
@@ -26,6 +26,11 @@ OPEN = ("topk", "ternary")
 """Updates of which each device chooses the places itself: only without masks, as they say which ones its rows touch."""
 UPDATES = ("dense", "block-score", "low-rank", *OPEN)
 COMPRESSIONS = ("none", "zlib", "zstd")
+CLASSIC, HYBRID = KEYS = ("x25519", "x25519+mlkem768")
+"""Of devices and of the aggregator, in one attempt: against today's computers, and against quantum computers, too."""
+X25519_KEY, HYBRID_KEY = 32, 32 + 1_184
+"""Bytes of a public key."""
+PUBLIC_KEY = Sized((X25519_KEY, HYBRID_KEY))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +165,8 @@ class Plan(Record):
     """One attempt of one round; the same bytes for every device of it.
 
     Raises:
-        CodecError: a field is out of its range, the sum of `cohort_cap` updates could wrap around, or profile `strict`
-            is asked for where the graph would be sparse.
+        CodecError: a field is out of its range, the sum of `cohort_cap` updates could wrap around, profile `strict` is
+            asked for where the graph would be sparse, or the seal key is not of the kind that `keys` names.
         Refusal: `OpenUpdate`, an update of open mode is asked for with masks.
     """
 
@@ -177,7 +182,7 @@ class Plan(Record):
     checkpoint: bytes = field(Octets(1, 4_096))
     roles_version: int = field(Int(1, 2**32))
     revocations_digest: bytes = field(Octets(32))
-    seal_key: bytes = field(Octets(32))
+    seal_key: bytes = field(PUBLIC_KEY)
     profile: str = field(OneOf(PROFILES))
     cohort_floor: int = field(Int(SMALLEST_COHORT, LARGEST_COHORT))
     cohort_cap: int = field(Int(SMALLEST_COHORT, LARGEST_COHORT))
@@ -188,6 +193,7 @@ class Plan(Record):
     expires: int = field(Int(0, 2**48))
     graph: Graph = field(Nested(Graph), Graph())
     update: Update = field(Nested(Update), Update())
+    keys: str = field(OneOf(KEYS), CLASSIC)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -204,6 +210,8 @@ class Plan(Record):
                 f"an update of kind {self.update.kind} is chosen by each device, which masks can't add up and would "
                 f"not hide: profile {self.profile} can't have it",
             )
+        if (len(self.seal_key) == HYBRID_KEY) != (self.keys == HYBRID):
+            raise CodecError(f"a seal key of {len(self.seal_key)} bytes is none of {self.keys}")
         if self.update.kind != "dense" and self.purpose != "train":
             raise CodecError(f"only a change of the model has an update of kind {self.update.kind}")
         needed = self.fixed.value_bits + (self.cohort_cap - 1).bit_length()

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from accord.errors import UsageError
+from accord.plan import CLASSIC, HYBRID, KEYS
 from accord.secagg import secrecy
 from accord.secagg.costs import cost
 from accord.secagg.planner import AUTO, MERGES, PRESETS, PROFILES, Choice, Question, propose, tolerated
@@ -19,6 +20,7 @@ _EPILOG = """examples:
   accord plan secagg --devices 700 --cohorts 7 --merge median
   accord plan secagg --devices 1000 --largest-cohort 1000 --dropout 0.1
   accord plan secagg --devices 100 --dropout 0.2 --profile strict
+  accord plan secagg --devices 100 --keys x25519+mlkem768
   accord plan secagg --devices 5 --preset sites"""
 
 
@@ -49,6 +51,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="strict: nobody answers before a quorum has signed the survivor set; auto: strict where it is feasible "
         "(default %(default)s)",
     )
+    add(
+        "--keys",
+        choices=KEYS,
+        default=CLASSIC,
+        help="x25519+mlkem768: what is recorded today stays secret from the quantum computers of later, too, for "
+        "longer letters; every device needs cryptography with ML-KEM (default %(default)s)",
+    )
     add("--preset", choices=PRESETS, default="fleet", help="fleet, or sites: 3 to 20 that are all waited for")
     add("--merge", choices=MERGES, default="mean", help="how the cohorts' means are merged (default %(default)s)")
     add("--value-bits", type=int, default=16, help="bits of one value (default %(default)s)")
@@ -70,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         merge=arguments.merge,
         bad_devices=bad,
         length=arguments.length,
+        keys=arguments.keys,
     )
     print(json.dumps(found) if getattr(arguments, "json", False) else text(found))
     return 0
@@ -91,13 +101,16 @@ def _question(arguments: argparse.Namespace, cohorts: int) -> Question:
     )
 
 
-def facts(choice: Choice, *, why: str, cohorts: int, merge: str, bad_devices: int, length: int) -> dict[str, Any]:
+def facts(
+    choice: Choice, *, why: str, cohorts: int, merge: str, bad_devices: int, length: int, keys: str
+) -> dict[str, Any]:
     """Return everything that the plan says, ready for JSON; rates are chances per cohort and round."""
-    costs = cost(choice, length)
+    costs = cost(choice, length, keys)
     question = choice.question
     return {
         "profile": question.profile,
         "why": why,
+        "keys": keys,
         "preset": question.preset,
         "devices": question.devices * cohorts,
         "cohorts": cohorts,
@@ -181,6 +194,7 @@ def text(found: dict[str, Any]) -> str:
     lines = [
         f"{found['devices']} devices asked for, {found['invited']} invited {each}",
         f"profile {found['profile']}, as {found['why']}",
+        *([f"keys {HYBRID}: what is recorded stays secret unless both are broken"] if found["keys"] == HYBRID else []),
         *([f"{more} more than asked for, so that dropouts leave enough"] if more else []),
         "",
         f"graph        {found['graph']}: each device masks with {near} of {found['roster'] - 1} others",

@@ -34,7 +34,7 @@ def digest(data: bytes) -> bytes:
 
 
 def kdf(secret: bytes, label: bytes) -> bytes:
-    """Derive a 32-byte key from a 32-byte secret for the use that `label` names (keyed BLAKE2b, RFC 7693)."""
+    """Derive a 32-byte key from a secret of 32 or 64 bytes for the use that `label` names (keyed BLAKE2b, RFC 7693)."""
     return hashlib.blake2b(label, key=secret, digest_size=32, person=b"accord/1/kdf").digest()
 
 

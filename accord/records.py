@@ -85,6 +85,18 @@ class Octets(_Plain):
 
 
 @dataclass(frozen=True)
+class Sized(_Plain):
+    """A byte string of one of a few sizes; which one, the reader knows from elsewhere."""
+
+    sizes: tuple[int, ...]
+
+    def check(self, value: Any, where: str) -> None:
+        """Refuse other types and sizes; the bytes are not shown, as they may be secret."""
+        if type(value) is not bytes or len(value) not in self.sizes:
+            raise CodecError(f"{where} is not a byte string of {' or '.join(map(str, self.sizes))} bytes")
+
+
+@dataclass(frozen=True)
 class Name(_Plain):
     """A name as in protocol section 1."""
 
@@ -135,6 +147,10 @@ class Many:
         if type(kind) is Octets:  # a SHARE has two hundred of them
             high = kind.low if kind.high is None else kind.high
             if all(type(item) is bytes and kind.low <= len(item) <= high for item in value):
+                return
+        if type(kind) is Sized:
+            sizes = kind.sizes
+            if all(type(item) is bytes and len(item) in sizes for item in value):
                 return
         for item in value:
             check(item, where)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from accord.plan import Fixed, Graph, Task, Training, Update
+from accord.plan import CLASSIC, Fixed, Graph, Task, Training, Update
 from accord.secagg.ring import Spread
 from accord.signing import SigningKey
 from accord.update.pipeline import Total
@@ -52,6 +52,7 @@ class Request:
     graph: Graph = field(default_factory=Graph)
     waits_for_all: bool = False  # until the join window ends, whoever is online
     update: Update = field(default_factory=Update)
+    keys: str = CLASSIC
     support: bytes = field(default=b"", repr=False)  # that the update names
 
 

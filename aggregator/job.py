@@ -137,6 +137,7 @@ class Job:
             task=self.task,
             length={"train": self._layout.size, "evaluate": 0}.get(purpose, self._statistics),
             profile=settings.secured.profile,
+            keys=settings.keys,
             cap=largest,
             graph=settings.graph,
             waits_for_all=settings.preset == "sites",

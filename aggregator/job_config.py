@@ -9,7 +9,7 @@ from accord.bundle.manifest import REGRESSIONS
 from accord.errors import UsageError
 from accord.ids import checked_name
 from accord.optimisers import STEADY, Schedule
-from accord.plan import DEFAULT_GATE, LARGEST_COHORT, MICRO, OFF, PICO, SMALLEST_COHORT, STRICT, Task, Training
+from accord.plan import CLASSIC, DEFAULT_GATE, LARGEST_COHORT, MICRO, OFF, PICO, SMALLEST_COHORT, STRICT, Task, Training
 from accord.secagg.planner import AUTO, FLEET_FLOOR, PROFILES
 from aggregator.job_settings import JobSettings
 from aggregator.releases import RELEASE_BITS
@@ -56,6 +56,7 @@ SHAPE: Shape = {
         "norm_gate": (float, NORM_GATE),
         "release_bits": (int, RELEASE_BITS),
         "update": (str, DEFAULT),
+        "keys": (str, CLASSIC),
     },
     "training": {
         "epochs": (int, 1),
@@ -112,6 +113,7 @@ class JobConfig:
     norm_gate: float = NORM_GATE
     release_bits: int = RELEASE_BITS
     update: str = DEFAULT
+    keys: str = CLASSIC
 
     def __post_init__(self) -> None:
         checked_name(self.name, "job")
@@ -157,6 +159,7 @@ class JobConfig:
             merge=self.merge,
             release_bits=self.release_bits,
             update=UpdateChoice.parse(self.update),
+            keys=self.keys,
         )
 
     def check_bundle(self, loss: str, batch: int) -> None:

@@ -5,7 +5,8 @@ from functools import cached_property
 
 from accord.errors import UsageError
 from accord.optimisers import STEADY, Schedule
-from accord.plan import OFF, STANDARD, STRICT, Graph, Task, Training
+from accord.plan import CLASSIC, HYBRID, KEYS, OFF, STANDARD, STRICT, Graph, Task, Training
+from accord.secagg import kem
 from accord.secagg.planner import AUTO, Choice, Question, choose, tolerated
 from accord.update import compression
 from aggregator.releases import RELEASE_BITS, check_bits
@@ -41,6 +42,7 @@ class JobSettings:
     complete_up_to: int = 100  # members of a cohort in which everyone masks with everyone
     update: UpdateChoice = field(default_factory=lambda: UpdateChoice(kind="dense", bits=16))  # of training rounds
     merge: str = "mean"  # of the cohorts' mean changes; or median, trimmed
+    keys: str = CLASSIC  # or x25519+mlkem768, of which no quantum computer learns a vector, however long it was kept
     release_bits: int = RELEASE_BITS  # of one value of a release's change
 
     def __post_init__(self) -> None:
@@ -56,6 +58,10 @@ class JobSettings:
             )
         if self.update.open:
             check_open(self.update, masked=self.profile != OFF)
+        if self.keys not in KEYS:
+            raise UsageError(f"keys {self.keys!r} is not one of {', '.join(KEYS)}")
+        if self.keys == HYBRID and not kem.available():
+            raise UsageError(f"keys {HYBRID} can't be made: {kem.MISSING}")
         self._check(self.secured.profile)
         tolerated(self.merge, self.training_cohorts)
         check_bits(self.release_bits)

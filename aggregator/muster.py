@@ -4,7 +4,7 @@ Sans-IO. It ends when cohorts are formed; what they do is `aggregator.attempt`.
 """
 
 from accord.errors import Refusal
-from accord.secagg import keys
+from accord.secagg import hybrid, keys
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import check_join
 from accord.secagg.members import member_of
@@ -94,7 +94,7 @@ class Muster:
         )
         check_identity(device, certificate.identity, self.offered)
         for other, member in list(self.joined.items()):
-            imitates = certificate.identity in (member.mask_key, member.seal_key)
+            imitates = certificate.identity in _parts(member)
             anew = other == device and member.identity != certificate.identity  # its JOIN was of the key before
             if imitates or anew:
                 del self.joined[other]
@@ -123,8 +123,9 @@ class Muster:
             return () if known == member else self._joined_twice(device)
         if not self.open:
             raise Refusal("TooLate", f"{device} joins after the roster was made")
-        others = {k for d, j in self.joined.items() if d != device for k in (j.mask_key, j.seal_key)}
-        check_join(message, others | {c.identity for c in self.offered.values()}, self._seal_pair)
+        others = {part for d, j in self.joined.items() if d != device for part in _parts(j)}
+        taken = others | {c.identity for c in self.offered.values()}
+        check_join(message, taken, self._seal_pair, self._invitation.plan.keys)
         self.joined[device] = member
         before = self._standings[device]
         self._standings[device] = before.joined(self._sequences[device])
@@ -161,3 +162,8 @@ class Muster:
 
     def _later(self, device: str, nonce: bytes, reason: str) -> Send:
         return Send(device=device, data=self._desk.sealed(Later(nonce=nonce, reason=reason), device))
+
+
+def _parts(member: Member) -> tuple[bytes, ...]:
+    """Return the keys that a JOIN shows, each by itself."""
+    return (*hybrid.parts(member.mask_key), *hybrid.parts(member.seal_key))

@@ -10,7 +10,7 @@ from accord import prg
 from accord.entropy import Entropy
 from accord.errors import LocalProtocolError
 from accord.plan import Plan
-from accord.secagg import keys
+from accord.secagg import hybrid
 from accord.secagg.authority import Authority
 from accord.tensors import Layout
 from accord.update.pipeline import Form
@@ -106,7 +106,7 @@ class Planner:
         entropy = self._entropy
         if entropy is None:
             raise LocalProtocolError("no round was asked for")
-        pair = keys.new_pair(entropy.child("seal", turn.attempt))
+        pair = hybrid.new_pair(entropy.child("seal", turn.attempt), self.request.keys)
         plan = self._plan(turn, pair.public, clock)
         data, checkpoint, prove, request = plan.encode(), self._checkpoint, self._prove, self.request
         self._authority = self._authority.at(clock)
@@ -160,6 +160,7 @@ class Planner:
             expires=clock + self._settings.lifetime,
             graph=request.graph,
             update=request.update,
+            keys=request.keys,
         )
 
     def _opening(self, turn: Turn) -> Announce:

@@ -246,8 +246,8 @@ def _opened(state: RoundState, device: str, message: Masked) -> Ring:
         raise LocalProtocolError("a cohort without masks knows how to read an update")
     if device not in state.seal_keys:
         raise Refusal("NotAMember", f"{device} is not in cohort {state.name}")
-    key = unmasked.update_key(state.seal_pair, state.seal_keys[device], state.context, device)
-    packed = keys.unlock(key, message.vector, f"the update of {device}")
+    public = state.seal_keys[device]
+    packed = unmasked.opened_update(state.seal_pair, public, state.context, device, message.vector)
     return state.unpack(packed)
 
 

@@ -22,7 +22,7 @@ from secagg_sides import measured
 
 from accord import prg
 from accord.errors import LocalProtocolError
-from accord.plan import STANDARD, STRICT, Graph
+from accord.plan import CLASSIC, KEYS, STANDARD, STRICT, Graph
 from accord.secagg.graph import rule
 from accord.secagg.shamir import MAX_SHARES
 
@@ -86,6 +86,7 @@ def figures(arguments: argparse.Namespace, graph: Graph, speed: tuple[float, flo
                 graph=graph,
                 seed=seed,
                 profile=arguments.profile,
+                keys=arguments.keys,
             ),
             without_cryptography=arguments.without_cryptography,
         )
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument(
         "--profile", choices=[STANDARD, STRICT], default=STANDARD, help="strict: the complete graph alone"
     )
+    parser.add_argument("--keys", choices=KEYS, default=CLASSIC, help="with mlkem768: against quantum computers, too")
     parser.add_argument("--bits", type=int, default=16, help="width of the modulus")
     parser.add_argument("--peer", choices=("flower",), help="also measure a peer, in an environment of its own")
     parser.add_argument("--without-cryptography", action="store_true", help="of the devices: PyNaCl alone")

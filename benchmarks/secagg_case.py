@@ -4,9 +4,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from accord.plan import STANDARD, Graph
+from accord.plan import CLASSIC, STANDARD, Graph
 from accord.records import Record
-from accord.secagg import keys
+from accord.secagg import hybrid
+from accord.secagg.keys import KeyPair
 from accord.signing import SigningKey
 from accord.values import dataclass
 from accord.wire.envelope import Envelope, seal
@@ -19,7 +20,6 @@ END = b""
 VALUES = 2**8
 BATCH = 4_000_000
 """Bytes of letters after which a batch is taken."""
-SEAL = keys.KeyPair(b"s" * 32)
 AGGREGATOR, ENROLMENT = SigningKey(b"a" * 32), SigningKey(b"e" * 32)
 ROLES = Roles(
     tenant="t",
@@ -43,11 +43,17 @@ class Case:
     graph: Graph
     seed: int
     profile: str = STANDARD
+    keys: str = CLASSIC
 
     @property
     def names(self) -> list[str]:
         """The devices' ids."""
         return [f"dev-{i:04d}" for i in range(self.clients)]
+
+    @property
+    def seal(self) -> KeyPair:
+        """The aggregator's pair, whose public half a plan would name."""
+        return hybrid.pair_of(b"s" * 32, self.keys)
 
     @property
     def floor(self) -> int:

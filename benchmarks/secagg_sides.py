@@ -24,7 +24,6 @@ from secagg_case import (
     NOW,
     REVOCATIONS,
     ROLES,
-    SEAL,
     VALUES,
     WARM_UP,
     Case,
@@ -106,6 +105,7 @@ def aggregator(case: Case, link: Connection, tell: Connection) -> None:
 
 def _summed(case: Case, link: Connection) -> dict[str, Any]:  # noqa: PLR0912 - stage after stage
     meter, authority = Meter(), Authority(roles=ROLES, revocations=REVOCATIONS, now=NOW)
+    seal_pair = case.seal
     identities: dict[str, bytes] = {}
     members: list[Member] = []
 
@@ -174,7 +174,7 @@ def _summed(case: Case, link: Connection) -> dict[str, Any]:  # noqa: PLR0912 - 
         with meter.on():
             for data in batch:
                 letter, answer = opened_as(Unmask, data)
-                unmasking.add(letter.sender, answer, SEAL)
+                unmasking.add(letter.sender, answer, seal_pair)
     with meter.on():
         total = unmasking.close(case.bits)
     peak = peak_mb()
@@ -192,6 +192,7 @@ def _sent(case: Case, link: Connection) -> dict[str, Any]:
     meter, names, rng = Meter(), case.names, np.random.default_rng(case.seed)
     identities = {name: SigningKey(rng.bytes(32)) for name in names}
     gone = set(rng.choice(names, round(case.clients * case.dropout), replace=False))
+    seal_key = case.seal.public
     counted = {"up": 0, "down": 0, "vector": 0}
     authorities = {name: Authority(roles=ROLES, revocations=REVOCATIONS, now=NOW) for name in names}
 
@@ -211,7 +212,9 @@ def _sent(case: Case, link: Connection) -> dict[str, Any]:
         held = Certificate(device=name, identity=identities[name].public, serial=serial, expires=EXPIRES)
         certificate = sealed(held, ENROLMENT, "enrolment", name, NO_CONTEXT)
         with meter.on():
-            joining[name] = client.Joining(name, identities[name], certificate, CONTEXT, SeededEntropy(rng.bytes(32)))
+            joining[name] = client.Joining(
+                name, identities[name], certificate, CONTEXT, SeededEntropy(rng.bytes(32)), suite=case.keys
+            )
             data = joining[name].letter.encode()
         counted["up"] += len(data)
         link.send_bytes(data)
@@ -259,9 +262,9 @@ def _sent(case: Case, link: Connection) -> dict[str, Any]:
         with meter.on():
             letter = taken(data, AGGREGATOR.public)
             if case.profile == STRICT:
-                _, answer = confirmed[name].quorum(opened(letter, Quorum), SEAL.public)
+                _, answer = confirmed[name].quorum(opened(letter, Quorum), seal_key)
             else:
-                _, answer = waiting[name].survivors(opened(letter, Survivors), SEAL.public)
+                _, answer = waiting[name].survivors(opened(letter, Survivors), seal_key)
         up(name, answer, sharing[name].cohort.context)
     link.send_bytes(END)
     link.send_bytes((total & np.uint32((1 << case.bits) - 1)).tobytes())

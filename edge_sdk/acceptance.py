@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from accord import merkle, prg
 from accord.errors import Refusal
-from accord.plan import STRICT, Plan
-from accord.secagg import graph, unmasked
+from accord.plan import HYBRID, STRICT, Plan
+from accord.secagg import graph, kem, unmasked
 from accord.secagg.authority import Authority
 from accord.update import compression
 from accord.update.pipeline import Form
@@ -97,12 +97,16 @@ def check_update(form: Form, limits: Limits) -> None:
 
 
 def _check_strength(plan: Plan, limits: Limits) -> None:
-    """Refuse a weaker profile than this device asks for, and complete graphs none of which has its threshold.
+    """Refuse a weaker profile or keys than this device asks for, keys that it can't make, and too low a threshold.
 
     Where one may have it, and on a sparse graph, the roster is looked at instead.
     """
     if limits.profile == STRICT != plan.profile:
         raise Refusal("WeakProfile", f"the plan asks for profile {plan.profile}; this device asks for {STRICT}")
+    if limits.keys == HYBRID != plan.keys:
+        raise Refusal("WeakKeys", f"the plan asks for keys of {plan.keys}; this device asks for {HYBRID}")
+    if plan.keys == HYBRID and not kem.available():
+        raise Refusal("NoPostQuantum", kem.MISSING)
     sizes = range(plan.cohort_floor, plan.cohort_cap + 1)
     if plan.profile == unmasked.PROFILE or plan.cohort_cap > plan.graph.complete_up_to:
         return

@@ -7,6 +7,7 @@ from accord.plan import Plan
 from accord.secagg import client
 from accord.secagg.authority import Authority
 from accord.wire.messages import Opening
+from accord.wire.secure_sum import Share
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Attempt:
     shares_letter: bytes = field(default=b"", repr=False)
     authority: Authority | None = None
     join: client.Joining | None = None
+    kept_share: Share | None = field(default=None, repr=False)  # the SHARE that was written before a restart
     sharing: client.Sharing | None = None
     masking: client.Masking | None = None
     unmasking: client.Unmasking | None = None

@@ -157,6 +157,7 @@ class CheckingIn:
             attempt.certificate,
             attempt.context,
             attempt.entropy("secagg"),
+            suite=plan.keys,
         )
         self._state.move("plan")
         self._state.ledger = dataclasses.replace(

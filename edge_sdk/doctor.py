@@ -17,7 +17,7 @@ from accord.errors import AccordError
 from accord.files import DISK, FileError, read_limited, read_private, read_secret
 from accord.link import LinkError
 from accord.link.greeting import greeted
-from accord.plan import STRICT
+from accord.plan import CLASSIC, STRICT
 from accord.runtimes import check_golden, open_runtime
 from accord.runtimes.opening import chosen
 from accord.secagg.authority import trusted_roles
@@ -279,6 +279,7 @@ def _limits(limits: Limits) -> Finding:
     parts = [
         f"cohorts of {limits.smallest_cohort} or more",
         "profile strict alone" if limits.profile == STRICT else "profile standard or strict",
+        f"keys of {limits.keys} alone" if limits.keys != CLASSIC else "",
         f"{limits.smallest_threshold} % of them to open a secret" if limits.smallest_threshold else "",
         f"complete graphs up to {limits.complete_up_to} members",
         f"{limits.max_attempts} attempts of a round",

@@ -10,6 +10,7 @@ from accord.errors import LocalProtocolError
 from accord.secagg import client
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Opening, opened
+from accord.wire.secure_sum import Share
 from edge_sdk.attempt import Attempt
 from edge_sdk.checking_in import CheckingIn
 from edge_sdk.saved import FILES, SECRET_FILES, AnsweredOnce, ConfirmedOnce, MaskedOnce, Saved, Shared, WithdrewOnce
@@ -75,6 +76,8 @@ class Resuming:
         return (*(e for e in effects if isinstance(e, Charge)), *work, *self._again())
 
     def _shared(self, shared: Shared) -> None:
+        if shared.letter:
+            self._state.current().kept_share = opened(Envelope.decode(shared.letter), Share)
         self._arrived(shared.roster)
         if shared.letter not in (b"", self._state.last):
             raise LocalProtocolError("this device would send other shares than those that it wrote")

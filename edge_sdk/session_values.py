@@ -5,7 +5,7 @@ from dataclasses import field
 from enum import Enum
 
 from accord.errors import ProtocolError, Refusal, SignatureError, UsageError
-from accord.plan import SMALLEST_COHORT, STANDARD, STRICT, Plan
+from accord.plan import CLASSIC, KEYS, SMALLEST_COHORT, STANDARD, STRICT, Plan
 from accord.signing import SigningKey
 from accord.update.pipeline import Contribution
 from accord.values import dataclass
@@ -90,6 +90,7 @@ class Limits:
     max_epochs: int = 100  # local passes per round
     complete_up_to: int = 100  # members of a cohort in which it must mask with everyone
     profile: str = STANDARD  # the weakest that it takes part in; strict: only where a quorum signs the survivor set
+    keys: str = CLASSIC  # the weakest that it takes part with; x25519+mlkem768: only where keys have ML-KEM, too
     smallest_threshold: int = 0  # percent of a roster whose shares a secret must need; 0: what the plan's rule gives
     largest_update: int = LARGEST_UPDATE  # bytes of a vector that it sends in one attempt
 
@@ -112,6 +113,8 @@ class Limits:
             raise UsageError("profile strict and allow_unmasked contradict each other: choose one")
         if self.largest_update < 1:
             raise UsageError("largest_update is at least 1 byte")
+        if self.keys not in KEYS:
+            raise UsageError(f"keys {self.keys!r} is not {' or '.join(KEYS)}")
         if not 0 <= self.smallest_threshold <= 100:
             raise UsageError("smallest_threshold is a percentage of the roster, from 0 to 100")
 

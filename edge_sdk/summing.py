@@ -4,7 +4,7 @@ import dataclasses
 
 from accord.errors import AccordError, LocalProtocolError, Refusal, RemoteProtocolError
 from accord.plan import STRICT
-from accord.secagg import client, keys, unmasked
+from accord.secagg import client, unmasked
 from accord.tensors import Layout
 from accord.update import packing
 from accord.update.pipeline import Contribution, Form
@@ -58,6 +58,7 @@ class Summing:
             rule=plan.graph,
             vouched=self._state.limits.smallest_cohort,
             least_threshold=self._state.limits.smallest_threshold,
+            kept=attempt.kept_share,
         )
         self._state.allowed("roster")
         self._state.move("roster")
@@ -109,8 +110,9 @@ class Summing:
             attempt.unmasking, masked, dealers = attempt.masking.mask(vector, bits)
             message = Masked(dealers=dealers, vector=packing.pack(masked, bits))
         else:
-            key = unmasked.update_key(attempt.join.sealing, plan.seal_key, attempt.second, self._state.identity.device)
-            message = Masked(dealers=b"\x00", vector=keys.lock(key, form.pack(coded)))
+            pair, device, packed = attempt.join.sealing, self._state.identity.device, form.pack(coded)
+            data = unmasked.sealed_update(pair, plan.seal_key, attempt.second, device, packed)
+            message = Masked(dealers=b"\x00", vector=data)
         self._state.move("worked")
         data = self._state.sealed(message, attempt.second)
         masked_once = MaskedOnce(shares=attempt.shares_letter, letter=data)

@@ -14,7 +14,7 @@ from accord.bundle.manifest import Manifest as BundleManifest
 from accord.bundle.manifest import Trainable
 from accord.bundle.quantization import Quantization
 from accord.plan import Plan
-from accord.records import Flag, Int, Kind, Many, Name, Nested, Octets, OneOf, Record, Text
+from accord.records import Flag, Int, Kind, Many, Name, Nested, Octets, OneOf, Record, Sized, Text
 from accord.update.delta import Delta
 from accord.wire.chunks import Piece
 from accord.wire.envelope import Envelope
@@ -48,7 +48,7 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def described(kind: Kind) -> str:  # noqa: PLR0911 - one return per kind
+def described(kind: Kind) -> str:  # noqa: C901, PLR0911 - one return per kind
     """Return in words what a field may hold."""
     match kind:
         case Int():
@@ -58,6 +58,8 @@ def described(kind: Kind) -> str:  # noqa: PLR0911 - one return per kind
         case Octets():
             few = kind.high is None or kind.high == kind.low
             return f"{number(kind.low)} bytes" if few else f"{number(kind.low)} to {number(kind.high or 0)} bytes"
+        case Sized():
+            return " or ".join(f"{number(size)}" for size in kind.sizes) + " bytes"
         case Name():
             return "name"
         case Text():

@@ -6,7 +6,7 @@ signed that same set, so that no two sets can both be answered for.
 
 from accord.errors import LocalProtocolError, Refusal
 from accord.plan import STRICT
-from accord.secagg import keys, quorum
+from accord.secagg import quorum, sealing
 from accord.secagg.commitments import SECRET
 from accord.secagg.participation import Participation
 from accord.secagg.stage import Stage
@@ -26,7 +26,7 @@ class Unmasking(Stage):
 
         Args:
             message: whose vectors arrived.
-            seal_key: the aggregator's X25519 key that the signed plan names.
+            seal_key: the aggregator's key that the signed plan names.
 
         Raises:
             Refusal: `AnsweredBefore`, `CalledDead`, `NotASharer` or `SmallCohort`.
@@ -73,7 +73,7 @@ class Confirmed(Stage):
 
         Args:
             message: the set, who signed it, and their signatures.
-            seal_key: the aggregator's X25519 key that the signed plan names.
+            seal_key: the aggregator's key that the signed plan names.
 
         Raises:
             Refusal: `AnsweredBefore`, or one of `quorum.check`.
@@ -114,12 +114,5 @@ def _answer(part: Participation, held: dict[int, bytes], alive: set[int], seal_k
     answer = b"".join(
         share[:SECRET] if position in alive else share[SECRET:] for position, share in sorted(held.items())
     )
-    key = keys.direction_key(
-        part.seal,
-        seal_key,
-        label="unmask",
-        context=part.cohort.context,
-        sender=part.device,
-        recipient="aggregator",
-    )
-    return Unmask(sealed=keys.lock(key, answer))
+    way = sealing.Direction(label="unmask", context=part.cohort.context, sender=part.device, recipient="aggregator")
+    return Unmask(sealed=sealing.sealed(part.seal, seal_key, answer, way))

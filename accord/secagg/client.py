@@ -10,8 +10,8 @@ import numpy as np
 from accord import prg
 from accord.entropy import Entropy
 from accord.errors import LocalProtocolError, Refusal
-from accord.plan import SMALLEST_COHORT, Graph
-from accord.secagg import keys, ring, shamir
+from accord.plan import CLASSIC, SMALLEST_COHORT, Graph
+from accord.secagg import entries, hybrid, keys, pair_secret, ring, sealing, shamir
 from accord.secagg.answering import Answered, Confirmed, Unmasking
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import USUAL, verified
@@ -36,15 +36,29 @@ class Joining(Stage):
         certificate: our signed certificate.
         context: ctx1, 32 bytes.
         entropy: 96 bytes are drawn: two key pairs and the self mask's secret.
+        suite: the plan's keys.
+
+    Raises:
+        Refusal: `NoPostQuantum`.
     """
 
-    def __init__(self, device: str, identity: SigningKey, certificate: bytes, context: bytes, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        device: str,
+        identity: SigningKey,
+        certificate: bytes,
+        context: bytes,
+        entropy: Entropy,
+        *,
+        suite: str = CLASSIC,
+    ) -> None:
         super().__init__()
         self.device = device
         self._context = context
         self._entropy = entropy
-        self._mask = keys.new_pair(entropy)
-        self._seal = keys.new_pair(entropy)
+        self._suite = suite
+        self._mask = hybrid.new_pair(entropy, suite)
+        self._seal = hybrid.new_pair(entropy, suite)
         self._self = entropy(SECRET)
         join = Join(mask_key=self._mask.public, seal_key=self._seal.public, certificate=certificate)
         self.letter: Envelope = seal(
@@ -72,6 +86,7 @@ class Joining(Stage):
         rule: Graph = USUAL,
         vouched: int = SMALLEST_COHORT,
         least_threshold: int = 0,
+        kept: Share | None = None,
     ) -> "Sharing":
         """Verify the roster and split our secrets among its members.
 
@@ -84,16 +99,17 @@ class Joining(Stage):
             rule: the plan's.
             vouched: of the members, how many this device must have verified itself. On a complete graph that is all.
             least_threshold: the shares that open a secret are at least so many percent of the roster.
+            kept: the SHARE that this device wrote before a restart; with ML-KEM no second one comes out like it.
 
         Raises:
-            Refusal: `RosterChanged`, `LargeCohort`, `NotInRoster`, `SmallCohort`, `LowThreshold`, or one of
-                `cohort.verified`.
+            Refusal: `RosterChanged`, `LargeCohort`, `NotInRoster`, `SmallCohort`, `LowThreshold`, `WeakKey`, or one
+                of `cohort.verified`.
         """
         self._leave("RosterChanged")
         if roster.size > cap:
             raise Refusal("LargeCohort", f"{roster.size} members where the plan allows {cap}")
         own = member_of(self.letter)
-        cohort = verified(roster, self._context, profile, authority, rule=rule, own=own)
+        cohort = verified(roster, self._context, profile, authority, rule=rule, own=own, suite=self._suite)
         if own not in roster.members:
             raise Refusal("NotInRoster", "the roster does not hold the JOIN that this device sent")
         if cohort.size < floor or cohort.shown < vouched:
@@ -113,51 +129,68 @@ class Joining(Stage):
             seal=self._seal,
             secret=self._self,
         )
-        return Sharing(own_part, self._entropy)
+        return Sharing(own_part, self._entropy, kept)
 
 
 class Sharing(Stage):
-    """Our two secrets, split among our neighbours and ourselves; `message` is the SHARE."""
+    """Our two secrets, split among our neighbours and ourselves; `message` is the SHARE.
 
-    def __init__(self, part: Participation, entropy: Entropy) -> None:
+    Raises:
+        LocalProtocolError: the SHARE that was kept is of other secrets.
+    """
+
+    def __init__(self, part: Participation, entropy: Entropy, kept: Share | None = None) -> None:
         super().__init__()
         self.cohort = part.cohort
         self._part = part
         self.place = part.place
-        secret, cohort = part.secret, part.cohort
-        near = part.near
-        self._agreed = {
-            position: part.seal.shared(cohort.seal_keys[position]) for position in near if position != self.place
-        }
-        shares = shamir.split(secret + part.mask.secret, len(near), cohort.threshold, entropy)
+        cohort, near = part.cohort, part.near
+        self._others = [position for position in near if position != self.place]
+        self._agreed = {position: part.seal.shared(cohort.seal_keys[position]) for position in self._others}
+        shares = shamir.split(part.secret + part.mask.secret, len(near), cohort.threshold, entropy)
         self._own = shares[near.index(self.place)]
-        self.message = Share(
-            commitment=prg.digest(secret),
-            hashes=tuple(share_hash(share) for share in shares),
-            sealed=tuple(
-                keys.lock(self._direction(position, outgoing=True), share)
-                for position, share in zip(near, shares, strict=True)
-                if position != self.place
-            ),
-        )
+        commitment, hashes = prg.digest(part.secret), tuple(share_hash(share) for share in shares)
+        if kept is not None and cohort.hybrid:
+            if (kept.commitment, kept.hashes) != (commitment, hashes):
+                raise LocalProtocolError("this device would send other shares than those that it wrote")
+            self.message = kept
+            return
+        by_place = dict(zip(near, shares, strict=True))
+        sealed = tuple(self._entry(position, by_place[position]) for position in self._others)
+        self.message = Share(commitment=commitment, hashes=hashes, sealed=sealed)
 
-    def _direction(self, position: int, *, outgoing: bool) -> bytes:
-        ends = (self._part.device, self.cohort.devices[position])
-        sender, recipient = ends if outgoing else ends[::-1]
-        return keys.derived(
-            self._agreed[position],
-            (self._part.seal.public, self.cohort.seal_keys[position]),
-            label="share",
-            context=self.cohort.context,
-            sender=sender,
-            recipient=recipient,
-        )
+    def _entry(self, position: int, share: bytes) -> bytes:
+        """Return what we send one neighbour."""
+        part, cohort, device = self._part, self.cohort, self._part.device
+        peer, before = cohort.devices[position], b""
+        if cohort.hybrid and self.place < position:
+            before = pair_secret.offer(part.mask.secret, cohort.mask_keys[position], cohort.context, device, peer)
+        way = sealing.Direction(label="share", context=cohort.context, sender=device, recipient=peer)
+        public, agreed = cohort.seal_keys[position], self._agreed[position]
+        return before + sealing.sealed(part.seal, public, share, way, agreed=agreed, before=before)
+
+    def _opened(self, position: int, entry: bytes) -> tuple[bytes, bytes]:
+        """Return the pair of shares and the offer in what one neighbour sent us.
+
+        Raises:
+            Refusal: `WrongShape` or `BadSeal`.
+        """
+        cohort, device, peer = self.cohort, self._part.device, self.cohort.devices[position]
+        upwards = position < self.place
+        if len(entry) != entries.size(hybrid=cohort.hybrid, upwards=upwards):
+            raise Refusal("WrongShape", f"an entry of {len(entry)} bytes from {peer}")
+        offer = entries.offer_in(entry, hybrid=cohort.hybrid, upwards=upwards)
+        way = sealing.Direction(label="share", context=cohort.context, sender=peer, recipient=device)
+        public, agreed, what = cohort.seal_keys[position], self._agreed[position], f"the share of {peer}"
+        share = sealing.opened(self._part.seal, public, entry[len(offer) :], way, what, agreed=agreed, before=offer)
+        return share, offer
 
     def shares(self, message: Shares) -> "Masking":
         """Open what the others dealt.
 
         Raises:
-            Refusal: `SharesChanged`, `NotADealer`, `SmallCohort`, `MissingShare` or `BadSeal`.
+            Refusal: `SharesChanged`, `NotADealer`, `SmallCohort`, `MissingShare`, `WrongShape`, `BadSeal` or
+                `WrongPairSecret`.
         """
         self._leave("SharesChanged")
         dealers = self.cohort.positions(message.dealers)
@@ -165,23 +198,43 @@ class Sharing(Stage):
             raise Refusal("NotADealer", "the aggregator says that this device dealt no shares")
         dealt = set(dealers)
         self._part.check_size(dealt, "members dealt shares")
-        others = [position for position in self._part.near if position in dealt and position != self.place]
+        others = [position for position in self._others if position in dealt]
         if len(message.sealed) != len(others):
             raise Refusal("MissingShare", f"{len(message.sealed)} shares from {len(others)} dealers")
-        held = {self.place: self._own}
-        for position, sealed in zip(others, message.sealed, strict=True):
-            key = self._direction(position, outgoing=False)
-            held[position] = keys.unlock(key, sealed, f"the share of {self.cohort.devices[position]}")
-        return Masking(self._part, held, message.dealers)
+        held, pairs = {self.place: self._own}, {}
+        ours = dict(zip(self._others, self.message.sealed, strict=True))
+        for position, entry in zip(others, message.sealed, strict=True):
+            held[position], offered = self._opened(position, entry)
+            if self.cohort.hybrid:
+                pairs[position] = self._pair(position, offered, ours[position])
+        return Masking(self._part, held, message.dealers, pairs)
+
+    def _pair(self, position: int, offered: bytes, ours: bytes) -> tuple[bytes, bytes]:
+        """Return the secret of a pair, 32 bytes, and the offer that it went in: theirs to us, or ours to them.
+
+        Raises:
+            Refusal: `WrongPairSecret`.
+        """
+        part, context, peer = self._part, self.cohort.context, self.cohort.devices[position]
+        if offered:
+            return pair_secret.taken(part.mask, offered, context, peer, part.device), offered
+        offered = entries.offer_in(ours, hybrid=True, upwards=True)
+        return pair_secret.own(part.mask.secret, context, part.device, peer), offered
 
 
 class Masking(Stage):
     """The shares of everyone who dealt; ready to mask one vector."""
 
-    def __init__(self, part: Participation, held: dict[int, bytes], dealers: bytes) -> None:
+    def __init__(
+        self,
+        part: Participation,
+        held: dict[int, bytes],
+        dealers: bytes,
+        pairs: dict[int, tuple[bytes, bytes]] | None = None,
+    ) -> None:
         super().__init__()
         self.cohort = part.cohort
-        self._part, self._held, self._dealers = part, held, dealers
+        self._part, self._held, self._dealers, self._pairs = part, held, dealers, pairs or {}
 
     def mask(self, vector: ring.Ring, bits: int) -> tuple["Unmasking", ring.Ring, bytes]:
         """Mask `vector`, uint32 of shape (n,), modulo 2^`bits`.
@@ -200,8 +253,12 @@ class Masking(Stage):
         for position in self._held:
             peer = cohort.devices[position]
             if peer != device:
-                seed = keys.pair_seed(
-                    self._part.mask, cohort.mask_keys[position], context=cohort.context, one=device, other=peer
+                seed = pair_secret.seed(
+                    self._part.mask,
+                    cohort.mask_keys[position],
+                    self._pairs.get(position),
+                    context=cohort.context,
+                    ends=(device, peer),
                 )
                 seeds.append((seed, device > peer))
         masked = vector.copy()

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from accord import cbor, merkle, prg
 from accord.errors import LocalProtocolError, Refusal, SignatureError
-from accord.plan import Graph
-from accord.secagg import graph, members
+from accord.plan import CLASSIC, HYBRID_KEY, Graph
+from accord.secagg import graph, hybrid, kem, members
 from accord.secagg.authority import Authority
 from accord.secagg.graph import Neighbourhoods
 from accord.secagg.keys import KeyPair
@@ -17,7 +17,7 @@ from accord.values import dataclass
 from accord.wire.envelope import signed_bytes
 from accord.wire.secure_sum import Join, Member, Roster
 
-JOIN_TAG = "join/1"
+JOIN_TAG = "join/2"
 USUAL = Graph()
 _Shown = TypeVar("_Shown", str, bytes)
 
@@ -47,6 +47,11 @@ class Cohort:
     seal_keys: tuple[bytes, ...]
     graph: Neighbourhoods = field(repr=False, compare=False)
     _places: Mapping[str, int] = field(repr=False, compare=False)
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether keys have ML-KEM beside X25519."""
+        return any(len(key) == HYBRID_KEY for key in self.mask_keys)
 
     @property
     def size(self) -> int:
@@ -89,22 +94,28 @@ class Cohort:
         return named(bitmap, self.size)
 
 
-def check_join(message: Join, taken: Container[bytes], pair: KeyPair) -> None:
+def check_join(message: Join, taken: Container[bytes], pair: KeyPair, suite: str = CLASSIC) -> None:
     """Refuse a JOIN whose keys no roster can hold: in one, every other member would refuse it and the cohort would end.
 
     Args:
         message: the JOIN.
-        taken: the identity keys of everybody who was offered the plan, and the keys of the others' JOINs.
+        taken: the identity keys of everybody who was offered the plan, and the parts of the keys of the others' JOINs.
         pair: any key pair of the caller's: with a key of small order every pair shares zero.
+        suite: the plan's keys.
 
     Raises:
-        Refusal: `DuplicateKey` or `WeakKey`.
+        Refusal: `WrongShape`, `DuplicateKey` or `WeakKey`.
     """
-    shown = (message.mask_key, message.seal_key)
-    if shown[0] == shown[1] or any(key in taken for key in shown):
+    keys = (message.mask_key, message.seal_key)
+    for key in keys:
+        hybrid.check_size(key, suite)
+    shown = [part for key in keys for part in hybrid.parts(key)]
+    if len(set(shown)) < len(shown) or any(part in taken for part in shown):
         raise Refusal("DuplicateKey", "a key of this JOIN is somebody's already: draw new keys")
-    for key in shown:
+    for key in keys:
         pair.shared(key)
+        for part in hybrid.parts(key)[1:]:
+            kem.check(part)
 
 
 def verified(
@@ -115,6 +126,7 @@ def verified(
     *,
     rule: Graph = USUAL,
     own: Member | None = None,
+    suite: str = CLASSIC,
 ) -> Cohort:
     """Return the cohort of a roster after checking every entry that it shows against one's own ctx1.
 
@@ -125,6 +137,7 @@ def verified(
         authority: whose certificates count.
         rule: the plan's.
         own: the caller's own entry, where the roster may show its neighbours alone.
+        suite: the plan's keys.
 
     Raises:
         Refusal: `WrongShape`, `ForgedJoin`, `DuplicateMember`, `DuplicateKey`, `WrongRule`, `NotInRoster`,
@@ -147,6 +160,8 @@ def verified(
     if roster.whole:
         _check_neighbours(roster, tree, own)
     for member in roster.members:
+        hybrid.check_size(member.mask_key, suite)
+        hybrid.check_size(member.seal_key, suite)
         certificate = members.certificate_of(member)
         authority.certificate(certificate, member.device)
         payload = prg.digest(members.join_of(member, certificate))
@@ -180,8 +195,9 @@ def assembled(roster: Roster, context: bytes, tree: RosterTree | None = None) ->
     """
     shown, tree = roster.members, RosterTree(roster) if tree is None else tree
     positions = tree.positions
-    known = {key for member in shown for key in (member.mask_key, member.seal_key, member.identity)}
-    if len(known) != 3 * len(shown):
+    keys = [key for member in shown for key in (member.mask_key, member.seal_key, member.identity)]
+    parts = [part for key in keys for part in hybrid.parts(key)]
+    if len(set(parts)) != len(parts):
         raise Refusal("DuplicateKey", "a key stands twice in the roster")
     size, rule = roster.size, (roster.neighbours, roster.threshold)
 

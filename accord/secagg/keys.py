@@ -5,6 +5,8 @@ key that served both with one nonce would be a two-time pad that the aggregator 
 have a label of their own. See docs/protocol.md, section 7.2.
 """
 
+from collections.abc import Sequence
+
 import nacl.bindings
 import nacl.exceptions
 
@@ -12,6 +14,8 @@ from accord import cbor, prg
 from accord.entropy import Entropy
 from accord.errors import Refusal
 
+SECRET = 32
+"""Bytes of a secret key."""
 _NONCE = bytes(12)
 """Every derived key seals one message, so the nonce is zero."""
 
@@ -19,10 +23,10 @@ _NONCE = bytes(12)
 class KeyPair:
     """An X25519 key pair (RFC 7748) of one round; its repr shows nothing."""
 
-    __slots__ = ("public", "secret")
+    __slots__ = ("_scalar", "public", "secret")
 
     def __init__(self, secret: bytes) -> None:
-        self.secret = secret
+        self.secret = self._scalar = secret
         self.public: bytes = nacl.bindings.crypto_scalarmult_base(secret)
 
     def __repr__(self) -> str:
@@ -34,18 +38,27 @@ class KeyPair:
         Raises:
             Refusal: `WeakKey`, the result is all zero (RFC 7748, section 6.1).
         """
-        try:
-            secret: bytes = nacl.bindings.crypto_scalarmult(self.secret, public)
-        except (nacl.exceptions.RuntimeError, nacl.exceptions.CryptoError) as error:
-            raise Refusal("WeakKey", "a public key is a point of small order") from error
-        if secret == bytes(32):
-            raise Refusal("WeakKey", "a public key is a point of small order")
-        return secret
+        return agreed(self._scalar, public)
+
+
+def agreed(scalar: bytes, public: bytes) -> bytes:
+    """Return X25519(scalar, public), 32 bytes each.
+
+    Raises:
+        Refusal: `WeakKey`, the result is all zero (RFC 7748, section 6.1).
+    """
+    try:
+        secret: bytes = nacl.bindings.crypto_scalarmult(scalar, public)
+    except (nacl.exceptions.RuntimeError, nacl.exceptions.CryptoError) as error:
+        raise Refusal("WeakKey", "a public key is a point of small order") from error
+    if secret == bytes(32):
+        raise Refusal("WeakKey", "a public key is a point of small order")
+    return secret
 
 
 def new_pair(entropy: Entropy) -> KeyPair:
     """Draw a fresh pair: 32 bytes of entropy."""
-    return KeyPair(entropy(32))
+    return KeyPair(entropy(SECRET))
 
 
 def direction_key(pair: KeyPair, public: bytes, *, label: str, context: bytes, sender: str, recipient: str) -> bytes:
@@ -65,16 +78,45 @@ def direction_key(pair: KeyPair, public: bytes, *, label: str, context: bytes, s
 
 
 def derived(
-    agreed: bytes, publics: tuple[bytes, bytes], *, label: str, context: bytes, sender: str, recipient: str
+    secret: bytes,
+    publics: tuple[bytes, bytes],
+    *,
+    label: str,
+    context: bytes,
+    sender: str,
+    recipient: str,
+    bound: Sequence[bytes] = (),
 ) -> bytes:
-    """Return the key of one direction, as `direction_key`, from what two pairs agreed on and their public keys."""
-    return prg.kdf(agreed, cbor.encode_checked([label, context, sender, recipient, *sorted(publics)]))
+    """Return the key of one direction, as `direction_key`, from what two pairs agreed on and their public keys.
+
+    `bound` are digests of what else the key depends on.
+    """
+    return prg.kdf(secret, cbor.encode_checked([label, context, sender, recipient, *sorted(publics), *bound]))
 
 
-def pair_seed(pair: KeyPair, public: bytes, *, context: bytes, one: str, other: str) -> bytes:
-    """Return the 32-byte seed of the mask that two devices share."""
-    publics = sorted((pair.public, public))
-    return prg.kdf(pair.shared(public), cbor.encode_checked(["pair", context, *sorted((one, other)), *publics]))
+def pair_seed(
+    pair: KeyPair,
+    public: bytes,
+    *,
+    context: bytes,
+    one: str,
+    other: str,
+    more: bytes = b"",
+    bound: Sequence[bytes] = (),
+) -> bytes:
+    """Return the 32-byte seed of the mask that two devices share.
+
+    Args:
+        pair: ours.
+        public: theirs.
+        context: ctx2.
+        one: our id or theirs.
+        other: the other one.
+        more: a second secret, 32 bytes, behind what X25519 gives.
+        bound: digests of what else the seed depends on.
+    """
+    ends = [*sorted((one, other)), *sorted((pair.public, public)), *bound]
+    return prg.kdf(pair.shared(public) + more, cbor.encode_checked(["pair", context, *ends]))
 
 
 def self_seed(secret: bytes, context: bytes) -> bytes:

@@ -5,12 +5,12 @@ it then gives the next stage, or `Aborted` by name. There is never a wrong numbe
 a wrong dealer is named and the cohort is aborted.
 """
 
-import nacl.bindings
 import numpy as np
 
 from accord import prg
 from accord.errors import Aborted, Refusal
-from accord.secagg import keys, ring, shamir
+from accord.plan import CLASSIC, HYBRID
+from accord.secagg import entries, hybrid, keys, pair_secret, ring, sealing, shamir
 from accord.secagg.cohort import Cohort
 from accord.secagg.commitments import SECRET, SHORT_HASH, half_hash
 from accord.wire.secure_sum import Masked, Share, Shares, Survivors, Unmask
@@ -43,6 +43,11 @@ class Sharing:
         near = len(self.cohort.holders(place))
         if len(message.hashes) != near or len(message.sealed) != near - 1:
             raise Refusal("WrongShape", f"{device} dealt {len(message.sealed)} shares, and has {near - 1} neighbours")
+        others = (p for p in self.cohort.holders(place) if p != place)
+        mixed = self.cohort.hybrid
+        for p, entry in zip(others, message.sealed, strict=True):
+            if len(entry) != entries.size(hybrid=mixed, upwards=place < p):
+                raise Refusal("WrongShape", f"{device} dealt {len(entry)} bytes to {self.cohort.devices[p]}")
         if self._dealt.setdefault(place, message) != message:
             raise Refusal("SharesChanged", f"{device} dealt twice, differently")
 
@@ -172,18 +177,11 @@ class Unmasking:
             raise Refusal("AnsweredBefore", f"{device} gave two different answers")
         if place in self._answers:
             return
-        key = keys.direction_key(
-            seal_pair,
-            cohort.seal_keys[place],
-            label="unmask",
-            context=cohort.context,
-            sender=device,
-            recipient="aggregator",
-        )
+        way = sealing.Direction(label="unmask", context=cohort.context, sender=device, recipient="aggregator")
         good = self._answers[place] = {}
         expected = self._expected[place]
         try:
-            answer = keys.unlock(key, message.sealed, f"the answer of {device}")
+            answer = sealing.opened(seal_pair, cohort.seal_keys[place], message.sealed, way, f"the answer of {device}")
         except Refusal:
             self.wrong_holders.add(device)
             raise
@@ -237,7 +235,7 @@ class Unmasking:
         if dealer in self._alive:
             good = prg.digest(secret) == self._dealt[dealer].commitment
         else:
-            good = nacl.bindings.crypto_scalarmult_base(secret) == self.cohort.mask_keys[dealer]
+            good = self._pair(secret).public == self.cohort.mask_keys[dealer]
         if not good:
             name = self.cohort.devices[dealer]
             raise Aborted("WrongDealer", f"{name} dealt shares of another secret", name)
@@ -250,10 +248,36 @@ class Unmasking:
         cohort, one = self.cohort, self.cohort.devices[dealer]
         if dealer in self._alive:
             return [(keys.self_seed(secret, cohort.context), True)]
-        pair, seeds = keys.KeyPair(secret), []
+        pair, seeds = self._pair(secret), []
         for place in cohort.holders(dealer):
             if place in self._alive:
-                other = cohort.devices[place]
-                seed = keys.pair_seed(pair, cohort.mask_keys[place], context=cohort.context, one=one, other=other)
+                other, public = cohort.devices[place], cohort.mask_keys[place]
+                more = self._second(dealer, pair, place) if cohort.hybrid else None
+                seed = pair_secret.seed(pair, public, more, context=cohort.context, ends=(one, other))
                 seeds.append((seed, other < one))
         return seeds
+
+    def _pair(self, secret: bytes) -> keys.KeyPair:
+        return hybrid.pair_of(secret, HYBRID if self.cohort.hybrid else CLASSIC)
+
+    def _second(self, gone: int, pair: keys.KeyPair, alive: int) -> tuple[bytes, bytes]:
+        """Return the second secret of a dropout's pair with a survivor, and the offer that it went in.
+
+        The offer is the lower id's, dropout or survivor, and so is what is wrong with it.
+
+        Raises:
+            Aborted: `WrongDealer`, the secret is not the one that the lower id committed to.
+        """
+        cohort, lower, higher = self.cohort, min(gone, alive), max(gone, alive)
+        others = [place for place in cohort.holders(lower) if place != lower]
+        entry = self._dealt[lower].sealed[others.index(higher)]
+        offered = entries.offer_in(entry, hybrid=True, upwards=True)
+        ends = (cohort.devices[lower], cohort.devices[higher])
+        try:
+            if gone == higher:
+                return pair_secret.taken(pair, offered, cohort.context, *ends), offered
+            secret = pair_secret.own(pair.secret, cohort.context, *ends)
+            pair_secret.check(secret, offered, *ends)
+        except Refusal as refusal:
+            raise Aborted("WrongDealer", refusal.detail, ends[0]) from refusal
+        return secret, offered

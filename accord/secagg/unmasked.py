@@ -9,7 +9,7 @@ from accord import merkle, prg
 from accord.cbor import encode
 from accord.errors import Aborted, Refusal
 from accord.plan import Graph
-from accord.secagg import graph, keys, ring
+from accord.secagg import graph, keys, ring, sealing
 from accord.secagg.cohort import USUAL
 from accord.wire.secure_sum import Survivors
 
@@ -21,9 +21,22 @@ def second_context(context: bytes, cohort: str) -> bytes:
     return prg.digest(encode([context, cohort, 0, merkle.EMPTY_ROOT, PROFILE, 0, 0]))
 
 
-def update_key(pair: keys.KeyPair, public: bytes, context: bytes, device: str) -> bytes:
-    """Return the single-use key under which `device` seals its vector to the aggregator."""
-    return keys.direction_key(pair, public, label="update", context=context, sender=device, recipient="aggregator")
+def sealed_update(pair: keys.KeyPair, public: bytes, context: bytes, device: str, packed: bytes) -> bytes:
+    """Return the packed vector of `device`, sealed to the aggregator's key `public`."""
+    return sealing.sealed(pair, public, packed, _way(context, device))
+
+
+def opened_update(pair: keys.KeyPair, public: bytes, context: bytes, device: str, data: bytes) -> bytes:
+    """Return the packed vector that `device`, whose key is `public`, has sealed.
+
+    Raises:
+        Refusal: `BadSeal`.
+    """
+    return sealing.opened(pair, public, data, _way(context, device), f"the update of {device}")
+
+
+def _way(context: bytes, device: str) -> sealing.Direction:
+    return sealing.Direction(label="update", context=context, sender=device, recipient="aggregator")
 
 
 class Collecting:

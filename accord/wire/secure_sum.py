@@ -7,18 +7,22 @@ from functools import cached_property
 from typing import ClassVar
 
 from accord import cbor
-from accord.plan import LARGEST_COHORT
-from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, Text, field
+from accord.plan import LARGEST_COHORT, PUBLIC_KEY
+from accord.records import Flag, Int, Many, Name, Nested, Octets, OneOf, Record, Sized, Text, field
 from accord.signing import SIGNATURE_SIZE
 from accord.values import dataclass
 
 KEY = DIGEST = Octets(32)
+SEALED_SHARES = 64 + 16
+ENTRY = Sized((SEALED_SHARES, SEALED_SHARES + 1_088, SEALED_SHARES + 1_088 + 1_152))
+"""A sealed pair of shares; with ML-KEM a ciphertext before it, and from a lower id to a higher an offer before both."""
 BITMAP = Octets(1, LARGEST_COHORT // 8)
 """One bit per roster position, least significant bit first; bits behind the last position are zero."""
+LARGEST = (1 << 20) - 8_192
+"""Bytes of a message that goes over a broker in one piece."""
 HOLDERS = 255
 """Of one secret: its dealer and the dealer's neighbours."""
 LEAF = 32
-SEALED_SHARES = 64 + 16
 SHARE_HASHES = 32
 
 
@@ -26,10 +30,10 @@ SHARE_HASHES = 32
 class Join(Record):
     """Device to aggregator and, in the roster, to its neighbours; bound to ctx1."""
 
-    LIMIT: ClassVar[int] = 1_024
+    LIMIT: ClassVar[int] = 1 << 12
 
-    mask_key: bytes = field(KEY)
-    seal_key: bytes = field(KEY)
+    mask_key: bytes = field(PUBLIC_KEY)
+    seal_key: bytes = field(PUBLIC_KEY)
     certificate: bytes = field(Octets(1, 512))
 
 
@@ -41,8 +45,8 @@ class Member(Record):
     """
 
     device: str = field(Name())
-    mask_key: bytes = field(KEY)
-    seal_key: bytes = field(KEY)
+    mask_key: bytes = field(PUBLIC_KEY)
+    seal_key: bytes = field(PUBLIC_KEY)
     identity: bytes = field(KEY)
     serial: int = field(Int(0, 2**32))
     expires: int = field(Int(0, 2**48))
@@ -68,7 +72,7 @@ class Roster(Record):
     is 0, `members` are all.
     """
 
-    LIMIT: ClassVar[int] = 1 << 19
+    LIMIT: ClassVar[int] = LARGEST
 
     cohort: str = field(Name())
     profile: str = field(Text(16))
@@ -95,19 +99,21 @@ class Roster(Record):
 class Share(Record):
     """Device to aggregator: commitments, and one sealed pair of shares for every neighbour, in roster order."""
 
-    LIMIT: ClassVar[int] = 1 << 16
+    LIMIT: ClassVar[int] = LARGEST
 
     commitment: bytes = field(DIGEST)
     hashes: tuple[bytes, ...] = field(Many(Octets(SHARE_HASHES), 1, HOLDERS))
-    sealed: tuple[bytes, ...] = field(Many(Octets(SEALED_SHARES), 0, HOLDERS))
+    sealed: tuple[bytes, ...] = field(Many(ENTRY, 0, HOLDERS))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shares(Record):
     """Aggregator to one device: who dealt shares, and what they sealed for this device, in roster order."""
 
+    LIMIT: ClassVar[int] = LARGEST
+
     dealers: bytes = field(BITMAP)
-    sealed: tuple[bytes, ...] = field(Many(Octets(SEALED_SHARES), 0, HOLDERS))
+    sealed: tuple[bytes, ...] = field(Many(ENTRY, 0, HOLDERS))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from accord.secagg import client, keys, ring, unmasked
+from accord.secagg import client, ring, unmasked
 from accord.update import packing
 from accord.wire.check_in import Withdraw
 from accord.wire.secure_sum import Consistency, Masked, Quorum, Survivors, Unmask
@@ -200,8 +200,9 @@ class Scene:
         return self.locked(b"short", 3)
 
     def locked(self, packed: bytes, place: int) -> Masked:
-        key = unmasked.update_key(self.fleet.joining[place].sealing, SEAL.public, self.context, NAMES[place])
-        return Masked(dealers=b"\x00", vector=keys.lock(key, packed))
+        sealing = self.fleet.joining[place].sealing
+        data = unmasked.sealed_update(sealing, SEAL.public, self.context, NAMES[place], packed)
+        return Masked(dealers=b"\x00", vector=data)
 
     def to_the_end(self) -> Opened:
         while TRANSITIONS[self.state.phase]:

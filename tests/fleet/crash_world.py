@@ -16,7 +16,7 @@ from accord.files.crash import Crash
 from accord.files.memory import MemoryFiles, PowerCut
 from accord.link.memory import MemoryBroker, MemoryLink
 from accord.link.port import Will
-from accord.plan import Plan, Task, Training
+from accord.plan import CLASSIC, Plan, Task, Training
 from accord.signing import SigningKey
 from accord.tensors import Layout
 from accord.update.pipeline import Contribution
@@ -170,6 +170,7 @@ class World:
         *,
         rounds: int = 1,
         profile: str = "standard",
+        keys: str = CLASSIC,
         update: str = "dense:16",
         layout: Layout = LAYOUT,
     ) -> None:
@@ -177,7 +178,7 @@ class World:
         self.broker = MemoryBroker(TENANT, SeededEntropy(7))
         self.sent: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
         self.told: list[dict[str, object]] = []
-        self.rounds, self.profile, self.count = rounds, profile, devices
+        self.rounds, self.profile, self.count, self.keys = rounds, profile, devices, keys
         self.fleet = new_fleet(TENANT, SeededEntropy(1), CLOCK + 10_000)
         self.fuse, self.starts = Fuse(), 0
         self.books = MemoryBooks(self.fuse.burn)
@@ -215,6 +216,7 @@ class World:
                 training=Training(epochs=1, batch_size=8, learning_rate=1, momentum=0, proximal=0),
                 task=Task(kind="classification", outputs=2, target_exponent=0, transform="none"),
                 profile=self.profile,
+                keys=self.keys,
                 update=self.update,
             ),
             layout=self.layout,
@@ -388,7 +390,7 @@ class World:
         assert len(purposes) == self.rounds + 1, purposes
         assert len(set(purposes)) == len(purposes), "a round was counted twice"
         for name in self.devices:
-            for tag in ("join/1", "share/1", "masked/1", "consistency/1", "unmask/1"):
+            for tag in ("join/2", "share/2", "masked/1", "consistency/1", "unmask/1"):
                 by_context: dict[bytes, set[bytes]] = defaultdict(set)
                 for letter in self.letters(name, tag):
                     by_context[letter.context].add(letter.encode())

@@ -32,7 +32,7 @@ FIRST, SECOND, VICTIM = "dev-0", "dev-2", "dev-1"
 STAGES = ("joining", "sharing", "collecting", "unmasking")
 FILES = ("joined", "shared", "masked", "answered")
 """What the victim has written last in each stage."""
-_TAGS = ("join/1", "share/1", "masked/1", "unmask/1")
+_TAGS = ("join/2", "share/2", "masked/1", "unmask/1")
 TEST_ROWS = {"dev-0": 11, "dev-1": 17, "dev-2": 23}
 
 

@@ -168,7 +168,7 @@ def test_a_copy_that_comes_in_the_middle_of_an_attempt_is_barred() -> None:
     device = world.devices[NAME]
     rounds(world, 1)
     copy = deepcopy(device.files)
-    world.run(until=lambda: len(world.letters(NAME, "join/1")) == 2)
+    world.run(until=lambda: len(world.letters(NAME, "join/2")) == 2)
     put_in(device, copy)
     world.run()
     assert barred(world) == {NAME: SEQUENCE_BACK}

@@ -197,7 +197,7 @@ def beat(world: World, name: str, figures: int) -> None:
 
 def test_a_round_says_how_many_bytes_it_carried() -> None:
     world = World(rounds=1)
-    world.run(until=lambda: len(world.letters("dev-00", "share/1")) == 1)
+    world.run(until=lambda: len(world.letters("dev-00", "share/2")) == 1)
     beat(world, "dev-00", 100)
     beat(world, "dev-01", 30)
     world.run()
@@ -220,7 +220,7 @@ def test_what_was_known_before_the_aggregator_died_is_kept_and_the_round_says_at
     kept = 0
     for at in range(0, calm.fuse.count, 3):
         world = World(rounds=1)
-        world.run(until=lambda w=world: len(w.letters("dev-00", "share/1")) == 1)
+        world.run(until=lambda w=world: len(w.letters("dev-00", "share/2")) == 1)
         beat(world, "dev-00", 100)
         world.fuse.at = world.fuse.count + at
         world.run()
@@ -273,7 +273,7 @@ def test_a_measurement_with_a_restart_is_never_above_the_truth(steps: list[tuple
 
 def test_deliveries_of_heartbeats_reach_the_round_of_their_own_job() -> None:
     world = World(rounds=1)
-    world.run(until=lambda: len(world.letters("dev-00", "share/1")) == 1)
+    world.run(until=lambda: len(world.letters("dev-00", "share/2")) == 1)
     assert world.runner is not None
     attendance = world.runner.transport.attendance
     attendance.state("other-0", State(online=True, birth=1, job="k"))

@@ -7,7 +7,7 @@ import pytest
 
 from accord.errors import Refusal, UsageError
 from accord.plan import Update
-from accord.secagg import keys, unmasked
+from accord.secagg import unmasked
 from accord.update import compression
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import opened
@@ -78,8 +78,9 @@ def lie(world: World, name: str, data: bytes) -> bytes:
     attempt = state.current()
     assert attempt.plan is not None
     assert attempt.join is not None
-    key = unmasked.update_key(attempt.join.sealing, attempt.plan.seal_key, attempt.second, name)
-    sealed = dataclasses.replace(opened(letter, Masked), vector=keys.lock(key, b"\xff" * 60))
+    pair, public = attempt.join.sealing, attempt.plan.seal_key
+    vector = unmasked.sealed_update(pair, public, attempt.second, name, b"\xff" * 60)
+    sealed = dataclasses.replace(opened(letter, Masked), vector=vector)
     return seal(
         letter.tag,
         sealed.encode(),

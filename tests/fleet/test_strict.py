@@ -8,7 +8,7 @@ from accord.wire.envelope import Envelope
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 
-LETTERS = {"join/1": 2, "share/1": 3, "masked/1": 4, "consistency/1": 5, "unmask/1": 6}
+LETTERS = {"join/2": 2, "share/2": 3, "masked/1": 4, "consistency/1": 5, "unmask/1": 6}
 """The place of each among the letters that a device sends in a round; CHECK-IN is the first."""
 ABORTS = {"masked/1": "TooFewVectors", "consistency/1": "TooFewConfirmations", "unmask/1": "TooFewAnswers"}
 

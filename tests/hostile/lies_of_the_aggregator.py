@@ -274,6 +274,11 @@ LIES = (
         ("profile standard, though the device asks for a quorum",),
     ),
     Lie(
+        "weaker keys than the device asks for",
+        "WeakKeys",
+        ("keys of X25519 alone, though the device asks for ML-KEM, too",),
+    ),
+    Lie(
         "a lower threshold than the device asks for",
         "LowThreshold",
         (

@@ -18,7 +18,7 @@ from accord import cbor
 from accord.wire.envelope import Envelope
 
 HEX = bytes.fromhex
-FREELY_TAKEN = {"opening/1", "check-in/3", "plan/5"}
+FREELY_TAKEN = {"opening/1", "check-in/3", "plan/6"}
 """Letters that come before anything binds a device to one of two attempts that the same aggregator signed."""
 
 
@@ -142,9 +142,9 @@ def test_replays_of_everything_change_nothing(name: str) -> None:
 
 
 def test_a_second_roster_is_refused_and_the_first_one_holds() -> None:
-    play, letter = Play("cohort"), MASKED.find("roster/3", "dev-00")
+    play, letter = Play("cohort"), MASKED.find("roster/4", "dev-00")
     case = next(c for c in bad("RosterChanged") if c["about"] == "a second roster")
-    after = MASKED.place("share/1", "dev-00")
+    after = MASKED.place("share/2", "dev-00")
     for place, (_, _) in enumerate(play.steps()):
         if place >= after:
             for name in NAMES:

@@ -80,11 +80,11 @@ class Stranger:
             sodium.crypto_scalarmult_base(secret) for secret in (self.mask_secret, self.seal_secret)
         ]
         self.join = encoded([*points, certificate])
-        covered = encoded(["accord/1/join/1", name, "aggregator", ctx1, digest(self.join)])
+        covered = encoded(["accord/1/join/2", name, "aggregator", ctx1, digest(self.join)])
         self.signature = sodium.crypto_sign(covered, signing)[:64]
 
     def letter(self) -> Envelope:
-        return Envelope.decode(encoded(["join/1", self.name, "aggregator", self.ctx1, self.join, self.signature]))
+        return Envelope.decode(encoded(["join/2", self.name, "aggregator", self.ctx1, self.join, self.signature]))
 
     def roster(self, payload: bytes) -> Share:
         cohort, profile, k, t, members, _, _, _ = cbor2.loads(payload)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from accord.errors import UsageError
+from accord.plan import KEYS
 from simulation.in_process import simulate
 from simulation.settings import checked
 from tests.simulation.small_data import small
@@ -21,6 +22,16 @@ def test_a_quorum_changes_nothing_but_the_bytes() -> None:
     for one, other in zip(standard.rounds, strict.rounds, strict=True):
         assert other.bytes_up_per_device > one.bytes_up_per_device
         assert other.bytes_down_per_device > one.bytes_down_per_device + 6 * 64, "the signatures of a quorum of 9"
+
+
+def test_keys_against_quantum_computers_change_nothing_but_the_bytes() -> None:
+    plain, mixed = (simulate(small("binary"), keys=kind, **QUICK) for kind in KEYS)
+    assert plain.model_digest == mixed.model_digest
+    assert plain.final == mixed.final
+    for one, other in zip(plain.rounds, mixed.rounds, strict=True):
+        assert other.bytes_up_per_device > one.bytes_up_per_device + 8 * 1_088, "a ciphertext for each of 8 neighbours"
+    with pytest.raises(UsageError, match="--keys rsa is unknown"):
+        simulate("digits", keys="rsa")
 
 
 def test_devices_die_at_every_stage_of_profile_strict() -> None:

@@ -16,7 +16,7 @@ from accord.wire.secure_sum import Join, Masked, Share, Unmask
 
 ME, NEXT, LAST = "dev-00", "dev-01", "dev-03"
 CHECK_IN, JOIN, SHARE, MASK, UNMASK = (
-    MASKED.place(tag, ME) for tag in ("check-in/3", "join/1", "share/1", "masked/1", "unmask/1")
+    MASKED.place(tag, ME) for tag in ("check-in/3", "join/2", "share/2", "masked/1", "unmask/1")
 )
 LATE = 30.0
 """Seconds: behind every window of the recording."""
@@ -75,15 +75,15 @@ def _joining() -> Iterator[Named]:
     newer = KEYS.certificate(ME, IDENTITIES[ME].public, 9)
     yield "NotEnrolled", lied(JOIN, "another certificate than at check-in", certificate=newer)
     fresh = keys.new_pair(SEED.child("fresh")).public
-    yield "JoinedBefore", after("join/1", "a second JOIN with other keys", mask_key=fresh)
+    yield "JoinedBefore", after("join/2", "a second JOIN with other keys", mask_key=fresh)
     shown = opened(join, Join)
     yield "DuplicateKey", lied(JOIN, "one key for both uses", mask_key=shown.seal_key)
     yield "DuplicateKey", lied(JOIN, "an identity key", seal_key=IDENTITIES[NEXT].public)
-    copied = again(MASKED.find("join/1", NEXT), mask_key=shown.mask_key)
+    copied = again(MASKED.find("join/2", NEXT), mask_key=shown.mask_key)
     yield "DuplicateKey", to_aggregator("another device's key", JOIN + 1, copied, sender=NEXT)
     for field in ("mask_key", "seal_key"):
         yield "WeakKey", lied(JOIN, f"a {field} of small order", **{field: b"\x01" + bytes(31)})
-    last = MASKED.place("join/1", LAST)
+    last = MASKED.place("join/2", LAST)
     late = {"from": LAST, "to": "aggregator", "data": MASKED.letter(last).encode().hex()}
     yield "TooLate", to_aggregator("a JOIN behind the window", last, {"time": 15.0}, late)
     yield "OutOfOrder", to_aggregator("a SHARE before the roster", JOIN, MASKED.letter(SHARE).encode())
@@ -104,13 +104,13 @@ def _standings(check_in: Envelope) -> Iterator[Named]:
 def _sharing() -> Iterator[Named]:
     share = MASKED.letter(SHARE)
     dealt = opened(share, Share)
-    noise = seal("share/1", b"\xff", key=IDENTITIES[ME], sender=ME, recipient="aggregator", context=share.context)
+    noise = seal("share/2", b"\xff", key=IDENTITIES[ME], sender=ME, recipient="aggregator", context=share.context)
     yield "BadMessage", to_aggregator("a SHARE that is none", SHARE, noise.encode())
     yield "WrongContext", lied(SHARE, "a SHARE for another cohort", context=NO_CONTEXT)
     yield "OutOfOrder", to_aggregator("a vector before the shares", SHARE, MASKED.letter(MASK).encode())
     yield "WrongShape", lied(SHARE, "too few shares", sealed=dealt.sealed[:2])
     yield "WrongShape", lied(SHARE, "too few hashes", hashes=dealt.hashes[:3])
-    yield "SharesChanged", after("share/1", "a second SHARE with another commitment", commitment=bytes(32))
+    yield "SharesChanged", after("share/2", "a second SHARE with another commitment", commitment=bytes(32))
 
 
 def _masking() -> Iterator[Named]:
@@ -123,7 +123,7 @@ def _masking() -> Iterator[Named]:
         lied(MASK, "fill bits that are not zero", vector=mask.vector[:-1] + bytes([mask.vector[-1] | 0xF0])),
     )
     yield "MaskedBefore", after("masked/1", "a second vector", vector=bytes(len(mask.vector)))
-    silent = MASKED.place("share/1", LAST)
+    silent = MASKED.place("share/2", LAST)
     undealt = {"from": LAST, "to": "aggregator", "data": by(LAST, "masked/1").hex()}
     yield (
         "NotADealer",
@@ -160,7 +160,7 @@ def _withdrawing() -> Iterator[Named]:
     yield "OutOfOrder", to_aggregator("it withdraws after its vector", MASK + 1, withdrawal())
     yield "OutOfOrder", to_aggregator("a vector after it withdrew", MASK, withdrawal(), MASKED.letter(MASK).encode())
     yield "BadMessage", to_aggregator("a reason that is on no list", MASK, withdrawal(payload=encode(["Bored"])))
-    silent = MASKED.place("share/1", LAST)
+    silent = MASKED.place("share/2", LAST)
     undealt = {"from": LAST, "to": "aggregator", "data": withdrawal(LAST).hex()}
     yield (
         "NotADealer",
@@ -170,7 +170,7 @@ def _withdrawing() -> Iterator[Named]:
 
 def _endings() -> Iterator[Named]:
     yield "TooFewDevices", to_aggregator("nobody joins", 1, {"time": LATE})
-    for name, tag in (("TooFewShares", "share/1"), ("TooFewVectors", "masked/1"), ("TooFewAnswers", "unmask/1")):
+    for name, tag in (("TooFewShares", "share/2"), ("TooFewVectors", "masked/1"), ("TooFewAnswers", "unmask/1")):
         place = MASKED.place(tag, "dev-02")
         yield name, to_aggregator(f"two of four send {tag}", place, {"time": LATE})
     lie = again(MASKED.letter(SHARE), commitment=bytes(32))

@@ -20,7 +20,7 @@ from edge_sdk.saved import AnsweredOnce, Joined, Shared
 
 ME = "dev-00"
 OPENING, PLAN, ROSTER, SHARES, SURVIVORS, RESULT = (
-    MASKED.place(tag, ME) for tag in ("opening/1", "plan/5", "roster/3", "shares/1", "survivors/1", "result/1")
+    MASKED.place(tag, ME) for tag in ("opening/1", "plan/6", "roster/4", "shares/2", "survivors/1", "result/1")
 )
 OFFER = opened(MASKED.letter(PLAN), Offer)
 ROSTERED = opened(MASKED.letter(ROSTER), Roster)
@@ -64,7 +64,7 @@ def _before_the_plan() -> Iterator[Named]:
     yield "BadMessage", to_device("noise", OPENING, b"\xff")
     yield "BadMessage", to_device("nothing", OPENING, b"")
     yield "BadSignature", to_device("an opening of a stranger", OPENING, again(opening, STRANGER))
-    yield "Foreign", to_device("another device's letter", OPENING, MASKED.find("join/1", "dev-01").encode())
+    yield "Foreign", to_device("another device's letter", OPENING, MASKED.find("join/2", "dev-01").encode())
     yield "Foreign", to_device("an unknown tag", OPENING, unknown.encode())
     old = seal("plan/1", MASKED.letter(PLAN).payload, key=KEYS.aggregator, sender="aggregator", recipient=ME)
     yield "Foreign", to_device("a plan of the wire before", PLAN, old.encode())
@@ -95,7 +95,7 @@ def _before_the_plan() -> Iterator[Named]:
 
 def _plans() -> Iterator[Named]:
     yield "StaleNonce", to_device("a plan that answers another check-in", PLAN, offered(nonce=bytes(16)))
-    yield "NotForUs", to_device("the plan of another device", PLAN, MASKED.find("plan/5", "dev-01").encode())
+    yield "NotForUs", to_device("the plan of another device", PLAN, MASKED.find("plan/6", "dev-01").encode())
     for name, value in (("tenant", "u"), ("job", "k"), ("round", 2), ("attempt", 2), ("base_version", 1)):
         yield "ForeignPlan", to_device(f"a plan with another {name}", PLAN, offered(**{name: value}))
     for name in ("params_digest", "bundle_digest"):
@@ -189,11 +189,11 @@ def _files() -> Iterator[Named]:
         opening=MASKED.letter(OPENING).encode(),
         offer=MASKED.letter(PLAN).encode(),
     )
-    shared = Shared(roster=MASKED.letter(ROSTER).encode(), letter=MASKED.find("share/1", ME).encode())
+    shared = Shared(roster=MASKED.letter(ROSTER).encode(), letter=MASKED.find("share/2", ME).encode())
     for about, first, then in (
-        ("a plan of another device", {"offer": MASKED.find("plan/5", "dev-01").encode()}, {}),
+        ("a plan of another device", {"offer": MASKED.find("plan/6", "dev-01").encode()}, {}),
         ("another seed than the letters were made from", {"seed": bytes(32)}, {}),
-        ("other shares than were written", {}, {"letter": MASKED.find("share/1", "dev-01").encode()}),
+        ("other shares than were written", {}, {"letter": MASKED.find("share/2", "dev-01").encode()}),
         ("a roster of a stranger", {}, {"roster": again(MASKED.letter(ROSTER), STRANGER)}),
     ):
         files = [dataclasses.replace(joined, **first).encode(), dataclasses.replace(shared, **then).encode()]

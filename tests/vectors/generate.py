@@ -14,6 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import golden_hybrid
 import golden_letters
 import golden_numbers
 import golden_secrets
@@ -26,6 +27,7 @@ GOLDEN: Mapping[str, Callable[[], Any]] = {
     "cohort_strict": golden_letters.cohort_strict,
     "deltas": golden_numbers.deltas,
     "entropy": golden_letters.entropy,
+    "hybrid": golden_hybrid.hybrid_keys,
     "graphs": golden_secrets.graphs,
     "keys": golden_secrets.derived_keys,
     "masks": golden_secrets.masks,

@@ -22,7 +22,7 @@ from accord import merkle, prg
 from accord.cbor import encode
 from accord.entropy import SeededEntropy
 from accord.plan import Fixed, Plan, Task, Training
-from accord.records import Flag, Int, Kind, Many, Name, Nested, Octets, OneOf, Record, Text
+from accord.records import Flag, Int, Kind, Many, Name, Nested, Octets, OneOf, Record, Sized, Text
 from accord.secagg import keys, unmasked
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import first_context, verified
@@ -52,6 +52,8 @@ def example(kind: Kind, draw: SeededEntropy, *, least: bool) -> Any:  # noqa: PL
         case Octets():
             high = kind.low if kind.high is None else kind.high
             return draw(kind.low if least else min(high, kind.low + 8))
+        case Sized():
+            return draw(kind.sizes[0 if least else -1])
         case Name():
             return "a" if least else f"name-{draw(2).hex()}"
         case Text():
@@ -148,7 +150,7 @@ def plan() -> Any:
         "parts": {type(part).__name__: part.encode().hex() for part in parts},
         "ctx1": context.hex(),
         "cohort": cohort.name,
-        "members": [member.encode().hex() for member in opened(next(letters(entries, "roster/3")), Roster).members],
+        "members": [member.encode().hex() for member in opened(next(letters(entries, "roster/4")), Roster).members],
         "roster_root": cohort.root.hex(),
         "k": cohort.neighbours,
         "t": cohort.threshold,
@@ -165,7 +167,7 @@ def cohort_of(entries: list[dict[str, Any]], context: bytes, profile: str = "sta
         revocations=opened(Envelope.decode(OFFICE.revocations), Revocations),
         now=0,
     )
-    return verified(opened(next(letters(entries, "roster/3")), Roster), context, profile, authority)
+    return verified(opened(next(letters(entries, "roster/4")), Roster), context, profile, authority)
 
 
 def masked_cohort() -> list[dict[str, Any]]:
@@ -198,7 +200,7 @@ def cohort() -> Any:
         asked, found, length=Form(asked, LAYOUT).length, windows=values.Windows(grace=0), seal_pair=pair, now=0
     )
     effects: tuple[values.Effect, ...] = ()
-    for tag in ("share/1", "masked/1", "unmask/1"):
+    for tag in ("share/2", "masked/1", "unmask/1"):
         for letter in letters(entries, tag):
             body: Any = opened(letter, TAGS[tag])
             state, effects = engine.step(state, values.Received(device=letter.sender, message=body), 0)

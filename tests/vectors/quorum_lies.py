@@ -13,7 +13,7 @@ from accord.wire.messages import opened
 from accord.wire.secure_sum import Quorum
 from edge_sdk.saved import ConfirmedOnce, Joined, MaskedOnce, Shared
 
-SIGNED, QUORUM, ROSTER = (STRICT.place(tag, ME) for tag in ("survivors/1", "quorum/1", "roster/3"))
+SIGNED, QUORUM, ROSTER = (STRICT.place(tag, ME) for tag in ("survivors/1", "quorum/1", "roster/4"))
 CONFIRM, ANSWER = (STRICT.place(tag, ME) for tag in ("consistency/1", "unmask/1"))
 CAREFUL = {"profile": "strict", "allow_unmasked": False}
 
@@ -28,6 +28,8 @@ def cases() -> Iterator[Named]:
 
 def _weak_plans() -> Iterator[Named]:
     yield "WeakProfile", to_device("profile standard, though the device asks for a quorum", PLAN, offered(), **CAREFUL)
+    about = "keys of X25519 alone, though the device asks for ML-KEM, too"
+    yield "WeakKeys", to_device(about, PLAN, offered(), keys="x25519+mlkem768")
     lie = offered(cohort_floor=5)
     yield "LowThreshold", to_device("60 % of five members open a secret", PLAN, lie, smallest_threshold=61)
     roster = STRICT.letter(ROSTER).encode()
@@ -76,10 +78,10 @@ def _files() -> Iterator[Named]:
         seed=SEED.child("device", ME).child("attempt", 1, 1)(32),
         certificate=CERTIFICATES[ME],
         opening=STRICT.find("opening/1", ME).encode(),
-        offer=STRICT.find("plan/5", ME).encode(),
+        offer=STRICT.find("plan/6", ME).encode(),
     )
-    shared = Shared(roster=STRICT.find("roster/3", ME).encode(), letter=STRICT.find("share/1", ME).encode())
-    masked = MaskedOnce(shares=STRICT.find("shares/1", ME).encode(), letter=STRICT.find("masked/1", ME).encode())
+    shared = Shared(roster=STRICT.find("roster/4", ME).encode(), letter=STRICT.find("share/2", ME).encode())
+    masked = MaskedOnce(shares=STRICT.find("shares/2", ME).encode(), letter=STRICT.find("masked/1", ME).encode())
     theirs = STRICT.find("consistency/1", "dev-01")
     other = ConfirmedOnce(survivors=STRICT.letter(SIGNED).encode(), letter=theirs.encode())
     yield (

@@ -19,7 +19,7 @@ from accord.wire.secure_sum import Member
 
 def joined(name: str, **changes: Any) -> Member:
     """Return a member whose JOIN has other fields, signed by itself."""
-    letter = Envelope.decode(again(MASKED.find("join/1", name), **changes))
+    letter = Envelope.decode(again(MASKED.find("join/2", name), **changes))
     return member_of(letter)
 
 

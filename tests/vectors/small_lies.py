@@ -97,7 +97,7 @@ def pieces() -> Iterator[Named]:
     question = seal(
         TAG_OF[Ask], missed.encode(), key=IDENTITIES["dev-00"], sender="dev-00", recipient="aggregator"
     ).encode()
-    sharing = ["cohort", MASKED.place("share/1", "dev-00")]
+    sharing = ["cohort", MASKED.place("share/2", "dev-00")]
     large = chunks.manifest(bytes(2_000))
     for name, about, topic, data, after in (
         ("NoSuchObject", "a device asks for an object that is not served", up, asked.encode(), ["", 0]),

@@ -23,7 +23,7 @@ from accord.wire.secure_sum import Join, Masked, Roster, Share, Unmask
 
 VECTORS = json.loads((generate.FOLDER / "cohort.json").read_text())["vectors"]
 LETTERS = [Envelope.decode(bytes.fromhex(entry["data"])) for entry in MASKED.entries if "data" in entry]
-PLAN = Plan.decode(opened(next(one for one in LETTERS if one.tag == "plan/5"), Offer).plan)
+PLAN = Plan.decode(opened(next(one for one in LETTERS if one.tag == "plan/6"), Offer).plan)
 SIZE = len(VECTORS["opened_sum"])
 
 
@@ -35,11 +35,11 @@ class Broker:
     """Follows a round from its letters, as the aggregator does, with no key of anybody."""
 
     def __init__(self) -> None:
-        roster = opened(of("roster/3")["aggregator"], Roster)
+        roster = opened(of("roster/4")["aggregator"], Roster)
         bundle, params = PLAN.bundle_digest, PLAN.params_digest
         self.cohort = assembled(roster, first_context(PLAN.encode(), bundle, params))
         sharing = server.Sharing(self.cohort, 3)
-        for name, letter in of("share/1").items():
+        for name, letter in of("share/2").items():
             sharing.add(name, opened(letter, Share))
         collecting, _ = sharing.close()
         for name, letter in of("masked/1").items():
@@ -66,12 +66,12 @@ def test_another_key_does_not(secret: bytes) -> None:
 def test_no_secret_of_a_round_stands_anywhere_in_it() -> None:
     """Every 32 bytes in a row of every letter: none is a mask's secret, a seal's, the aggregator's, or half a share."""
     publics = {PLAN.seal_key} | {
-        key for letter in of("join/1").values() for key in (letter.payload[3:35], letter.payload[37:69])
+        key for letter in of("join/2").values() for key in (letter.payload[3:35], letter.payload[37:69])
     }
-    shown = [opened(letter, Share) for letter in of("share/1").values()]
+    shown = [opened(letter, Share) for letter in of("share/2").values()]
     commitments = {message.commitment for message in shown}
     halves = {half for message in shown for one in message.hashes for half in (one[:16], one[16:])}
-    joins = [opened(letter, Join) for letter in of("join/1").values()]
+    joins = [opened(letter, Join) for letter in of("join/2").values()]
     assert publics == {PLAN.seal_key, *(key for join in joins for key in (join.mask_key, join.seal_key))}
     windows = {
         data[at : at + 32]

@@ -135,13 +135,13 @@ def test_a_whole_cohort_from_its_secrets() -> None:
         if "data" in entry:
             letter = Envelope.decode(HEX(entry["data"]))
             letters[letter.tag, letter.sender] = letter
-    joins = {m.device: m for m in Roster.decode(letters["roster/3", "aggregator"].payload).members}
+    joins = {m.device: m for m in Roster.decode(letters["roster/4", "aggregator"].payload).members}
     seal_public = second.public_of(HEX(found["seal_secret"]))
     for name in names:
         identity = Ed25519PrivateKey.from_private_bytes(HEX(found["devices"][name]["identity"]))
-        join = letters["join/1", name]
+        join = letters["join/2", name]
         ctx1 = HEX(vectors("plan")["ctx1"])
-        covered = second.cbor(["accord/1/join/1", name, "aggregator", ctx1, second.digest(join.payload)])
+        covered = second.cbor(["accord/1/join/2", name, "aggregator", ctx1, second.digest(join.payload)])
         assert identity.sign(covered) == join.signature
         assert (joins[name].mask_key, joins[name].seal_key) == (public[name, "mask"], public[name, "seal"])
     for name in found["included"]:

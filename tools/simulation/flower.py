@@ -150,6 +150,7 @@ def simulate_clients(
             training=settings.training,
             task=PlanTask(kind="classification", outputs=1, target_exponent=0, transform="none"),
             profile=secured.profile,
+            keys=settings.keys,
             schedule=settings.rates,
             merge=settings.merge,
             update=UpdateChoice.parse(settings.update),

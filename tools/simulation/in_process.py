@@ -153,6 +153,7 @@ class _Simulation:
                     gate=DEFAULT_GATE if self.model.bundle.infer is not None else 0,
                 ),
                 profile=secured.profile,
+                keys=settings.keys,
                 schedule=settings.rates,
                 merge=settings.merge,
                 release_bits=settings.release_bits,

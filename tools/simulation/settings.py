@@ -5,7 +5,7 @@ from typing import Any
 
 from accord.errors import UsageError
 from accord.optimisers import SCHEDULES, Schedule
-from accord.plan import MICRO, OFF, OPTIMISERS, PICO, STANDARD, STRICT
+from accord.plan import CLASSIC, KEYS, MICRO, OFF, OPTIMISERS, PICO, STANDARD, STRICT
 from accord.plan import Training as PlanTraining
 from accord.runtimes.opening import NAMES as RUNTIMES
 from accord.secagg.planner import AUTO, PROFILES, Question, propose, tolerated
@@ -59,6 +59,7 @@ class SimulationSettings:
     dropout: float = 0.0
     secure_aggregation: bool = True
     profile: str = STANDARD
+    keys: str = CLASSIC
     update: str = DEFAULT
     runtimes: str = "auto"
     seed: int = 0
@@ -118,6 +119,7 @@ class SimulationSettings:
             ("--optimiser", self.optimiser, OPTIMISERS),
             ("--schedule", self.schedule, SCHEDULES),
             ("--profile", self.profile, (AUTO, *PROFILES)),
+            ("--keys", self.keys, KEYS),
         ):
             if word not in words:
                 raise UsageError(f"{name} {word} is unknown: use one of {', '.join(words)}")

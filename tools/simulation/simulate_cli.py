@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from accord.optimisers import SCHEDULES
-from accord.plan import OPTIMISERS
+from accord.plan import KEYS, OPTIMISERS
 from accord.secagg.planner import AUTO, MERGES, PROFILES
 from simulation import datasets
 from simulation.columns import NAMES, PERCENT
@@ -80,6 +80,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=default.profile,
         help="strict: nobody answers before a quorum has signed the survivor set; auto: strict where --dropout "
         "allows it (default %(default)s, which is faster)",
+    )
+    add(
+        "--keys",
+        choices=KEYS,
+        default=default.keys,
+        help="of the masks and seals: x25519+mlkem768 also against quantum computers (default %(default)s)",
     )
     add(
         "--update",
