@@ -221,8 +221,11 @@ class Attempt:
         except UsageError as error:
             self.failure = Failed(reason="TooFewDevices", detail=str(error))
             return ()
-        if not groups:
-            detail = f"{len(self._muster.joined)} joined; {plan.cohort_floor} needed"
+        joined, wanted = len(self._muster.joined), plan.cohort_floor
+        if invitation.waits_for_all:  # what its profile bears is counted on a roster of them all
+            wanted = invitation.devices
+        if not groups or joined < wanted:
+            detail = f"{joined} joined; {wanted} needed"
             self.failure = Failed(reason="TooFewDevices", detail=detail)
             return ()
         effects: list[Effect] = []

@@ -50,7 +50,7 @@ class Request:
     profile: str
     cap: int  # the largest cohort
     graph: Graph = field(default_factory=Graph)
-    waits_for_all: bool = False  # until the join window ends, whoever is online
+    waits_for_all: bool = False  # no cohort is formed without one of them
     update: Update = field(default_factory=Update)
     keys: str = CLASSIC
     support: bytes = field(default=b"", repr=False)  # that the update names

@@ -51,6 +51,17 @@ def test_what_a_federation_of_sites_survives(members: int, lost: int, tag: str) 
     assert closed is None or closed.attempt > 1
 
 
+@pytest.mark.parametrize("profile", ["standard", "strict"])
+def test_a_federation_of_sites_is_not_formed_without_one_of_them(profile: str) -> None:
+    """A smaller roster bears fewer corrupt members than was planned for, so it says how many came."""
+    world = world_without(6, 1, "join/2")
+    assert world.run(profile=profile, waits_for_all=True, cap=20) is None
+    assert {(abort.reason, abort.detail) for abort in world.of(agg.Aborted)} == {
+        ("TooFewDevices", "5 joined; 6 needed")
+    }
+    assert world_without(6, 1, "join/2").run(profile=profile, cap=20) is not None
+
+
 def test_a_survivor_that_was_away_hears_survivors_and_quorum_again() -> None:
     """Both letters are lost on their way to dev-00; it sends its vector again, gets both in order, and answers."""
     world = World(4)
