@@ -17,12 +17,24 @@ from accord.plan import MICRO, PICO, Training
 USUAL: dict[str, Any] = {"epochs": 1, "batch_size": 8, "learning_rate": 50_000, "momentum": 0, "proximal": 0}
 
 
+CANCELLED: dict[str, Any] = USUAL | {
+    "learning_rate": 62_500,
+    "optimiser": "adam",
+    "beta1": 0,
+    "beta2": 500_000,
+    "weight_decay": 10_000,
+    "clip_norm": MICRO,
+}
+
+
 class Textbook:
     """Every rule as its paper has it, in float64, with new arrays in each step."""
 
     def __init__(self, asked: Training, anchor: np.ndarray) -> None:
         self.asked, self.anchor, self.t = asked, anchor.astype(np.float64), 0
         self.velocity, self.first, self.second = np.zeros(len(anchor)), np.zeros(len(anchor)), np.zeros(len(anchor))
+        self.firm = np.ones(len(anchor), bool)
+        """Where a step's denominator was never near 0: decay may take a clipped gradient's last float32 digits away."""
 
     def step(self, w: np.ndarray, g: np.ndarray) -> np.ndarray:
         asked = self.asked
@@ -43,6 +55,7 @@ class Textbook:
         self.first = beta1 * self.first + (1 - beta1) * g
         self.second = beta2 * self.second + (1 - beta2) * g**2
         unbiased1, unbiased2 = self.first / (1 - beta1**self.t), self.second / (1 - beta2**self.t)
+        self.firm &= np.sqrt(unbiased2) > 0.01 * np.sqrt(unbiased2).max()
         return w - rate * unbiased1 / (np.sqrt(unbiased2) + asked.epsilon / PICO)
 
 
@@ -78,6 +91,7 @@ def gradients(size: int, seed: int, steps: int) -> list[np.ndarray]:
 @settings(max_examples=150)
 @given(training=asked(), size=st.sampled_from([1, 50, BLOCK - 1, BLOCK, BLOCK + 3]), seed=st.integers(0, 1 << 30))
 @example(training=Training(**USUAL), size=2 * BLOCK + 1, seed=0)
+@example(training=Training(**CANCELLED), size=BLOCK, seed=0)
 def test_every_rule_follows_the_textbook(training: Training, size: int, seed: int) -> None:
     start = gradients(size, seed + 1, 1)[0]
     params, exact = start.copy(), start.astype(np.float64)
@@ -87,7 +101,8 @@ def test_every_rule_follows_the_textbook(training: Training, size: int, seed: in
         optimiser.step(params, gradient)
         assert np.array_equal(gradient, before), "the gradient must be left alone"
         exact = textbook.step(exact, gradient)
-    assert np.abs(params - exact).max() < 2e-5
+    assert textbook.firm.mean() > 0.9
+    assert np.abs(params - exact)[textbook.firm].max() < 2e-5
 
 
 def test_the_first_step_of_adam_is_the_learning_rate_whatever_the_gradient() -> None:

@@ -10,7 +10,7 @@ from accord.entropy import SeededEntropy
 from accord.secagg.client import Joining
 from accord.secagg.cohort import new_roster
 from accord.secagg.members import member_of
-from accord.signing import SigningKey
+from accord.signing import SIGNATURE_SIZE, SigningKey
 from accord.wire.envelope import Envelope
 from aggregator.enrolment import Fleet as Keys
 from edge_sdk import session_values as dev
@@ -24,9 +24,7 @@ def vouched(keys: Keys, how: str) -> bytes:
     signers = {"aggregator": keys.aggregator, "publisher": keys.publisher, "root": keys.root, "itself": KEY}
     if how == "expired":
         return dataclasses.replace(keys, expires=CLOCK).certificate(PUPPET, KEY.public, 9)
-    if how == "another device's":
-        return keys.certificate("dev-5", KEY.public, 9)
-    if how == "enrolment":
+    if how in ("enrolment", "another device's"):
         return keys.certificate(PUPPET, KEY.public, 9)
     signer = signers.get(how, SigningKey(b"n" * 32))
     return dataclasses.replace(keys, enrolment=signer).certificate(PUPPET, KEY.public, 9)
@@ -57,6 +55,9 @@ def test_every_device_refuses_a_puppet_by_name(how: str, reason: str) -> None:
     puppet = Joining(PUPPET, KEY, vouched(fleet.keys, how), context, SeededEntropy(77)).letter
     letters = [*(join for _, join in joined), puppet]
     members = [member_of(join) for join in letters]
+    if how == "another device's":
+        certificate = fleet.keys.certificate("dev-5", KEY.public, 9)
+        members[-1] = dataclasses.replace(members[-1], certified=certificate[-SIGNATURE_SIZE:])
     roster = new_roster("c1", "standard", members)
     for session, join in joined:
         effects = session.step(dev.Arrived(data=fleet.desk.sealed(roster, "c1", join.context)))
