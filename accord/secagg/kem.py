@@ -1,7 +1,7 @@
 """ML-KEM-768 (FIPS 203), as `cryptography` has it. What its secrets are for is `hybrid` and `pair_secret`.
 
 The library takes no entropy from its caller: encapsulation draws from the operating system, the one thing on these
-floors that does. So nothing that a device needs again after a restart is made of what it gives; see docs/adr/0032.
+floors that does. So nothing that a device needs again after a restart is made of what it gives; see docs/adr/0033.
 """
 
 from functools import lru_cache
