@@ -17,7 +17,7 @@ from accord.update.pipeline import Form
 from accord.wire.check_in import FAILED, Withdraw
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Certificate, opened
-from accord.wire.secure_sum import Consistency, Join, Masked, Result, Roster, Share, Unmask
+from accord.wire.secure_sum import Consistency, Join, Masked, Roster, Share, Unmask
 from aggregator import cohorts
 from aggregator import round as engine
 from aggregator.attempt_values import CohortOf, Invitation
@@ -185,16 +185,8 @@ class Attempt:
         """Return RESULT for every member, each telling whether it is in the sum."""
         effects: list[Effect] = []
         for held in self.cohorts.values():
-            ended = held.ended
             for device in held.state.members:
-                result = Result(
-                    status="closed" if isinstance(ended, Opened) else "aborted",
-                    reason=ended.reason if isinstance(ended, Failed) else "",
-                    included=isinstance(ended, Opened) and device in ended.included,
-                    survivors=ended.survivors if isinstance(ended, Opened) else b"",
-                    transcript=transcript,
-                )
-                data = self._desk.sealed(result, device, held.state.context)
+                data = self._desk.sealed(held.result(device, transcript), device, held.state.context)
                 effects.append(Settle(round=self.plan.round, attempt=self.plan.attempt, device=device, data=data))
         return effects
 

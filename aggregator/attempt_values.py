@@ -7,6 +7,7 @@ from accord.errors import Refusal
 from accord.plan import Plan
 from accord.update.pipeline import Total
 from accord.wire.messages import Certificate
+from accord.wire.secure_sum import Result
 from aggregator import round as engine
 from aggregator.round_values import Failed, Opened
 
@@ -46,6 +47,17 @@ class CohortOf:
     root: bytes
     ended: Opened | Failed | None = None
     total: Total | None = None
+
+    def result(self, device: str, transcript: bytes) -> Result:
+        """Return what one member is told of how the cohort ended; `transcript` is the round's."""
+        ended = self.ended
+        return Result(
+            status="closed" if isinstance(ended, Opened) else "aborted",
+            reason=ended.reason if isinstance(ended, Failed) else "",
+            included=isinstance(ended, Opened) and device in ended.included,
+            survivors=ended.survivors if isinstance(ended, Opened) else b"",
+            transcript=transcript,
+        )
 
 
 def check_identity(device: str, identity: bytes, offered: Mapping[str, Certificate]) -> None:
