@@ -21,7 +21,7 @@ from accord.wire.envelope import seal
 from accord.wire.messages import TAG_OF
 from accord.wire.secure_sum import Share, Shares, Survivors
 from tests.secagg.secrecy import STRICT, openable
-from tests.secagg.test_transcript import AUTHORITY, BITS, LENGTH, SEAL, certificate, member
+from tests.secagg.test_transcript import AUTHORITY, BITS, LENGTH, SEAL, answer_key, certificate, member
 
 HAS_STRICT = hasattr(client, "Confirmed")
 PROFILES = ("standard", STRICT) if HAS_STRICT else ("standard",)
@@ -74,15 +74,7 @@ class Cohort:
 
     def answered(self, place: int, alive: set[int], sealed: bytes) -> None:
         """Open an answer, as the aggregator can."""
-        key = keys.direction_key(
-            SEAL,
-            self.cohort.seal_keys[place],
-            label="unmask",
-            context=self.cohort.context,
-            sender=self.cohort.devices[place],
-            recipient="aggregator",
-        )
-        answer, self.changed = keys.unlock(key, sealed, "an answer"), True
+        answer, self.changed = keys.unlock(answer_key(self.cohort, place), sealed, "an answer"), True
         for at, dealer in enumerate(self.masked[place][0]):
             kind = self._self if dealer in alive else self._mask
             kind.setdefault(dealer, {})[place] = answer[at * SECRET : (at + 1) * SECRET]

@@ -13,7 +13,7 @@ from accord.errors import Refusal
 from accord.secagg import client, keys, ring, shamir
 from accord.secagg.commitments import SECRET
 from accord.wire.secure_sum import Consistency, Quorum, Survivors, Unmask
-from tests.secagg.test_transcript import BITS, SEAL, Fleet
+from tests.secagg.test_transcript import BITS, SEAL, Fleet, answer_key
 
 VICTIM, FRIENDS, OTHERS, CORRUPT = 0, (0, 1), (2, 3), 4
 """Of five devices; the victim itself answers only for sets that it is in."""
@@ -37,14 +37,7 @@ class Attack:
 
     def share(self, place: int, answer: Unmask) -> bytes:
         """Open an answer and return the victim's half in it."""
-        key = keys.direction_key(
-            SEAL,
-            self.cohort.seal_keys[place],
-            label="unmask",
-            context=self.cohort.context,
-            sender=self.cohort.devices[place],
-            recipient="aggregator",
-        )
+        key = answer_key(self.cohort, place)
         return keys.unlock(key, answer.sealed, "an answer")[VICTIM * SECRET : (VICTIM + 1) * SECRET]
 
     def opened(self, shares: dict[int, bytes]) -> bytes:

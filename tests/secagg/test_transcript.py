@@ -11,7 +11,7 @@ from accord.entropy import SeededEntropy
 from accord.errors import Aborted, Refusal
 from accord.secagg import client, keys, server
 from accord.secagg.authority import Authority, trusted_roles
-from accord.secagg.cohort import new_roster, verified
+from accord.secagg.cohort import Cohort, new_roster, verified
 from accord.secagg.confirming import Confirming
 from accord.secagg.members import member_of
 from accord.signing import SigningKey
@@ -24,6 +24,20 @@ ROLES = Roles(tenant="t", version=3, expires=100, enrolment=ENROLMENT.public, ag
 AUTHORITY = Authority(roles=ROLES, revocations=Revocations(version=1, serials=(99,)), now=10)
 CONTEXT = b"1" * 32
 SEAL = keys.KeyPair(b"a" * 32)
+
+
+def answer_key(cohort: Cohort, place: int) -> bytes:
+    """Return the key under which a member's answer is sealed, as the aggregator has it."""
+    return keys.direction_key(
+        SEAL,
+        cohort.seal_keys[place],
+        label="unmask",
+        context=cohort.context,
+        sender=cohort.devices[place],
+        recipient="aggregator",
+    )
+
+
 LENGTH, BITS = 5, 20
 
 
