@@ -5,6 +5,7 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from accord.errors import CodecError
 from accord.wire import topics
@@ -123,7 +124,10 @@ class FrontDoor:
             if not known.lists(client, now) and client not in self._forgetting:
                 task = asyncio.ensure_future(self._forget(client))
                 self._forgetting[client] = task
-                task.add_done_callback(lambda _task, client=client: self._forgetting.pop(client))  # type: ignore[misc]
+                task.add_done_callback(partial(self._forgotten, client))
+
+    def _forgotten(self, client: str, _task: object) -> None:
+        del self._forgetting[client]
 
     async def _forget(self, client: str) -> None:
         """End a client's connections and forget its session; a connection that does not end is tried again later."""

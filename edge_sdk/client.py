@@ -101,11 +101,10 @@ class EdgeClient:
     ) -> None:
         """Build every part, and connect last: nobody counts on a device that could not begin."""
         config, entropy = self._config, SystemEntropy()
-        records = DiskRecords(config.state, config.job)
+        records = self._records = DiskRecords(config.state, config.job)
         DISK.sweep(config.state)
         self._time = Timekeeper(config.clock)
-        erasing = lambda: self._agent.erase_residual()  # noqa: E731, PLW0108 - there is an agent by then
-        self.examples = ExampleStore(config.store, self._time.moment, config.examples, erasing=erasing)
+        self.examples = ExampleStore(config.store, self._time.moment, config.examples, erasing=self._erase_residual)
         self._attendance = Attendance(
             config.constraints, Readings(config.state) if readings is None else readings, told=rested, every=config.poll
         )
@@ -178,7 +177,6 @@ class EdgeClient:
             held=records.model(LARGEST_MODEL) or first(bundle.params, columns_of(shape)),
             told=self._finished,
         )
-        self._records = records
         self._heartbeat = Heartbeat(
             self._link, config.tenant, config.device, entropy=entropy, every=config.heartbeat, now=time.monotonic()
         )
@@ -262,6 +260,9 @@ class EdgeClient:
         if renewed is not None:
             session.take_up(renewed)
             self._renewed(serial(renewed.certificate))
+
+    def _erase_residual(self) -> None:
+        self._agent.erase_residual()
 
     def _answered(self, data: bytes) -> None:
         """Keep a certificate that enrolment has renewed; what does not hold is told."""

@@ -148,9 +148,7 @@ def test_what_rounding_left_is_kept_with_the_job_and_of_older_rounds_nothing_is(
     found = world.fresh_books().state()
     assert found is not None
     assert found[2] == left
-    params = {row.version.params for row in _versions(world)}
-    others = world.registry.blobs.names() - params - {world.bundle}
-    assert len(others) == 1
+    assert len(_neither_models_nor_bundle(world)) == 1
     world.store.close()
 
 
@@ -167,9 +165,7 @@ def test_nor_is_anything_of_older_rounds_left_by_restarts(tmp_path: Path) -> Non
     world.run()
     UnitOfWork.commit(world.work)
     assert world.crashes == 4
-    params = {row.version.params for row in _versions(world)}
-    others = world.registry.blobs.names() - params - {world.bundle}
-    assert len(others) == 1
+    assert len(_neither_models_nor_bundle(world)) == 1
     world.store.close()
 
 
@@ -183,6 +179,10 @@ def test_where_another_version_of_accord_left_a_job_is_refused_by_name_and_kept(
     with world.store.read() as connection:
         assert jobs.get(connection, JOB).state == b"\x8a\x01"
     world.store.close()
+
+
+def _neither_models_nor_bundle(world: StoreWorld) -> frozenset[bytes]:
+    return world.registry.blobs.names() - {row.version.params for row in _versions(world)} - {world.bundle}
 
 
 def _versions(world: StoreWorld) -> tuple[Registered, ...]:

@@ -1,6 +1,7 @@
 """Supports: what is taken and put back is a projection, sums are exact, and bytes that do not fit are refused."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from accord.secagg import ring
 from accord.tensors import Layout, Vector
 from accord.update import block_support as blocks
 from accord.update import feedback, fixedpoint, subspace
-from accord.update.pipeline import Contribution, Form
+from accord.update.pipeline import Coded, Contribution, Form, Total
 from accord.update.support import opened
 from tests.update.test_pipeline import PLAN
 
@@ -41,6 +42,42 @@ def bases(seed: int, rank: int) -> tuple[Update, bytes]:
             found.append((side, subspace.orthonormal(rng.normal(size=(sides[1 - side], rank)))))
     data = subspace.encode(found)
     return Update(kind="low-rank", rank=rank, feedback=10, support_digest=digest(data)), data
+
+
+ROWS = (3, 50, 100, 7)
+"""Of the devices of a round."""
+
+
+def mean_of(vectors: list[Vector]) -> Vector:
+    """Return the mean over devices, each by its rows."""
+    found: Vector = np.average(vectors, axis=0, weights=ROWS)
+    return found
+
+
+def one_round(
+    one: Form, seed: int, scale: float, carried: Callable[[Coded], ring.Ring]
+) -> tuple[Total, list[Vector], list[Vector]]:
+    """Return what the sum of four devices says, what each had to send, and what each keeps; every other has a residual.
+
+    Args:
+        one: the form of the round.
+        seed: of the changes and of rounding.
+        scale: of the changes.
+        carried: gives the vector that the aggregator adds for what a device made.
+    """
+    rng, had, kept = np.random.default_rng(seed), list[Vector](), list[Vector]()
+    total = np.zeros(one.length, np.uint32)
+    for at, count in enumerate(ROWS):
+        before = change(seed + at + 50, 0.01) if at % 2 else None
+        delta = change(seed + at, scale)
+        coded = one.coded(Contribution(rows=count, delta=delta, figures=FIGURES), rng.bytes(32), before)
+        assert coded.left is not None
+        total += carried(coded)
+        had.append(delta if before is None else delta + before)
+        kept.append(coded.left)
+    read = one.decode(ring.reduced(total, one.bits))
+    assert read.figures["count"] == [28.0]
+    return read, had, kept
 
 
 SUPPORTS = st.one_of(
@@ -80,24 +117,13 @@ def test_a_sum_and_what_its_devices_keep_are_what_they_had(
     asked: tuple[Update, bytes], seed: int, value_bits: int
 ) -> None:
     """Nothing is lost: the mean that is sent and the mean of the residuals are the mean of what was to be sent."""
-    one, rng = form(*asked, value_bits), np.random.default_rng(seed)
-    rows, had, kept = [3, 50, 100, 7], [], []
-    total = np.zeros(one.length, np.uint32)
-    for at, count in enumerate(rows):
-        before = change(seed + at + 50, 0.01) if at % 2 else None
-        delta = change(seed + at, 0.05)
-        coded = one.coded(Contribution(rows=count, delta=delta, figures=FIGURES), rng.bytes(32), before)
-        assert coded.left is not None
-        total += coded.vector
-        had.append(delta if before is None else delta + before)
-        kept.append(coded.left)
-    read = one.decode(ring.reduced(total, one.bits))
+    one = form(*asked, value_bits)
+    read, had, kept = one_round(one, seed, 0.05, lambda coded: coded.vector)
     assert read.mean is not None
-    assert read.figures["count"] == [28.0]
-    together = one.coordinates.put(read.mean) + np.average(kept, axis=0, weights=rows)
+    together = one.coordinates.put(read.mean) + mean_of(kept)
     limit = [10 * float(np.linalg.norm(change(seed + at, 0.05))) for at in range(4)]
     if all(np.linalg.norm(left) < 0.99 * most for left, most in zip(kept, limit, strict=True)) and not read.saturated:
-        assert np.allclose(together, np.average(had, axis=0, weights=rows), atol=2e-4)
+        assert np.allclose(together, mean_of(had), atol=2e-4)
 
 
 @given(SUPPORTS, st.integers(3, 40), st.integers(2, 16), st.booleans())
