@@ -44,6 +44,9 @@ def test_who_is_revoked_is_cut_off_and_forgotten(serve: Serve, caplog: pytest.Lo
         back.send(connect("dev-1", "new" * 8, clean=False))
         assert back.next() == (0x20, b"\0\0")
         assert back.letter(0.3) is None
+        assert main(["broker", "remove", "--state", str(broker.state), "--client", "dev-1"]) == 0
+        assert back.ended()
+    until(lambda: ask(broker.state)["sessions"] == 2, "its session is forgotten once more")
 
 
 def test_a_changed_password_cuts_and_the_same_one_again_does_not(serve: Serve) -> None:

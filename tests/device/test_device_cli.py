@@ -13,14 +13,17 @@ import pytest
 from device_fleet import NAMES, DeviceFleet
 
 from accord import cli
+from accord.bundle.archive import read_bundle
 from accord.entropy import SeededEntropy
-from accord.files import make_folder
+from accord.files import make_folder, write_atomic
 from accord.runtimes.opening import PACKAGES
+from accord.update import feedback
 from edge_sdk import EdgeClient, load
 from edge_sdk.clock import ClockState
 from edge_sdk.doctor import _architecture, _fits, _metered, _python, _room, _voltage, examine
 from edge_sdk.erasure import erase
 from edge_sdk.example_store import ExampleStore
+from edge_sdk.residual import RESIDUAL, Kept
 from edge_sdk.timekeeper import Timekeeper
 from quantize import Choices, make_bundle
 
@@ -245,6 +248,18 @@ def test_erase_asks_first_and_then_leaves_nothing(config: Path, capsys: pytest.C
     assert found["left_outside"] == [str(config.parent / "rows.npz")]
     assert [p for p in state.rglob("*") if p.is_file()] == []
     assert call(capsys, "erase", "--config", config, "--yes")[0] == 0, "there is nothing left to erase"
+
+
+def test_examples_that_are_erased_take_what_an_update_left_out_with_them(config: Path) -> None:
+    found = load(config)
+    bundle = read_bundle(found.bundle.read_bytes())
+    held = feedback.encode(np.ones(bundle.manifest.layout.size, np.float32))
+    kept = Kept(job=found.job, bundle=bundle.digest, held=held, flights=())
+    write_atomic(found.state / RESIDUAL, kept.encode())
+    with EdgeClient(found) as edge:
+        assert Kept.decode((found.state / RESIDUAL).read_bytes()).held == held
+        edge.examples.erase()
+    assert Kept.decode((found.state / RESIDUAL).read_bytes()).held == b""
 
 
 def test_a_folder_that_is_no_state_folder_is_not_erased(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
