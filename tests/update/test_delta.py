@@ -135,6 +135,19 @@ def test_blocks_that_a_round_does_not_touch_stay_as_they_are() -> None:
     assert (second[64:] == first[64:]).all()
 
 
+def test_a_release_has_no_minus_zero_and_a_delta_leads_to_it() -> None:
+    """A bundle's model may have one, which equals zero and has other bytes; a delta counts in integers."""
+    change = np.full(LAYOUT.size, -1e-6, np.float32)
+    change[0] = 1.0
+    base = np.full(LAYOUT.size, -0.0, np.float32)
+    found = Releases(LAYOUT).next(base, change)
+    assert (found == 0).any()
+    assert not np.signbit(found[found == 0]).any()
+    made = delta.between(snapshot(base), snapshot(found), LAYOUT)
+    assert made is not None
+    assert delta.apply(snapshot(base), made, LAYOUT, digest(snapshot(found))) == snapshot(found)
+
+
 def test_what_belongs_to_another_model_is_refused() -> None:
     with pytest.raises(CodecError, match="another model"):
         Releases(LAYOUT).restore((0,), b"")
