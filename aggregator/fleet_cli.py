@@ -8,7 +8,7 @@ from pathlib import Path
 from accord.entropy import SystemEntropy
 from accord.errors import UsageError
 from aggregator import enrolment_cli, enrolment_options
-from aggregator.fleet_folder import NewFleet, create, create_in_parts
+from aggregator.fleet_making import NewFleet, create, create_in_parts
 from aggregator.root_folder import REPLACEABLE, RootFolder
 from aggregator.tls_folder import LOCAL, TlsFolder
 from aggregator.transport_ca import KEY as CA_KEY

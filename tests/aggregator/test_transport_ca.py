@@ -20,7 +20,8 @@ from accord.signing import SigningKey
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Certificate, Revocations, Roles, opened
 from aggregator.enrolment import new_fleet
-from aggregator.fleet_folder import FleetFolder, NewFleet, create, create_in_parts
+from aggregator.fleet_folder import FleetFolder
+from aggregator.fleet_making import NewFleet, create, create_in_parts
 from aggregator.tls_folder import TlsFolder
 from aggregator.transport_ca import TransportCA, days_left, number_of
 

@@ -11,7 +11,7 @@ from accord.entropy import SeededEntropy
 from accord.errors import AccordError
 from accord.files import DISK
 from accord.runtimes.reference import make_bundle
-from aggregator.fleet_folder import NewFleet, create
+from aggregator.fleet_making import NewFleet, create
 from edge_sdk.client import EdgeClient
 from edge_sdk.config import load
 

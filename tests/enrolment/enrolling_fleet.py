@@ -10,7 +10,7 @@ from accord.link import tls_key
 from accord.wire.enrolment import Invite
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Revocations, opened
-from aggregator.fleet_folder import create_in_parts
+from aggregator.fleet_making import create_in_parts
 from aggregator.registrar import Registrar
 from edge_sdk.enrolment import Trust, given, request
 from edge_sdk.keystore import Credentials, Keystore

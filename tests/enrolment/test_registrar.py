@@ -19,7 +19,8 @@ from accord.wire.enrolment import ENROLMENT, Enrol, Invite, token_key
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Certificate, opened
 from aggregator.enrolment_ledger import EnrolmentLedger, Invitation, LedgerEntry
-from aggregator.fleet_folder import FleetFolder, create_in_parts
+from aggregator.fleet_folder import FleetFolder
+from aggregator.fleet_making import create_in_parts
 from aggregator.registrar import Registrar
 from edge_sdk.enrolment import serial
 

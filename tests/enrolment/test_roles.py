@@ -15,7 +15,8 @@ from accord.errors import UsageError
 from accord.files import FileError, make_folder
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Revocations, Roles, opened
-from aggregator.fleet_folder import FleetFolder, create_in_parts
+from aggregator.fleet_folder import FleetFolder
+from aggregator.fleet_making import create_in_parts
 from aggregator.root_folder import RootFolder
 from aggregator.succession import Succession
 

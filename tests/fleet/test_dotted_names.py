@@ -14,7 +14,7 @@ from accord.entropy import SeededEntropy, SystemEntropy
 from accord.errors import UsageError
 from accord.link.address import Address
 from aggregator.config import AggregatorConfig, load
-from aggregator.fleet_folder import NewFleet, create
+from aggregator.fleet_making import NewFleet, create
 from aggregator.service import AggregatorService
 from broker import mosquitto
 from broker.config import Listener

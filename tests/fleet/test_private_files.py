@@ -9,7 +9,7 @@ import pytest
 from accord.entropy import SeededEntropy
 from accord.files import FileError
 from aggregator.config import load as load_aggregator
-from aggregator.fleet_folder import NewFleet, create
+from aggregator.fleet_making import NewFleet, create
 from aggregator.service import AggregatorService
 from edge_sdk import EdgeClient
 from edge_sdk.config import load as load_device

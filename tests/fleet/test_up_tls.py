@@ -23,7 +23,8 @@ from accord.link.greeting import greeted
 from accord.link.mqtt import MqttLink
 from accord.link.tls import Tls
 from aggregator.config import AggregatorConfig, load
-from aggregator.fleet_folder import FleetFolder, NewFleet, create
+from aggregator.fleet_folder import FleetFolder
+from aggregator.fleet_making import NewFleet, create
 from aggregator.tls_folder import TlsFolder
 from aggregator.up_broker import listeners, throwaway
 from broker.config_file import load as load_broker

@@ -21,7 +21,7 @@ from accord.signing import SigningKey
 from aggregator import journal
 from aggregator.blobs import Blobs
 from aggregator.enrolment import Fleet
-from aggregator.fleet_folder import NewFleet, create
+from aggregator.fleet_making import NewFleet, create
 from aggregator.journal import Entry
 from aggregator.lineage import lineage_of, tree
 from aggregator.lineage_drawing import drawing

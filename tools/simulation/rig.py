@@ -18,7 +18,8 @@ from accord.entropy import SystemEntropy
 from accord.errors import AccordError
 from accord.files import make_folder, write_atomic
 from accord.plan import STANDARD
-from aggregator.fleet_folder import FleetFolder, NewFleet, create
+from aggregator.fleet_folder import FleetFolder
+from aggregator.fleet_making import NewFleet, create
 from edge_sdk.journal import BROKER
 from simulation.partition import DeviceData
 from simulation.rig_broker import RigBroker
