@@ -56,6 +56,7 @@ SHAPE: Shape = {
         "norm_gate": (float, NORM_GATE),
         "release_bits": (int, RELEASE_BITS),
         "update": (str, DEFAULT),
+        "feedback": (str, AUTO),
         "keys": (str, CLASSIC),
     },
     "training": {
@@ -113,6 +114,7 @@ class JobConfig:
     norm_gate: float = NORM_GATE
     release_bits: int = RELEASE_BITS
     update: str = DEFAULT
+    feedback: str = AUTO
     keys: str = CLASSIC
 
     def __post_init__(self) -> None:
@@ -158,7 +160,7 @@ class JobConfig:
             complete_up_to=self.complete_up_to,
             merge=self.merge,
             release_bits=self.release_bits,
-            update=UpdateChoice.parse(self.update),
+            update=UpdateChoice.parse(self.update, self.feedback),
             keys=self.keys,
         )
 

@@ -21,7 +21,7 @@ from accord.update.coordinates import Coordinates
 from accord.update.support import opened
 from accord.values import dataclass
 from accord.wire.messages import LARGEST_SUPPORT
-from aggregator.update_choice import UpdateChoice
+from aggregator.update_choice import AUTO, ON, UpdateChoice
 
 BLOCK = 64
 RANDOM = 0.2
@@ -124,7 +124,8 @@ class Supports:
 
     @property
     def _feedback(self) -> int:
-        return FEEDBACK if self._seen >= SELDOM * MICRO * self._rounds else 0
+        often = self._seen >= SELDOM * MICRO * self._rounds
+        return FEEDBACK if self._choice.feedback == ON or (self._choice.feedback == AUTO and often) else 0
 
     def sent(self, asked: Asked) -> int:
         """Return how many values each device sends."""

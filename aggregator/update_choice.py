@@ -20,17 +20,31 @@ NUMBERS = {"dense": 1, "block-score": 2, "low-rank": 2, "topk": 2, "ternary": 1}
 OPEN_BITS = (8, 4, 1)
 FEWEST_BITS, MOST_BITS = 2, 16
 MOST_VECTORS = 256
+AUTO, ON, FEEDBACK_OFF = "auto", "on", "off"
+FEEDBACKS = (AUTO, ON, FEEDBACK_OFF)
+"""Whether devices send later what an update leaves out; auto: where they take part often enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateChoice:
-    """One of the ways: bits of a value, and a share of the blocks in millionths or the rank of the bases."""
+    """One of the ways: bits of a value, and a share of the blocks in millionths or the rank of the bases.
+
+    Raises:
+        UsageError: the feedback is unknown, or is wanted where nothing is left out.
+    """
 
     kind: str
     bits: int
     share: int = 0
     rank: int = 0
     compression: str = "none"
+    feedback: str = AUTO
+
+    def __post_init__(self) -> None:
+        if self.feedback not in FEEDBACKS:
+            raise UsageError(f"feedback {self.feedback!r} is unknown: use one of {', '.join(FEEDBACKS)}")
+        if self.feedback == ON and self.kind == "dense":
+            raise UsageError("a dense update leaves nothing out that could be sent later: leave feedback at auto")
 
     @property
     def open(self) -> bool:
@@ -38,7 +52,7 @@ class UpdateChoice:
         return self.kind in OPEN
 
     @classmethod
-    def parse(cls, text: str) -> "UpdateChoice":
+    def parse(cls, text: str, feedback: str = AUTO) -> "UpdateChoice":
         """Return the choice that `text` names.
 
         Raises:
@@ -68,4 +82,5 @@ class UpdateChoice:
             share=round(first * MICRO) if shared else 0,
             rank=int(first) if ranked else 0,
             compression=compression if kind in OPEN else "none",
+            feedback=feedback,
         )

@@ -1,73 +1,87 @@
 """Bytes of an update against accuracy, through the real protocol: digits, MLP 64-256-128-10, 100 devices, 25 a round.
 
-Rows are dealt by Dirichlet 0.3; 80 rounds of 8 local steps. `dense` sends every parameter in 16 bits, whose rounding
-changes nothing that can be measured; points are below it. Accuracy is the mean over the last 10 rounds, on all test
-rows that the devices of a round hold. The open options are without masks: each device sends its own largest values.
-Bytes are those of the vector (up) and of the snapshot or delta (down), means over the devices of a round; control bytes
-are all others on the link. The last line is one JSON object.
+Rows are dealt by Dirichlet 0.3; 80 rounds of 8 local steps. `dense` is plain float32 FedAvg without the protocol, which
+all points are below; where devices drop out it draws so many fewer. Accuracy is the mean over the last 10 rounds, on
+all test rows. The open options are without masks: each device sends its own largest values. The last rows have 2,000
+devices on Fashion-MNIST of which each takes part at most 3 times, with feedback and without, without masks, which
+changes no bit of the model. Bytes are those of the vector (up) and of the snapshot or delta (down), means over the
+devices of a round, and down also for each version that a device came forward; control bytes are all others on the
+link. The last line is one JSON object.
 """
 
 import argparse
+import dataclasses
 import json
+import os
 import statistics
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from update_runs import DIGITS, FLOAT32, FLOAT32_BYTES, SELDOM, VERSIONS, Case, Run, all_of, late, to_stderr
 
 from aggregator.update_choice import DEFAULT
-from simulation.history import History
-from simulation.in_process import simulate
 
-PARAMETERS = 64 * 256 + 256 + 256 * 128 + 128 + 128 * 10 + 10
-FLOAT32 = 4.0
-LAST = 10
-OPTIONS = {
-    "dense": "dense:16",
+SECURE = {
     "secure_default": DEFAULT,
+    "dense:16": "dense:16",
     "dense:8": "dense:8",
     "block-score:0.1:8": "block-score:0.1:8",
     "block-score:0.1:4": "block-score:0.1:4",
     "low-rank:4:4": "low-rank:4:4",
     "low-rank:2:4": "low-rank:2:4",
 }
-OPEN_OPTIONS = ("topk:0.03:8", "topk:0.03:4", "topk:0.01:8", "topk:0.01:4", "topk:0.01:1", "ternary:0.01")
+OPEN = ("topk:0.03:8", "topk:0.03:4", "topk:0.01:8", "topk:0.01:4", "topk:0.01:1", "ternary:0.01")
 """Without masks: the aggregator sees each update."""
+EVERY = {"dense": FLOAT32} | SECURE | {f"open {name}": name for name in OPEN}
+QUICK = ("dense", "secure_default")
 
 
-def run(update: str, *, rounds: int, seed: int, dropout: float) -> History:
-    """Train once."""
-    return simulate(
-        "digits",
-        devices=100,
-        partition="dirichlet:0.3",
-        model="mlp:256,128",
-        rounds=rounds,
-        devices_per_round=25,
-        local_epochs=8,
-        batch_size=32,
-        lr=0.2,
-        dropout=dropout,
-        seed=seed,
-        update=update,
-        secure_aggregation=update not in OPEN_OPTIONS,
-    )
+def rows(case: Case, *, quick: bool, only: Sequence[str], masks: bool) -> Iterator[tuple[str, str, list[Run]]]:
+    """Yield the name of each row, of the one that it is compared with, and its runs, one per seed."""
+    seeds, dropouts = ((0,), (0.0,)) if quick else ((0, 1), (0.0, 0.2))
+    for dropout in dropouts:
+        ending = f" at {dropout:.0%} dropouts" if dropout else ""
+        for name, update in EVERY.items():
+            if name in (only or (QUICK if quick else EVERY)) or name == "dense":
+                yield (
+                    name + ending,
+                    "dense" + ending,
+                    [Run(case=case, update=update, seed=seed, dropout=dropout, masks=masks) for seed in seeds],
+                )
+    if not quick and not only:
+        yield "2,000 devices, dense", "2,000 devices, dense", [Run(case=SELDOM, update=FLOAT32, seed=s) for s in seeds]
+        for feedback in ("on", "off"):
+            for name in ("secure_default", "block-score:0.1:8"):
+                yield (
+                    f"2,000 devices, {name}, feedback {feedback}",
+                    "2,000 devices, dense",
+                    [Run(case=SELDOM, update=EVERY[name], seed=s, feedback=feedback, masks=False) for s in seeds],
+                )
 
 
-def figures(found: Sequence[History]) -> dict[str, float]:
+def figures(found: Sequence[dict[str, Any]], dense: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Return the means over seeds."""
-    rows = [row for history in found for row in history.rounds]
-    late = [row.evaluation.accuracy for history in found for row in history.rounds[-LAST:]]
     mean = {
-        name: statistics.fmean(getattr(row, name) for row in rows)
-        for name in ("payload_bytes_up", "payload_bytes_down", "control_bytes_up", "control_bytes_down")
+        name: statistics.fmean(result[name] for result in found) for name in found[0] if name.endswith(("up", "down"))
     }
-    return {
-        "accuracy": statistics.fmean(value for value in late if value is not None),
-        "bytes_per_param_up": mean["payload_bytes_up"] / PARAMETERS,
-        "bytes_per_param_down": mean["payload_bytes_down"] / PARAMETERS,
+    parameters = found[0]["parameters"]
+    up = mean["payload_bytes_up"] / parameters
+    versions = statistics.fmean(result[VERSIONS] for result in found)
+    result = {
+        "accuracy": statistics.fmean(map(late, found)),
+        "points_below_dense": 100 * statistics.fmean(late(d) - late(f) for d, f in zip(dense, found, strict=True)),
+        "bytes_per_param_up": up,
+        "bytes_per_param_down": mean["payload_bytes_down"] / parameters,
+        "bytes_per_param_down_per_version": mean["payload_bytes_down"] / parameters / versions,
         "control_bytes_up": mean["control_bytes_up"],
         "control_bytes_down": mean["control_bytes_down"],
+        "ratio_to_float32": FLOAT32_BYTES / up,
     }
+    for number in (20, 40):
+        if len(found[0]["accuracy"]) >= number:
+            result[f"accuracy_at_{number}"] = statistics.fmean(f["accuracy"][number - 1] for f in found)
+    return {name: round(value, 4) for name, value in result.items()}
 
 
 def main() -> None:
@@ -76,22 +90,27 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON object alone")
     parser.add_argument("--quick", action="store_true", help="the default against dense only, one seed, no dropouts")
     parser.add_argument("--rounds", type=int, default=80, help="of each run (default %(default)s)")
+    parser.add_argument("--only", nargs="+", default=[], choices=list(EVERY), metavar="ROW", help="rows besides dense")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time (default %(default)s)")
+    parser.add_argument("--kept", type=Path, metavar="FILE", help="finished runs, which are not done again")
+    parser.add_argument("--without-masks", action="store_true", help="five times as fast; control bytes are not shown")
     asked = parser.parse_args()
-    every = OPTIONS | {f"open {name}": name for name in OPEN_OPTIONS}
-    options = dict(list(OPTIONS.items())[:2]) if asked.quick else every
-    seeds, dropouts = ([0], [0.0]) if asked.quick else ([0, 1], [0.0, 0.2])
-    result: dict[str, dict[str, float]] = {}
-    for dropout in dropouts:
-        ending = f" at {dropout:.0%} dropouts" if dropout else ""
-        for name, update in options.items():
-            began = time.perf_counter()
-            found = figures([run(update, rounds=asked.rounds, seed=seed, dropout=dropout) for seed in seeds])
-            below = 100 * (result.get("dense" + ending, found)["accuracy"] - found["accuracy"])
-            found |= {"points_below_dense": below, "ratio_to_float32": FLOAT32 / found["bytes_per_param_up"]}
-            result[name + ending] = {key: round(value, 4) for key, value in found.items()}
-            if not asked.json:
-                print(f"{name}{ending} ({update}), {time.perf_counter() - began:.0f} s: {result[name + ending]}")
-                sys.stdout.flush()
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    case = dataclasses.replace(DIGITS, options=DIGITS.options | {"rounds": asked.rounds})
+    wanted = list(rows(case, quick=asked.quick, only=asked.only, masks=not asked.without_masks))
+    runs = [run for _, _, some in wanted for run in some]
+    found = dict(
+        zip(
+            (run.name for run in runs),
+            all_of(runs, workers=asked.workers, kept=asked.kept, said=to_stderr),
+            strict=True,
+        )
+    )
+    of = {name: [found[run.name] for run in some] for name, _, some in wanted}
+    result = {name: figures(of[name], of[dense]) for name, dense, _ in wanted}
+    if not asked.json:
+        for name, row in result.items():
+            print(name, row)
     print(json.dumps(result))
 
 

@@ -27,7 +27,7 @@ BESIDE_TENSORS = 3
 """Inputs of a graph that are no tensor (x, y, weights), and outputs that are no gradient (loss, outputs, metric)."""
 _TIER = re.compile(r"float|head|last-all|last-[1-9][0-9]?|int8")
 _MODEL = re.compile(
-    r"linear|mlp:[1-9][0-9]{0,4}(?:,[1-9][0-9]{0,4}){0,15}|cnn:small|mobilenet:[1-9][0-9]{0,2}|gru:[1-9][0-9]{0,3}|onnx"
+    r"linear|mlp:[1-9][0-9]{0,4}(?:,[1-9][0-9]{0,4}){0,15}|cnn:(?:small|medium)|mobilenet:[1-9][0-9]{0,2}|gru:[1-9][0-9]{0,3}|onnx"
 )
 
 
@@ -102,7 +102,8 @@ class Specification(Record):
         super().__post_init__()
         if _MODEL.fullmatch(self.model) is None:
             raise CodecError(
-                f"model {self.model[:40]!r} is unknown: linear, mlp:64,32, cnn:small, mobilenet:25, gru:64 or onnx"
+                f"model {self.model[:40]!r} is unknown: linear, mlp:64,32, cnn:small, cnn:medium, "
+                "mobilenet:25, gru:64 or onnx"
             )
         if _TIER.fullmatch(self.tier) is None:
             raise CodecError(f"tier {self.tier[:40]!r} is unknown: float, head, last-2, last-all or int8")

@@ -30,7 +30,7 @@ GOLDEN_ROWS = 8
 MAX_PARAMETERS = 1 << 26
 """Of a model that is drawn here: 256 MB of float32, which no device of a fleet would train."""
 KNOWN = (
-    "use linear, mlp:64,32 (widths of hidden layers), cnn:small, mobilenet:25 (its width in percent), "
+    "use linear, mlp:64,32 (widths of hidden layers), cnn:small, cnn:medium, mobilenet:25 (its width in percent), "
     "gru:64 (its units), the path of an .onnx model, or a bundle"
 )
 

@@ -127,6 +127,23 @@ def test_bases_that_an_offer_has_no_room_for_are_of_a_lower_rank() -> None:
     assert subspace.fitting(huge, 16, 1_000) == 0
 
 
+@pytest.mark.parametrize(("feedback", "kept"), [("auto", 0), ("on", 10), ("off", 0)])
+@pytest.mark.parametrize("text", ["low-rank:8:4", "block-score:0.1:8", "topk:0.01:8"])
+def test_who_asks_for_feedback_gets_it_however_seldom_devices_take_part(text: str, feedback: str, kept: int) -> None:
+    one = Supports(UpdateChoice.parse(text, feedback), LARGE, [0] * 3)
+    for _ in range(WARM_UP + 1):
+        asked = one.next(MODEL)
+        size = LARGE.size if asked.update.open else sum(one.coordinates(asked).spans)
+        one.took(asked, some(size), np.zeros(BLOCKS, np.float32), included=3, devices=1_000)
+    assert one.next(MODEL).update.feedback == kept
+
+
+@pytest.mark.parametrize(("text", "feedback"), [("dense:16", "on"), ("low-rank:8:4", "sometimes")])
+def test_feedback_that_can_not_be(text: str, feedback: str) -> None:
+    with pytest.raises(UsageError, match="feedback"):
+        UpdateChoice.parse(text, feedback)
+
+
 def test_devices_that_take_part_seldom_keep_nothing() -> None:
     one = supports("low-rank:4:4")
     assert one.next(MODEL).update.feedback

@@ -79,9 +79,10 @@ def test_the_small_cnn_learns_digits() -> None:
     assert accuracy > 0.8
 
 
-def test_the_small_cnn_for_fashion_mnist_has_14410_parameters() -> None:
-    bundle = read_bundle(make_bundle("cnn:small", (1, 28, 28), 10, "softmax", 32, SeededEntropy(0)))
-    assert bundle.manifest.layout.size == 14_410
+@pytest.mark.parametrize(("name", "parameters"), [("cnn:small", 14_410), ("cnn:medium", 108_618)])
+def test_the_cnns_for_fashion_mnist_have_as_many_parameters_as_is_said(name: str, parameters: int) -> None:
+    bundle = read_bundle(make_bundle(name, (1, 28, 28), 10, "softmax", 32, SeededEntropy(0)))
+    assert bundle.manifest.layout.size == parameters
     with pytest.raises(UsageError, match=r"bundle has no train|trains linear and mlp"):
         open_runtime(bundle, "reference")
 

@@ -57,6 +57,7 @@ CASES = (
     Case(model="linear", shape=(4,), outputs=2, loss="huber"),
     Case(model="cnn:small", shape=(1, 8, 8), outputs=10, loss="softmax"),
     Case(model="cnn:small", shape=(3, 17, 16), outputs=2, loss="binary"),
+    Case(model="cnn:medium", shape=(1, 8, 8), outputs=3, loss="softmax"),
     Case(model="depthwise", shape=(3, 14, 13), outputs=4, loss="softmax"),
     Case(model="depthwise", shape=(3, 14, 13), outputs=1, loss="mse"),
     Case(model="windows", shape=(4, 11, 10), outputs=3, loss="softmax"),

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "or: accord quantize net.onnx --tier last-2 --calibrate rows.npz --out bundle"
     )
     parser.add_argument(
-        "model", metavar="MODEL", help="linear, mlp:64,32, cnn:small, mobilenet:25, gru:64, or an ONNX file"
+        "model", metavar="MODEL", help="linear, mlp:64,32, cnn:small, cnn:medium, mobilenet:25, gru:64, or an ONNX file"
     )
     parser.add_argument(
         "--input-shape",

@@ -112,7 +112,7 @@ def make(  # noqa: PLR0917 - the same
     """Make a training bundle and test it in onnxruntime, and in LiteRT where it has a graph for that.
 
     Args:
-        model: `linear`, `mlp:64,32`, `cnn:small`, `mobilenet:25`, `gru:64`, or the path of an ONNX model.
+        model: `linear`, `mlp:64,32`, `cnn:small`, `cnn:medium`, `mobilenet:25`, `gru:64`, or the path of an ONNX model.
         input_shape: one row's.
         outputs: classes, or values per row.
         loss: softmax, binary, mse or huber.

@@ -13,7 +13,7 @@ from quantize.builders import build_model
 from quantize.network import IR_VERSION, OPSET, Network, read_network
 
 BUILT_IN = ("linear", "mlp:", "cnn:", "mobilenet:", "gru:")
-EXAMPLES = ("linear", "mlp:64,32", "cnn:small", "mobilenet:25", "gru:64")
+EXAMPLES = ("linear", "mlp:64,32", "cnn:small", "cnn:medium", "mobilenet:25", "gru:64")
 FILE = "onnx"
 """What a manifest calls a model that came from a file."""
 

@@ -28,7 +28,7 @@ from simulation.fleet import SMALLEST, SimulatedFleet
 from simulation.history import DeviceRow, History
 from simulation.metrics import Evaluation
 from simulation.notes import Notes, Said
-from simulation.runner import Runner, Told
+from simulation.runner import Released, Runner, Told
 from simulation.settings import checked
 
 Arrays = list[npt.NDArray[Any]]
@@ -110,7 +110,13 @@ class FlowerWorker:
 
 
 def simulate_clients(
-    clients: Sequence[FlowerClient], *, told: Told, said: Said, faults: Faults | None, **options: object
+    clients: Sequence[FlowerClient],
+    *,
+    told: Told,
+    released: Released,
+    said: Said,
+    faults: Faults | None,
+    **options: object,
 ) -> History:
     """Train over Flower-style clients, one per device, and return the history; see `simulate`.
 
@@ -163,7 +169,16 @@ def simulate_clients(
         statistics=False,
         largest_weight=LARGEST_WEIGHT,
     )
-    runner = Runner(fleet=fleet, job=job, kind="classification", names=list(workers), told=told, notes=notes)
+    runner = Runner(
+        fleet=fleet,
+        job=job,
+        kind="classification",
+        names=list(workers),
+        most=settings.max_participations,
+        told=told,
+        released=released,
+        notes=notes,
+    )
     rows = runner.run()
     if not any(w.told_accuracy for w in workers.values()):
         notes.keep("no client reported `accuracy`")

@@ -62,6 +62,8 @@ class RoundRow:
         saturated: the share of the update's values that devices had to cut, from 0 to 1.
         doubled: whether the fixed-point scales at least doubled for the next round because of it.
         bytes_at_least: whether some bytes were not measured, as the aggregator was restarted.
+        versions_advanced: by how many versions of the model a device came forward, mean over devices; None where nobody
+            counts.
 
     Raises:
         UsageError: a number is negative, not finite, or does not go with another.
@@ -83,6 +85,7 @@ class RoundRow:
     saturated: float = 0.0
     doubled: bool = False
     bytes_at_least: bool = False
+    versions_advanced: float | None = None
 
     def __post_init__(self) -> None:
         if self.round < 1 or self.attempt < 1:
@@ -135,6 +138,7 @@ class RoundRow:
             "control_bytes_up": _bytes(self.control_bytes_up),
             "control_bytes_down": _bytes(self.control_bytes_down),
             "bytes_at_least": self.bytes_at_least,
+            "versions_advanced": self.versions_advanced,
             "seconds": round(self.seconds, 3),
             "attempt": self.attempt,
             "cohorts": self.cohorts,

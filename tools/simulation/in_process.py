@@ -27,7 +27,7 @@ from simulation.flower import FlowerClient, simulate_clients
 from simulation.history import DeviceRow, History
 from simulation.notes import Notes, Said, counted
 from simulation.partition import DeviceData, Partition, by_owner, deal, parse_scheme
-from simulation.runner import Runner, Told
+from simulation.runner import Released, Runner, Told
 from simulation.settings import SimulationSettings, checked
 from simulation.task import Task
 
@@ -39,6 +39,7 @@ def simulate(
     *,
     clients: Sequence[FlowerClient] | None = None,
     told: Told = lambda _row: None,
+    released: Released = lambda _round, _model: None,
     said: Said = lambda _sentence: None,
     faults: Faults | None = None,
     **options: object,
@@ -49,6 +50,8 @@ def simulate(
         data: `digits`, `breast-cancer`, `fashion-mnist`, a path to an `.npz` file, or a `Dataset`.
         clients: instead of data, one Flower-style client per device: objects with `get_parameters`, `fit`, `evaluate`.
         told: called with each round as soon as it has closed.
+        released: called with the number of each training round that gave a new model, and with the model: to
+            measure it on rows of one's own, for instance, with `evaluation.pooled`.
         said: called with each sentence that a person should see, as it comes up: what was inferred, clamped or left
             out, and what is under way.
         faults: how the network misbehaves; None means not at all.
@@ -63,7 +66,7 @@ def simulate(
     if (data is None) == (clients is None):
         raise UsageError("give either data or clients, such as simulate('digits') or simulate(clients=[...])")
     if clients is not None:
-        return simulate_clients(clients, told=told, said=said, faults=faults, **options)
+        return simulate_clients(clients, told=told, released=released, said=said, faults=faults, **options)
     if isinstance(data, Path):
         data = str(data)
     if not isinstance(data, str | datasets.Dataset):
@@ -72,14 +75,21 @@ def simulate(
         )
     settings = checked(data=data if isinstance(data, str) else data.name, **options)
     dataset = datasets.load(data) if isinstance(data, str) else data
-    return _Simulation(settings, dataset, faults, told, Notes(said)).run()
+    return _Simulation(settings, dataset, faults=faults, told=told, released=released, notes=Notes(said)).run()
 
 
 class _Simulation:
     """One run, from data to history."""
 
     def __init__(
-        self, settings: SimulationSettings, dataset: datasets.Dataset, faults: Faults | None, told: Told, notes: Notes
+        self,
+        settings: SimulationSettings,
+        dataset: datasets.Dataset,
+        *,
+        faults: Faults | None,
+        told: Told,
+        released: Released,
+        notes: Notes,
     ) -> None:
         entropy: Entropy = SeededEntropy(settings.seed)
         self.notes = notes
@@ -157,7 +167,7 @@ class _Simulation:
                 schedule=settings.rates,
                 merge=settings.merge,
                 release_bits=settings.release_bits,
-                update=UpdateChoice.parse(settings.update),
+                update=UpdateChoice.parse(settings.update, settings.feedback),
             ),
             layout=runtime.layout,
             exponents=manifest.exponents,
@@ -167,7 +177,14 @@ class _Simulation:
             scaled=manifest.scaled,
         )
         self.runner = Runner(
-            fleet=self.fleet, job=self.job, kind=self.task.kind, names=list(workers), told=told, notes=notes
+            fleet=self.fleet,
+            job=self.job,
+            kind=self.task.kind,
+            names=list(workers),
+            most=settings.max_participations,
+            told=told,
+            released=released,
+            notes=notes,
         )
 
     def _dealt(self, dataset: datasets.Dataset, entropy: Entropy) -> Partition:

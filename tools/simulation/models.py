@@ -41,7 +41,8 @@ def make(  # noqa: PLR0917 - what, for which data, how
     """Return the model that `name` asks for.
 
     Args:
-        name: `linear`, `mlp:64,32`, `cnn:small`, `mobilenet:25`, `gru:64`, an ONNX file, or a bundle.
+        name: `linear`, `mlp:64,32`, `cnn:small`, `cnn:medium`, `mobilenet:25`, `gru:64`, an ONNX
+            file, or a bundle.
         row_shape: of one row of the data.
         task: decides outputs and loss.
         batch: the largest batch.

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from accord.errors import AccordError
+from accord.update.snapshot import Snapshot
 from aggregator.job import Job, Step
 from simulation import evaluation
 from simulation.fleet import Attempted, SimulatedFleet, failed
@@ -13,8 +14,10 @@ from simulation.history import Abort, RoundRow
 from simulation.metrics import Evaluation
 from simulation.notes import Notes, counted
 from simulation.task import Kind
+from simulation.turns import Turns
 
 Told = Callable[[RoundRow], None]
+Released = Callable[[int, Snapshot], None]
 UNDER_WAY = {
     "powers": "masked statistics, 1 of 2: how large features are, over {} devices",
     "moments": "masked statistics, 2 of 2: means and variances, over {} devices",
@@ -31,16 +34,29 @@ class Runner:
         job: what to run.
         kind: the task, which says what the tails hold.
         names: the devices that take part.
+        most: training rounds that each is asked to at most; 0: any number.
         told: called with each row once the model of its round was measured.
+        released: called with the number of a training round and the model that it gave.
         notes: told what is under way, and why devices could not train.
     """
 
     def __init__(
-        self, *, fleet: SimulatedFleet, job: Job, kind: Kind, names: Sequence[str], told: Told, notes: Notes
+        self,
+        *,
+        fleet: SimulatedFleet,
+        job: Job,
+        kind: Kind,
+        names: Sequence[str],
+        told: Told,
+        notes: Notes,
+        most: int = 0,
+        released: Released = lambda _round, _model: None,
     ) -> None:
         self.fleet, self.job, self._kind, self._names, self._told = fleet, job, kind, list(names), told
-        self._notes = notes
+        self._notes, self._released = notes, released
+        self._turns = Turns(names, most, job.settings.rounds, fleet.choose)
         self._failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self._releases, self._held = 0, dict.fromkeys(names, 0)
         self.rows: list[RoundRow] = []
         self.dropouts = dict.fromkeys(names, 0)
 
@@ -50,10 +66,10 @@ class Runner:
         pending: RoundRow | None = None
         while (request := self.job.request()) is not None:
             training = request.purpose == "train"
-            awake = self.fleet.choose(request.devices, names) if training else names
+            awake = self._turns.next(request.devices) if training else names
             if not training:
                 self._notes.pass_by(UNDER_WAY[request.purpose].format(len(awake)))
-            before, started = self._counters(awake), time.perf_counter()
+            before, advanced, started = self._counters(awake), self._advanced(awake), time.perf_counter()
             attempted = self.fleet.round(request, awake, dropouts=training)
             step: Step | None = None
             if attempted.closed is None:
@@ -69,6 +85,7 @@ class Runner:
                 if pending is not None:
                     self._tell(pending)
                 pending = self._row(attempted, step, awake, before, time.perf_counter() - started)
+                pending = dataclasses.replace(pending, versions_advanced=advanced)
             self._failed(attempted)
         if pending is not None:
             self._tell(pending)
@@ -90,6 +107,9 @@ class Runner:
         """Release what a closed round gave; its tail says how good the model of the round before is."""
         if step.snapshot is not None:
             self.fleet.release(step.snapshot.encode())
+            self._releases += 1
+            if step.purpose == "train":
+                self._released(len(self.rows) + (pending is not None) + 1, step.snapshot)
         if pending is not None and "loss" in step.figures:
             return dataclasses.replace(pending, evaluation=evaluation.of_sums(self._kind, step.figures))
         return pending
@@ -97,6 +117,12 @@ class Runner:
     def _tell(self, row: RoundRow) -> None:
         self.rows.append(row)
         self._told(row)
+
+    def _advanced(self, names: Sequence[str]) -> float:
+        """Return by how many versions these devices come forward in a round, mean over devices."""
+        versions = sum(self._releases - self._held[name] for name in names)
+        self._held.update(dict.fromkeys(names, self._releases))
+        return versions / len(names)
 
     def _counters(self, names: Sequence[str]) -> tuple[int, int, int, int]:
         devices = [self.fleet.devices[name] for name in names]

@@ -11,6 +11,7 @@ from accord.runtimes.opening import NAMES as RUNTIMES
 from accord.secagg.planner import AUTO, PROFILES, Question, propose, tolerated
 from aggregator.job_settings import Secured, check_open
 from aggregator.releases import FEWEST_BITS, MOST_BITS, RELEASE_BITS
+from aggregator.update_choice import AUTO as FEEDBACK
 from aggregator.update_choice import DEFAULT, UpdateChoice
 from simulation.task import KINDS
 
@@ -61,6 +62,8 @@ class SimulationSettings:
     profile: str = STANDARD
     keys: str = CLASSIC
     update: str = DEFAULT
+    feedback: str = FEEDBACK
+    max_participations: int = 0
     runtimes: str = "auto"
     seed: int = 0
 
@@ -69,6 +72,7 @@ class SimulationSettings:
             ("--devices", self.devices, 3, 100_000),
             ("--rounds", self.rounds, 1, 1_000_000),
             ("--devices-per-round", self.devices_per_round, 3, 100_000),
+            ("--max-participations", self.max_participations, 0, 1_000_000),
             ("--cohorts", self.cohorts, 1, 10_000),
             ("--release-bits", self.release_bits, FEWEST_BITS, MOST_BITS),
             ("--local-epochs", self.local_epochs, 1, 10_000),
@@ -79,7 +83,13 @@ class SimulationSettings:
         for name, value, low, high in whole:
             if not low <= value <= high:
                 raise UsageError(f"{name} {value} is out of range: use {low} to {high}")
-        update = UpdateChoice.parse(self.update)
+        wanted, most = self.rounds * min(self.devices, self.devices_per_round), self.devices * self.max_participations
+        if 0 < most < wanted:
+            raise UsageError(
+                f"--max-participations {self.max_participations} of {self.devices} devices gives {most}, and "
+                f"{self.rounds} rounds of {min(self.devices, self.devices_per_round)} need {wanted}"
+            )
+        update = UpdateChoice.parse(self.update, self.feedback)
         if update.open:
             check_open(update, masked=self.secure_aggregation)
         tolerated(self.merge, self.cohorts)

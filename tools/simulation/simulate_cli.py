@@ -12,6 +12,7 @@ from rich.text import Text
 from accord.optimisers import SCHEDULES
 from accord.plan import KEYS, OPTIMISERS
 from accord.secagg.planner import AUTO, MERGES, PROFILES
+from aggregator.update_choice import FEEDBACKS
 from simulation import datasets
 from simulation.columns import NAMES, PERCENT
 from simulation.history import History, RoundRow
@@ -37,7 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         default=default.model,
-        help="linear or mlp:64,32 for any rows, cnn:small for images from 8 x 8, mobilenet:25 for images from 32 x 32, "
+        help="linear or mlp:64,32 for any rows, cnn:small or cnn:medium for images from 8 x 8, mobilenet:25 for "
+        "images from 32 x 32, "
         "gru:64 for rows of steps x features, an .onnx file or a bundle (default %(default)s)",
     )
     add(
@@ -57,6 +59,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--target-transform", choices=TRANSFORMS, default="none", help="of regression targets (default %(default)s)")
     add("--rounds", type=int, default=default.rounds, help="training rounds (default %(default)s)")
     add("--devices-per-round", type=int, default=default.devices_per_round, help="default %(default)s")
+    add(
+        "--max-participations",
+        type=int,
+        default=default.max_participations,
+        metavar="N",
+        help="training rounds that a device is asked to at most; 0: any number (default %(default)s)",
+    )
     add("--cohorts", type=int, default=default.cohorts, help="secure sums per round (default %(default)s)")
     add("--merge", choices=MERGES, default=default.merge, help="of the cohorts' changes (default %(default)s)")
     add(
@@ -95,6 +104,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "64 that the sums say matter most; low-rank:RANK:BITS, each matrix in a basis of RANK vectors that follows the "
         "sums; with --secure-aggregation off also topk:SHARE:BITS, the largest values of each device, in 8, 4 or 1 "
         "bits, and ternary:SHARE, their signs; all but dense send later what they leave out (default %(default)s)",
+    )
+    add(
+        "--feedback",
+        choices=FEEDBACKS,
+        default=default.feedback,
+        help="whether devices send later what an update leaves out; auto: where they take part often enough (default "
+        "%(default)s)",
     )
     add("--seed", type=int, default=default.seed, help="the same seed gives the same model (default %(default)s)")
     add("--report", type=Path, metavar="FILE.html", help="also write a self-contained report with the curves")
