@@ -28,7 +28,7 @@ from quantize.differentiate.registry import known_operators
 from tests.aggregator.job_scene import Scene
 from tests.broker.malformed import siege
 from tests.quantize.test_random_graphs import explore
-from tests.secagg.test_transcript import cohort_with_dropouts
+from tests.secagg.driven_cohort import cohort_with_dropouts
 from tests.simulation.bad_link import BadLink
 from tests.simulation.test_accuracy import fedavg, fleet
 

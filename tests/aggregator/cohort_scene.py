@@ -23,7 +23,7 @@ from aggregator.round_values import (
     ToDevice,
     Windows,
 )
-from tests.secagg.test_transcript import BITS, CONTEXT, LENGTH, SEAL, Fleet
+from tests.secagg.driven_cohort import BITS, CONTEXT, LENGTH, SEAL, Fleet
 from tests.update.test_pipeline import PLAN
 
 NAMES = tuple(f"dev-{place:03d}" for place in range(8))

@@ -8,14 +8,13 @@ from aggregator import round as engine
 from aggregator.round import TRANSITIONS, RoundState, next_time
 from aggregator.round_values import Back, Failed, Gone, Opened, Phase, Refused, Tick, ToCohort
 from tests.aggregator.cohort_scene import NAMES, WINDOWS, Scene
-from tests.secagg.test_transcript import BITS
+from tests.secagg.driven_cohort import BITS
 
 PHASES = {
     "standard": (Phase.SHARING, Phase.COLLECTING, Phase.UNMASKING),
     "strict": (Phase.SHARING, Phase.COLLECTING, Phase.CONFIRMING, Phase.UNMASKING),
     "off": (Phase.COLLECTING, Phase.UNMASKING),
 }
-
 # Five members, of whom 0, 1 and 2 have answered in the phase, 3 has not yet, and 4 is never heard of again; three are
 # enough, and 4 has no vector in, so that the answer of 3 is the last one. A cell is the next phase, the refusal, or "="
 # where the phase stays and the event counts; "." is OutOfOrder and "!" nothing at all, as nothing moves a cohort that

@@ -12,8 +12,8 @@ from edge_sdk import session_values as dev
 from edge_sdk.saved import EVERY_FILE, FILES, UNSETTLED, Saved, Unsettled
 from edge_sdk.session_values import Stage
 from edge_sdk.unsettled import SENT
+from tests.edge_sdk.restarts import restarted
 from tests.edge_sdk.scene import ME, Scene, events
-from tests.edge_sdk.test_session import restarted
 
 
 def overtaken(stage: Stage, profile: str = "standard") -> tuple[Scene, dict[str, dev.Event], tuple[dev.Effect, ...]]:

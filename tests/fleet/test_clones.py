@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from crash_world import CLOCK, JOB, TENANT, Device, World
+from forked_fleet import Fleet, sent
 from hypothesis import given
 from hypothesis import strategies as st
-from test_forks import Fleet, sent
 
 from accord.entropy import SeededEntropy
 from accord.errors import Refusal

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from forked_fleet import BUNDLE, LAYOUT, Fleet, refused
 from hypothesis import given
 from hypothesis import strategies as st
-from test_forks import BUNDLE, LAYOUT, Fleet, refused
 from test_rounds import World
 
 from accord import prg

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from test_forks import CLOCK, Fleet, refused, sent
+from forked_fleet import CLOCK, Fleet, refused, sent
 
 from accord import prg
 from accord.entropy import SeededEntropy

@@ -8,9 +8,10 @@ from typing import Any
 
 import doors
 import pytest
-from lies_of_the_aggregator import DOORS, LIES, NO_LIES, Lie, table
+from lies_of_the_aggregator import DOORS, LIES, NO_LIES, table
 from recorded_fleet import KEYS, Device, reached
 from taped import MASKED
+from told_lie import Lie
 
 from accord import cbor
 from accord.errors import AccordError

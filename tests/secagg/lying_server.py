@@ -20,8 +20,8 @@ from accord.wire import secure_sum
 from accord.wire.envelope import seal
 from accord.wire.messages import TAG_OF
 from accord.wire.secure_sum import Share, Shares, Survivors
+from tests.secagg.driven_cohort import AUTHORITY, BITS, LENGTH, SEAL, answer_key, certificate, member
 from tests.secagg.secrecy import STRICT, openable
-from tests.secagg.test_transcript import AUTHORITY, BITS, LENGTH, SEAL, answer_key, certificate, member
 
 HAS_STRICT = hasattr(client, "Confirmed")
 PROFILES = ("standard", STRICT) if HAS_STRICT else ("standard",)

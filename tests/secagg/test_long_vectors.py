@@ -12,7 +12,7 @@ from accord.wire.chunks import Manifest, manifest
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import opened
 from accord.wire.secure_sum import Masked
-from tests.secagg.test_transcript import BITS, SEAL, Fleet
+from tests.secagg.driven_cohort import BITS, SEAL, Fleet
 
 LENGTH = 1_000_000
 VECTOR = LENGTH * 4

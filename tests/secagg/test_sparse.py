@@ -13,7 +13,7 @@ from accord.secagg import client, costs, server
 from accord.secagg.cohort import Cohort, assembled, new_roster, shown_to, verified
 from accord.secagg.roster_tree import RosterTree
 from accord.wire.secure_sum import Masked, Roster, Survivors
-from tests.secagg.test_transcript import AUTHORITY, BITS, CONTEXT, LENGTH, SEAL, device, member
+from tests.secagg.driven_cohort import AUTHORITY, BITS, CONTEXT, LENGTH, SEAL, device, member
 
 RULE = Graph(complete_up_to=0, corrupt=0, dropout=50_000)
 """22 neighbours of 40, and 16 answers."""

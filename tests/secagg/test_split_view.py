@@ -13,7 +13,7 @@ from accord.errors import Refusal
 from accord.secagg import client, keys, ring, shamir
 from accord.secagg.commitments import SECRET
 from accord.wire.secure_sum import Consistency, Quorum, Survivors, Unmask
-from tests.secagg.test_transcript import BITS, SEAL, Fleet, answer_key
+from tests.secagg.driven_cohort import BITS, SEAL, Fleet, answer_key
 
 VICTIM, FRIENDS, OTHERS, CORRUPT = 0, (0, 1), (2, 3), 4
 """Of five devices; the victim itself answers only for sets that it is in."""

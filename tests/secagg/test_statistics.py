@@ -13,7 +13,7 @@ import pytest
 from accord import prg
 from accord.secagg import keys, ring, shamir
 from accord.wire.secure_sum import Masked
-from tests.secagg.test_transcript import SEAL, Fleet
+from tests.secagg.driven_cohort import SEAL, Fleet
 
 HEX = bytes.fromhex
 SPREAD = 6 * (2 * 255) ** 0.5

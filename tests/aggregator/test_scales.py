@@ -1,0 +1,45 @@
+"""How a job's fixed-point scales follow what the fleet sends."""
+
+import pytest
+
+from aggregator.scales import HEADROOM, SATURATED
+from aggregator.strategies.robust import strategy
+from tests.aggregator.job_answers import LAYOUT, exponents, job, stepped, trained
+
+
+def test_scales_follow_the_aggregate_down_by_one_and_up_at_once() -> None:
+    one = job(statistics=False, rounds=10)
+    assert exponents(one) == (-3, -5)
+    stepped(one, trained(1e-6, 1e-6))
+    assert exponents(one) == (-4, -6), "one step down at most"
+    stepped(one, trained(3.0, 0.0))
+    assert exponents(one) == (5, -6), "3 times the headroom is below 2^5; nothing moved: the scale stays"
+    assert 2**4 < 3.0 * HEADROOM <= 2**5
+
+
+def test_more_than_a_thousandth_of_cut_values_doubles_every_scale() -> None:
+    """300 values of 10 devices: 3 cut ones are a thousandth, 4 are more."""
+    for cut, doubled in ((3, False), (4, True)):
+        one = job(statistics=False)
+        step = stepped(one, trained(1e-6, 1e-6, saturated=cut))
+        assert step.saturated == cut / (LAYOUT.size * 10)
+        assert (step.saturated > SATURATED) is step.doubled is doubled
+        assert exponents(one) == ((-2, -4) if doubled else (-4, -6))
+
+
+def test_cut_values_of_several_cohorts_are_added() -> None:
+    one = job(statistics=False)
+    step = stepped(one, trained(1e-6, 1e-6, saturated=2), trained(1e-6, 1e-6, saturated=2))
+    assert step.doubled
+    assert step.figures["count"] == [8.0]
+
+
+@pytest.mark.parametrize("merge", ["median", "trimmed"])
+def test_one_cohort_that_lies_about_cut_values_does_not_widen_the_scales_of_a_robust_merge(merge: str) -> None:
+    one = job(statistics=False)
+    one._strategy = strategy(merge, 3.0)
+    honest = [trained(1e-6, 1e-6) for _ in range(6)]
+    step = stepped(one, *honest, trained(1e-6, 1e-6, saturated=2**31))
+    assert not step.doubled
+    assert exponents(one) == (-4, -6)
+    assert stepped(one, *[trained(1e-6, 1e-6, saturated=100)] * 7).doubled, "what most cohorts say is believed"
