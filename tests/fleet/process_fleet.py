@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -36,12 +35,12 @@ _TAGS = ("join/2", "share/2", "masked/1", "unmask/1")
 TEST_ROWS = {"dev-0": 11, "dev-1": 17, "dev-2": 23}
 
 
-def until(done: Callable[[], bool], what: str, seconds: float = 90) -> None:
-    """Wait for a condition, and fail with its name."""
+def until(done: Callable[[], bool], what: str, seconds: float = 90, every: float = 0.01) -> None:
+    """Wait for a condition that is looked at `every` so many seconds, and fail with its name."""
     end, pause = time.monotonic() + seconds, threading.Event()
     while not done():
         assert time.monotonic() < end, f"in {seconds} s it did not come true that {what}"
-        pause.wait(0.01)
+        pause.wait(every)
 
 
 def rows(seed: int, test: int, train: int = 40) -> DeviceData:
@@ -152,11 +151,6 @@ class ProcessFleet:
         self.let_go(FIRST, SECOND)
         until(lambda: len(self.ended()) > count, "the round is over")
         return self.ended()[count]
-
-    def accord(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "accord", *words], capture_output=True, text=True, check=False, timeout=120
-        )
 
     def joined(self) -> None:
         """Wait until all that ended processes have printed is in `facts`."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import accord
 from notify_socket import listening
 from process_fleet import FILES, NAMES, STAGES, TEST_ROWS, VICTIM, ProcessFleet, until
 
@@ -49,16 +50,16 @@ def check(fleet: ProcessFleet) -> None:
         if row.purpose in ("train", "evaluate"):
             assert row.record["figures"]["count"] == [sum(TEST_ROWS.values())], "a row was lost, or counted twice"
     state, root = str(fleet.rig.state), str(fleet.rig.fleet.path / "root.pub")
-    models = fleet.accord("model", "verify", "--state", state, "--root", root, "--json")
+    models = accord("model", "verify", "--state", state, "--root", root, "--json")
     assert models.returncode == 0, models.stdout
     assert json.loads(models.stdout)["faults"] == []
-    versions = json.loads(fleet.accord("model", "list", "--state", state, "--json").stdout)["versions"]
+    versions = json.loads(accord("model", "list", "--state", state, "--json").stdout)["versions"]
     trained = [row.round for row in found if row.purpose == "train"]
     assert [version["round"] for version in versions if version["origin"] == "round"][-TRAINING:] == trained
     assert len({version["round"] for version in versions}) == len(versions), "no round made two versions"
-    audit = fleet.accord("audit", "verify", "--state", state, "--root", root, "--json")
+    audit = accord("audit", "verify", "--state", state, "--root", root, "--json")
     assert audit.returncode == 0, audit.stdout
-    entries = fleet.accord("audit", "tail", "--state", state, "-n", "1000", "--json").stdout.splitlines()
+    entries = accord("audit", "tail", "--state", state, "-n", "1000", "--json").stdout.splitlines()
     kinds = Counter(json.loads(line)["kind"] for line in entries)
     assert kinds["participation"] == total * len(NAMES), "each participation is committed to once"
     for name in NAMES:
@@ -110,14 +111,14 @@ def test_a_job_that_is_stopped_and_killed_ends_its_round_before_it_rolls_back(fl
     until(lambda: len(fleet.ended()) >= STATISTICS + 1, "a version was trained")
     state = ("--state", str(fleet.rig.state), "--json")
     back = ("model", "rollback", "1", "--fleet", str(fleet.rig.fleet.path), *state)
-    refused = fleet.accord(*back)
+    refused = accord(*back)
     assert (refused.returncode, json.loads(refused.stdout).get("reason")) == (1, "JobRuns"), refused.stdout
     assert "stop the job first" in json.loads(refused.stdout)["error"]
 
     number = fleet.climb(1)
     fleet.kill_aggregator()
-    assert fleet.accord("job", "stop", JOB, *state).returncode == 0
-    refused = fleet.accord(*back)
+    assert accord("job", "stop", JOB, *state).returncode == 0
+    refused = accord(*back)
     assert (refused.returncode, json.loads(refused.stdout).get("reason")) == (1, "JobRuns"), refused.stdout
     assert "its round is not over" in json.loads(refused.stdout)["error"]
 
@@ -126,17 +127,17 @@ def test_a_job_that_is_stopped_and_killed_ends_its_round_before_it_rolls_back(fl
     until(lambda: process.poll() is not None, "the process ends with its stopped job")
     assert process.returncode == 0
     assert len(fleet.ended()) == number, "and begins no other round"
-    made = fleet.accord(*back)
+    made = accord(*back)
     assert made.returncode == 0, made.stdout
-    assert fleet.accord("job", "resume", JOB, *state).returncode == 0
+    assert accord("job", "resume", JOB, *state).returncode == 0
     fleet.start_aggregator()
     until(lambda: len(fleet.ended()) > number, "it goes on")
-    versions = json.loads(fleet.accord("model", "list", *state).stdout)["versions"]
+    versions = json.loads(accord("model", "list", *state).stdout)["versions"]
     rollback = json.loads(made.stdout)["version"]
     assert versions[rollback]["params"] == versions[1]["params"]
     assert versions[rollback + 1]["parent"] == versions[rollback]["digest"], "from what was rolled back to"
     root = str(fleet.rig.fleet.path / "root.pub")
-    assert fleet.accord("model", "verify", "--root", root, *state).returncode == 0
+    assert accord("model", "verify", "--root", root, *state).returncode == 0
     fleet.rig._aggregator.terminate()  # type: ignore[union-attr]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command import accord
 from process_fleet import rows, until
 
 from accord.entropy import SeededEntropy
@@ -78,11 +79,8 @@ class Town:
     def words(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "accord", *words]
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.words(*words), capture_output=True, text=True, timeout=120, check=False)
-
     def call(self, *words: str) -> Any:
-        done = self.run(*words, "--json")
+        done = accord(*words, "--json")
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
@@ -156,7 +154,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 def test_two_jobs_side_by_side_stop_resume_roll_back_and_outlive_a_kill(town: Town) -> None:
     up = town.up()
-    second = town.run("up", "--fleet", str(town.fleet), "--state", str(town.state), "--port", "0", "--json")
+    second = accord("up", "--fleet", str(town.fleet), "--state", str(town.state), "--port", "0", "--json")
     assert second.returncode == 1
     assert json.loads(second.stdout)["reason"] == "StateInUse"
     town.start_devices()
@@ -173,9 +171,9 @@ def test_two_jobs_side_by_side_stop_resume_roll_back_and_outlive_a_kill(town: To
     reader = threading.Thread(target=lambda: followed.extend(json.loads(line) for line in pipe))
     reader.start()
 
-    until(lambda: len(town.versions("left")) >= 4, "the left job makes versions", 180)
+    until(lambda: len(town.versions("left")) >= 4, "the left job makes versions", 180, every=0.2)
     back = ("model", "rollback", "1", "--job", "left", "--fleet", str(town.fleet))
-    refused = town.run(*back, "--state", str(town.state))
+    refused = accord(*back, "--state", str(town.state))
     assert refused.returncode == 1
     assert "stop the job first" in refused.stderr
     assert "accord job stop left" in refused.stderr
@@ -200,7 +198,7 @@ def test_two_jobs_side_by_side_stop_resume_roll_back_and_outlive_a_kill(town: To
     made: list[dict[str, Any]] = []
 
     def rolled_back() -> bool:
-        tried = town.run(*back, "--state", str(town.state), "--json")
+        tried = accord(*back, "--state", str(town.state), "--json")
         if tried.returncode == 0:
             made.append(json.loads(tried.stdout))
             return True
@@ -209,13 +207,13 @@ def test_two_jobs_side_by_side_stop_resume_roll_back_and_outlive_a_kill(town: To
         return False
 
     assert town.status("left") == "stopped"
-    until(rolled_back, "the stopped job's last round is over, and the rollback is made", 120)
+    until(rolled_back, "the stopped job's last round is over, and the rollback is made", 120, every=0.2)
     stopped_at = len(town.rounds("left"))
     versions = town.versions("left")
     assert versions[-1]["origin"] == "rollback"
     assert versions[-1]["params"] == versions[1]["params"]
     town.of_state("job", "resume", "left")
-    until(lambda: len(town.versions("left")) > len(versions) + 1, "it trains on", 180)
+    until(lambda: len(town.versions("left")) > len(versions) + 1, "it trains on", 180, every=0.2)
     assert town.status("left") == "running"
     after = town.versions("left")
     assert after[len(versions)]["parent"] == made[0]["digest"], "from the version that was rolled back to"
@@ -228,11 +226,11 @@ def test_two_jobs_side_by_side_stop_resume_roll_back_and_outlive_a_kill(town: To
     town.of_state("job", "stop", "left")
     root = str(town.fleet / "root.pub")
     for words in (("model", "verify"), ("audit", "verify")):
-        assert town.run(*words, "--state", str(town.state), "--root", root).returncode == 0
-    tail = town.run("audit", "tail", "--state", str(town.state), "-n", "100000", "--json")
+        assert accord(*words, "--state", str(town.state), "--root", root).returncode == 0
+    tail = accord("audit", "tail", "--state", str(town.state), "-n", "100000", "--json")
     assert tail.stdout.count('"rollback"') == 1
     numbers = [found["round"] for found in town.rounds("left")]
     assert numbers == list(range(1, len(numbers) + 1))
     up.terminate()
     assert up.wait(60) == 0
-    assert town.run("job", "list", "--state", str(town.state)).returncode == 0
+    assert accord("job", "list", "--state", str(town.state)).returncode == 0
