@@ -229,11 +229,11 @@ class World:
                 assert told <= {(record["status"], inside)}, (name, at, told)
                 assert told or not inside, f"{name} never learned that it is in the sum of round {at}"
 
-    def letters(self, name: str, tag: str) -> list[Envelope]:
-        """Every letter of one kind that a device sent."""
+    def letters(self, name: str, *tags: str) -> list[Envelope]:
+        """Every letter of some kinds that a device sent."""
         request = topics.up(TENANT, name, "req")
         found = [Envelope.decode(payload) for topic, payload in self.sent[name] if topic == request]
-        return [letter for letter in found if letter.tag == tag]
+        return [letter for letter in found if letter.tag in tags]
 
     def left_out(self) -> npt.NDArray[np.float64]:
         """The mean of what the devices keep; whoever took part in every round must have all that is missing."""
@@ -263,9 +263,8 @@ class World:
         assert len(purposes) == self.rounds + 1, purposes
         assert len(set(purposes)) == len(purposes), "a round was counted twice"
         for name in self.devices:
-            for tag in ("join/2", "share/2", "masked/1", "consistency/1", "unmask/1"):
-                by_context: dict[bytes, set[bytes]] = defaultdict(set)
-                for letter in self.letters(name, tag):
-                    by_context[letter.context].add(letter.encode())
-                for letters in by_context.values():
-                    assert len(letters) == 1, f"{name} sent two different {tag} in one attempt"
+            by_attempt: dict[tuple[str, bytes], set[bytes]] = defaultdict(set)
+            for letter in self.letters(name, "join/2", "share/2", "masked/1", "consistency/1", "unmask/1"):
+                by_attempt[letter.tag, letter.context].add(letter.encode())
+            for (tag, _), letters in by_attempt.items():
+                assert len(letters) == 1, f"{name} sent two different {tag} in one attempt"
