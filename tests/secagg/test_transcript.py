@@ -32,9 +32,12 @@ from tests.secagg.driven_cohort import (
     member,
 )
 
+SIZES = st.integers(0, 9).flatmap(lambda tenth: st.integers(3, 16 if tenth else 40))
+"""Thresholds are tight where devices are few; one cohort in ten may be large. `make soak` draws 2,000 like these."""
+
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(3, 40), st.floats(0, 0.5), st.integers(0, 2**32))
+@given(SIZES, st.floats(0, 0.5), st.integers(0, 2**32))
 def test_exact_sum_or_named_abort(n: int, rate: float, seed: int) -> None:
     cohort_with_dropouts(n, rate, seed)
 
