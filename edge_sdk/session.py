@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from accord.entropy import Entropy
 from accord.errors import AccordError, CodecError, Refusal, SignatureError
+from accord.secagg.recall import Recall
 from accord.tensors import Layout
 from accord.wire.check_in import Later
 from accord.wire.envelope import Envelope
@@ -53,6 +54,7 @@ class Session:
         now: aggregator time in seconds, for the roles document.
         birth: which start of this device's process this is.
         residual: the file of that name, as it was kept; empty if there is none.
+        recall: that of a process that plays many devices; a device in its own has none.
 
     Raises:
         Refusal: the roles document does not hold.
@@ -71,10 +73,19 @@ class Session:
         now: int,
         birth: int = 1,
         residual: bytes = b"",
+        recall: Recall | None = None,
     ) -> None:
         in_force = RolesInForce(identity, now=now, seen=ledger.roles_version)
         left = Residual(job, bundle_digest, layout.size, residual)
-        state = SessionState(job=job, identity=identity, limits=limits, in_force=in_force, ledger=ledger, residual=left)
+        state = SessionState(
+            job=job,
+            identity=identity,
+            limits=limits,
+            in_force=in_force,
+            ledger=ledger,
+            residual=left,
+            recall=recall,
+        )
         unsettled = Unsettled(state)
         self.layout = layout
         """The model's trainable tensors."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import field, replace
+from functools import cached_property
 from typing import TypeVar
 
 from accord import cbor, merkle, prg
@@ -12,7 +13,6 @@ from accord.secagg.authority import Authority
 from accord.secagg.graph import Neighbourhoods
 from accord.secagg.keys import KeyPair
 from accord.secagg.roster_tree import RosterTree, named
-from accord.signing import verify
 from accord.values import dataclass
 from accord.wire.envelope import signed_bytes
 from accord.wire.secure_sum import Join, Member, Roster
@@ -48,9 +48,9 @@ class Cohort:
     graph: Neighbourhoods = field(repr=False, compare=False)
     _places: Mapping[str, int] = field(repr=False, compare=False)
 
-    @property
+    @cached_property
     def hybrid(self) -> bool:
-        """Whether keys have ML-KEM beside X25519."""
+        """Whether keys have ML-KEM beside X25519; looked up once, as every entry asks for it."""
         return any(len(key) == HYBRID_KEY for key in self.mask_keys)
 
     @property
@@ -167,7 +167,7 @@ def verified(
         payload = prg.digest(members.join_of(member, certificate))
         covered = signed_bytes(JOIN_TAG, member.device, "aggregator", context, payload)
         try:
-            verify(member.identity, covered, member.signature, f"JOIN of {member.device}")
+            authority.verify(member.identity, covered, member.signature, f"JOIN of {member.device}")
         except SignatureError as error:
             raise Refusal("ForgedJoin", str(error)) from error
     return assembled(roster, context, tree)

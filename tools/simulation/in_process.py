@@ -7,6 +7,8 @@ entropy is seeded, so a simulation protects nobody's data: it shows what a fleet
 from collections.abc import Sequence
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from accord.entropy import Entropy, SeededEntropy
 from accord.errors import UsageError
 from accord.link.memory import Faults
@@ -75,7 +77,8 @@ def simulate(
         )
     settings = checked(data=data if isinstance(data, str) else data.name, **options)
     dataset = datasets.load(data) if isinstance(data, str) else data
-    return _Simulation(settings, dataset, faults=faults, told=told, released=released, notes=Notes(said)).run()
+    with threadpool_limits(limits=1, user_api="blas"):  # a device's products are small: more threads burn time waiting
+        return _Simulation(settings, dataset, faults=faults, told=told, released=released, notes=Notes(said)).run()
 
 
 class _Simulation:
