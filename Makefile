@@ -30,12 +30,14 @@ debian:
 
 # Formatting first, as it takes a second. Then what needs nothing of the suite runs beside it, and is shown when it ends:
 # types, and the device on its other Pythons. The suite's processes wait for one another now and then, so it has three
-# workers for two cores; the one that has nothing left takes tests from the others.
+# workers for two cores; the one that has nothing left takes tests from the others. With `set -m` a Ctrl-C ends both, and
+# nothing is deaf to it: some tests send it.
 test: debian venv  ## format, lint, types, layers, tests
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
-	@$(MAKE_COMMAND) --no-print-directory -O -j 2 types test-device test-tflite & beside=$$!; \
-	  trap 'kill $$beside' INT; $(RUN) pytest -n 3 --dist worksteal; suite=$$?; wait $$beside && exit $$suite
+	@set -m; $(MAKE_COMMAND) --no-print-directory -O -j 2 types test-device test-tflite & beside=$$!; \
+	  $(RUN) pytest -n 3 --dist worksteal & suite=$$!; \
+	  trap 'kill -INT -$$suite -$$beside' INT TERM; wait $$suite; ended=$$?; wait $$beside && exit $$ended
 
 .PHONY: types
 types: venv
