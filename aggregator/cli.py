@@ -70,7 +70,7 @@ def stop_by_signal(notifier: Notifier, service: AggregatorService) -> None:
         signal.signal(number, stop)
 
 
-def text_of(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911 - one for each kind of event
+def text_of(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each kind of event
     """Return a record of `AggregatorService` as a line for people."""
     match fact["event"]:
         case "round":
@@ -100,5 +100,9 @@ def text_of(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911 - one for ea
         case "revocations":
             gone = f": {', '.join(fact['devices'])} revoked" if fact["devices"] else ""
             return f"revocation list {fact['version']} counts from the next round on{gone}"
+        case "withdrew":
+            return f"round {fact['round']} attempt {fact['attempt']}: {fact['device']} withdrew, {fact['reason']}"
+        case "declined":
+            return f"round {fact['round']} attempt {fact['attempt']} without {fact['device']}: {fact['reason']}"
         case _:
             return f"refused {fact['device']}: {fact['reason']}, {fact['detail']}"

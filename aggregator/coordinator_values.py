@@ -181,6 +181,17 @@ class Withdrew:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Declined:
+    """A device that may take part was not offered an attempt, as it can't do what the plan asks for."""
+
+    round: int
+    attempt: int
+    device: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Aborted:
     """An attempt ended without a sum; another one follows unless `final`."""
 
@@ -211,4 +222,4 @@ class Closed:
     lost_cohorts: tuple[str, ...]
 
 
-Effect = Send | Settle | Stood | Recall | Announce | Planned | Log | Withdrew | Aborted | Closed
+Effect = Send | Settle | Stood | Recall | Announce | Planned | Log | Withdrew | Declined | Aborted | Closed

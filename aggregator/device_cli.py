@@ -5,8 +5,10 @@ import json
 import time
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from aggregator.store import existing
-from aggregator.tables import devices
+from aggregator.tables import devices, jobs, rounds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +24,12 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with store.read() as connection:
             found = devices.every(connection)
+            declined = _declined(connection)
     finally:
         store.close()
     if arguments.json:
-        print(json.dumps([vars(row) | {"identity": row.identity.hex()} for row in found]))
+        facts = [vars(row) | {"identity": row.identity.hex(), "declined": declined.get(row.name, "")} for row in found]
+        print(json.dumps(facts))
         return 0
     print(f"{'device':24}  {'status':22}  {'here':4}  {'last seen':19}  {'rounds':>6}  {'kB up':>10}  {'kB down':>10}")
     for row in found:
@@ -33,5 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
         here = "yes" if row.online else "no"
         status = f"{row.status}: {row.reason}" if row.reason else row.status
         carried = f"{row.bytes_up / 1000:10.1f}  {row.bytes_down / 1000:10.1f}"
-        print(f"{row.name:24}  {status:22}  {here:4}  {seen:19}  {row.rounds:6}  {carried}")
+        waits = f"  not in the newest round: {declined[row.name]}" if row.name in declined else ""
+        print(f"{row.name:24}  {status:22}  {here:4}  {seen:19}  {row.rounds:6}  {carried}{waits}")
     return 0
+
+
+def _declined(connection: Connection) -> dict[str, str]:
+    """Return who was not offered the newest round of a job, and why."""
+    newest = (rounds.last(connection, job.name) for job in jobs.every(connection))
+    return {name: why for row in newest if row is not None for name, why in row.record.get("declined", {}).items()}

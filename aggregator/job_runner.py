@@ -20,6 +20,7 @@ from aggregator.coordinator_values import (
     Aborted,
     Announce,
     Closed,
+    Declined,
     Effect,
     Log,
     Model,
@@ -192,7 +193,7 @@ class JobRunner:
                 )
             )
 
-    def _noticed(self, notice: Notice) -> None:
+    def _noticed(self, notice: Notice) -> None:  # noqa: C901 - one for each kind
         match notice:
             case Log(device=device, reason=reason, detail=detail):
                 self._told({"event": "refused", "device": device, "reason": reason, "detail": detail})
@@ -203,6 +204,10 @@ class JobRunner:
                     self._told({"event": "aborted", "round": notice.round, **fact})
                 if final:
                     self._gave_up(notice)
+            case Declined(device=device, reason=reason):
+                self._record.decline(device, reason)
+                if not self._replaying:
+                    self._told({"event": "declined", **dataclasses.asdict(notice)})
             case Withdrew():
                 self._told({"event": "withdrew", **dataclasses.asdict(notice)})
             case Stood(device=device, standing=standing):

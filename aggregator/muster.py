@@ -8,12 +8,12 @@ from accord.secagg import hybrid, keys
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import check_join
 from accord.secagg.members import member_of
-from accord.wire.check_in import BARRED, CheckIn, Later
+from accord.wire.check_in import BARRED, NO_COMPRESSOR, CheckIn, Later
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate, Offer, opened
 from accord.wire.secure_sum import Join, Member
 from aggregator.attempt_values import Invitation, check_identity
-from aggregator.coordinator_values import Effect, Log, Send, Stood
+from aggregator.coordinator_values import Declined, Effect, Log, Send, Stood
 from aggregator.desk import Desk
 from aggregator.standing import SEEN_TWICE, SEQUENCE_BACK, Standing, after
 
@@ -83,6 +83,8 @@ class Muster:
             self.turned_away.add(device)
         if reason:
             return (*effects, self._later(device, message.nonce, reason))
+        if plan.update.open and plan.update.compression not in message.compressors:
+            return (*effects, *self._declined(device, message.nonce, NO_COMPRESSOR))
         proof = self._invitation.prove(message.log_size)
         offer = Offer(
             nonce=message.nonce,
@@ -159,6 +161,16 @@ class Muster:
             return (Log(device=device, reason="SequenceBack", detail=detail), stood)
         detail = f"{device} was started more often than it says: a copy, or an old state folder; {todo}"
         return (Log(device=device, reason="SeenTwice", detail=detail), stood)
+
+    def _declined(self, device: str, nonce: bytes, reason: str) -> tuple[Effect, ...]:
+        """Turn away a device that can't compress as the plan asks, before anybody counts on it."""
+        self.turned_away.add(device)
+        plan = self._invitation.plan
+        asked = f"this round's updates are compressed with {plan.update.compression}"
+        declined = Declined(
+            round=plan.round, attempt=plan.attempt, device=device, reason=reason, detail=f"{device} has none: {asked}"
+        )
+        return declined, self._later(device, nonce, f"{reason}: {asked}")
 
     def _later(self, device: str, nonce: bytes, reason: str) -> Send:
         return Send(device=device, data=self._desk.sealed(Later(nonce=nonce, reason=reason), device))

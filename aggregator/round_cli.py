@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,17 @@ def run(arguments: argparse.Namespace) -> int:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started))
         print(
             f"{row.round:5}  {row.attempt:7}  {row.purpose:9}  {row.status:7}  {counts[0]:3} {counts[1]:3} "
-            f"{counts[2]:9}  {_carried(record)}  {row.seconds:7.1f}  {when}" + (f"  {row.reason}" if row.reason else "")
+            f"{counts[2]:9}  {_carried(record)}  {row.seconds:7.1f}  {when}"
+            + (f"  {row.reason}" if row.reason else "")
+            + _declined(record)
         )
     return 0
+
+
+def _declined(record: Mapping[str, Any]) -> str:
+    """Return how many devices were not offered the round, by reason."""
+    counts = Counter(record.get("declined", {}).values())
+    return "".join(f"  {count} declined: {reason}" for reason, count in sorted(counts.items()))
 
 
 def _carried(record: Mapping[str, Any]) -> str:

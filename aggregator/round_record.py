@@ -26,6 +26,7 @@ class RoundRecord:
         self._before: Mapping[str, Figures] = {}
         self._known, self._whole = NOTHING, True
         self._aborted: list[dict[str, Any]] = []
+        self._declined: dict[str, str] = {}
         self._closed: dict[str, Any] | None = None
         self._measured = 0.0
         self._awaited: dict[str, int] = {}
@@ -57,6 +58,10 @@ class RoundRecord:
         """Note an attempt that was aborted."""
         self._aborted.append(attempt)
 
+    def decline(self, device: str, reason: str) -> None:
+        """Note a device that was not offered the round, and why."""
+        self._declined[device] = reason
+
     def carried(self) -> Figures:
         """Return the bytes of the round, as far as they are known."""
         return added(self._known, self._before, self._attendance.traffic(self._job))
@@ -65,12 +70,13 @@ class RoundRecord:
         """Return the record of a round that is over; its bytes are a lower bound until it is finished."""
         self._closed = dict(facts) | {
             "aborted": self._aborted,
+            "declined": {name: why for name, why in sorted(self._declined.items()) if name not in facts["included"]},
             "seconds": round(now - self._began, 3),
             "bytes": apart(self.carried()),
             "bytes_of": self._bytes_of(facts),
             "bytes_at_least": True,
         }
-        self._aborted, self._measured = [], now + SETTLED
+        self._aborted, self._declined, self._measured = [], {}, now + SETTLED
         self._awaited = {name: self._attendance.beats(name) for name in facts["included"]}
         return self._closed
 

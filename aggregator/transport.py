@@ -20,6 +20,7 @@ from aggregator.coordinator_values import (
     Announce,
     Arrived,
     Closed,
+    Declined,
     Effect,
     Event,
     Log,
@@ -34,7 +35,7 @@ from aggregator.coordinator_values import (
 from aggregator.deltas import Deltas
 from aggregator.journal_port import Journal, NoJournal
 
-Notice = Aborted | Closed | Log | Planned | Stood | Withdrew
+Notice = Aborted | Closed | Declined | Log | Planned | Stood | Withdrew
 
 
 class Transport:
@@ -47,8 +48,8 @@ class Transport:
         deltas: what leads to them from older ones; None has none.
         now: monotonic seconds.
         clock: wall time in whole seconds.
-        told: called with every closed round, aborted attempt, refusal, and device that withdraws or is barred, before
-            what they cause is sent.
+        told: called with every closed round, aborted attempt, refusal, and device that withdraws, is declined or
+            is barred, before what they cause is sent.
         journal: written before anything leaves.
         attendance: who is there and what they have carried, shared with other jobs.
         held: whether `release` is called by the owner, for many deliveries at once, and not after each.
@@ -217,6 +218,7 @@ class Transport:
         """Take the events of a journal again, after a restart; how attempts ended is told, and nothing is sent.
 
         What was sent before the restart was sent; what was not, devices ask for by sending their last letter again.
+        Whom attempts went without is told, too.
         The opening alone is announced once more.
         """
         opening: Announce | None = None
@@ -225,7 +227,7 @@ class Transport:
                 match effect:
                     case Announce(topic="round"):
                         opening = effect
-                    case Closed() | Aborted():
+                    case Closed() | Aborted() | Declined():
                         self._told(effect)
                     case _:
                         pass

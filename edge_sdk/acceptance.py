@@ -8,7 +8,6 @@ from accord.plan import HYBRID, STRICT, Plan
 from accord.secagg import graph, kem, unmasked
 from accord.secagg.authority import Authority
 from accord.secagg.recall import Recall
-from accord.update import compression
 from accord.update.pipeline import Form
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Checkpoint, Offer, Opening, Revocations, Roles, opened
@@ -74,12 +73,13 @@ def check(  # noqa: C901 - one rule after another
         _continued(plan.checkpoint, ledger.checkpoint, consistency, identity.tenant, roles)
 
 
-def check_update(form: Form, limits: Limits) -> None:
+def check_update(form: Form, limits: Limits, compressors: Sequence[str]) -> None:
     """Refuse a plan whose vector this device would not send, or could not make.
 
     Args:
         form: of the plan's vector.
         limits: what we refuse whatever a plan says.
+        compressors: that this device has.
 
     Raises:
         Refusal: `LargeUpdate` or `NoCompressor`.
@@ -89,12 +89,14 @@ def check_update(form: Form, limits: Limits) -> None:
             "LargeUpdate",
             f"the plan asks for a vector of up to {form.largest} bytes; largest_update is {limits.largest_update}",
         )
-    if not compression.available(form.plan.update.compression):
-        raise Refusal(
-            "NoCompressor",
-            f"the plan's updates are compressed with {form.plan.update.compression}, which is not here: pip install "
-            "'accord-fl[zstd]', or give the job an update without :zstd",
-        )
+    if form.plan.update.open and form.plan.update.compression not in compressors:
+        raise no_compressor(f"the plan's updates are compressed with {form.plan.update.compression}")
+
+
+def no_compressor(asked: str) -> Refusal:
+    """Return the refusal of a device that lacks what a round compresses updates with; `asked` says what that is."""
+    detail = f"{asked}, which is not here: pip install 'accord-fl[zstd]', or give the job an update without :zstd"
+    return Refusal("NoCompressor", detail)
 
 
 def _check_strength(plan: Plan, limits: Limits) -> None:

@@ -10,7 +10,7 @@ from accord.secagg.authority import Authority
 from accord.secagg.cohort import first_context
 from accord.tensors import Layout
 from accord.update.pipeline import Form
-from accord.wire.check_in import BARRED, CheckIn, Later
+from accord.wire.check_in import BARRED, NO_COMPRESSOR, CheckIn, Later
 from accord.wire.envelope import NO_CONTEXT, Envelope
 from accord.wire.messages import Offer, Opening, opened
 from edge_sdk import acceptance
@@ -31,6 +31,7 @@ class CheckingIn:
         bundle_digest: its digest, computed by ourselves.
         entropy: each attempt's seed is drawn from it.
         birth: which start of this device's process this is.
+        compressors: that this device has, sorted.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class CheckingIn:
         bundle_digest: bytes,
         entropy: Entropy,
         birth: int,
+        compressors: tuple[str, ...],
     ) -> None:
         self._state, self._unsettled, self._layout, self._bundle = state, unsettled, layout, bundle_digest
-        self._entropy, self._birth = entropy, birth
+        self._entropy, self._birth, self._compressors = entropy, birth, compressors
         self._authority: Authority | None = None
 
     def opening(self, letter: Envelope) -> tuple[Effect, ...]:
@@ -111,6 +113,7 @@ class CheckingIn:
             log_size=acceptance.log_head(self._state.ledger.checkpoint).size,
             sequence=self._state.ledger.participations,
             birth=self._birth,
+            compressors=self._compressors,
         )
         return self._state.sealed(message, NO_CONTEXT)
 
@@ -123,6 +126,8 @@ class CheckingIn:
             raise Refusal("StaleNonce", "the answer is not to this device's last check-in")
         self._state.move("later")
         self._state.attempt, self._state.last = None, b""
+        if later.reason.startswith(NO_COMPRESSOR):
+            return (Refused.of(acceptance.no_compressor(later.reason.removeprefix(NO_COMPRESSOR + ": "))),)
         return (Refused(reason="Barred", detail=later.reason),) if later.reason.startswith(BARRED) else ()
 
     def plan(self, letter: Envelope) -> tuple[Effect, ...]:
@@ -146,7 +151,7 @@ class CheckingIn:
             roles=self._state.roles,
             consistency=offer.consistency,
         )
-        acceptance.check_update(Form(plan, self._layout, offer.support), self._state.limits)
+        acceptance.check_update(Form(plan, self._layout, offer.support), self._state.limits, self._compressors)
         state = self._state
         authority = acceptance.authority(plan, offer, state.roles, state.ledger, self._authority, recall=state.recall)
         self._authority = authority

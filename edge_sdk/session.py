@@ -11,6 +11,7 @@ from accord.entropy import Entropy
 from accord.errors import AccordError, CodecError, Refusal, SignatureError
 from accord.secagg.recall import Recall
 from accord.tensors import Layout
+from accord.update import compression
 from accord.wire.check_in import Later
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, TAGS, Offer, Opening, Roles
@@ -55,6 +56,7 @@ class Session:
         birth: which start of this device's process this is.
         residual: the file of that name, as it was kept; empty if there is none.
         recall: that of a process that plays many devices; a device in its own has none.
+        compressors: that this device has, sorted; those that are installed if not given.
 
     Raises:
         Refusal: the roles document does not hold.
@@ -74,6 +76,7 @@ class Session:
         birth: int = 1,
         residual: bytes = b"",
         recall: Recall | None = None,
+        compressors: tuple[str, ...] | None = None,
     ) -> None:
         in_force = RolesInForce(identity, now=now, seen=ledger.roles_version)
         left = Residual(job, bundle_digest, layout.size, residual)
@@ -91,7 +94,13 @@ class Session:
         """The model's trainable tensors."""
         self._state, self._unsettled, self._summing = state, unsettled, Summing(state, unsettled, layout)
         self._checking_in = CheckingIn(
-            state, unsettled, layout=layout, bundle_digest=bundle_digest, entropy=entropy, birth=birth
+            state,
+            unsettled,
+            layout=layout,
+            bundle_digest=bundle_digest,
+            entropy=entropy,
+            birth=birth,
+            compressors=compression.here() if compressors is None else compressors,
         )
         summing = self._summing
         self._handlers: Mapping[str, Callable[[Envelope], tuple[Effect, ...]]] = {

@@ -18,9 +18,9 @@ _WINDOW = 1 << 23
 """Bytes that a zstd frame may ask a reader to hold: the format's own advice."""
 
 
-def available(name: str) -> bool:
-    """Return whether this machine has it."""
-    return name != ZSTD or zstandard is not None
+def here() -> tuple[str, ...]:
+    """Return the names of those that this machine has, sorted."""
+    return COMPRESSIONS if zstandard is not None else (ZLIB,)
 
 
 def check(name: str) -> None:
@@ -29,7 +29,7 @@ def check(name: str) -> None:
     Raises:
         UsageError: with what to install.
     """
-    if not available(name):
+    if name not in here():
         raise UsageError(f"updates compressed with {name} need zstandard: pip install 'accord-fl[zstd]', or name zlib")
 
 

@@ -5,7 +5,8 @@ See docs/protocol.md, section 6.
 
 from typing import ClassVar
 
-from accord.records import Int, Name, Octets, OneOf, Record, Text, field
+from accord.errors import CodecError
+from accord.records import Int, Many, Name, Octets, OneOf, Record, Text, field
 from accord.values import dataclass
 
 _NUMBER = Int(0, 2**32)
@@ -15,6 +16,8 @@ BARRED = "barred: "
 """What the reason of a LATER begins with that will not get better by itself."""
 
 
+NO_COMPRESSOR = "NoCompressor"
+"""The reason of a LATER to a device that can't send what the round asks for, until its owner installs something."""
 FAILED = "TrainingFailed"
 WITHDRAWALS = ("OutOfMemory", "NotFinite", "WrongLabel", "CorruptGraph", FAILED)
 """Why a device leaves an attempt. All but the last would come again in a later attempt of the same round."""
@@ -26,7 +29,8 @@ class CheckIn(Record):
 
     `round` and `attempt` are those of the opening, so that a letter that comes late is no sign of anything. `sequence`
     counts the participations that this device has charged, and `birth` the starts of its process: neither goes back
-    while a device has one state folder, and that is never an older copy.
+    while a device has one state folder, and that is never an older copy. `compressors` are the names, sorted, of what
+    the device can compress an update with; one that the aggregator does not know says nothing to it.
     """
 
     LIMIT: ClassVar[int] = 2_048
@@ -42,6 +46,12 @@ class CheckIn(Record):
     log_size: int = field(Int(0, 2**53))  # of the audit checkpoint that this device acted on last
     sequence: int = field(_NUMBER)
     birth: int = field(BIRTH)
+    compressors: tuple[str, ...] = field(Many(Name(), 0, 8))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if list(self.compressors) != sorted(set(self.compressors)):
+            raise CodecError("compressors are named once, in ascending order")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,7 +175,7 @@ TAGS: dict[str, type[Record]] = {
     "state/2": State,
     "beat/1": Beat,
     "opening/1": Opening,
-    "check-in/3": CheckIn,
+    "check-in/4": CheckIn,
     "later/1": Later,
     "plan/6": Offer,
     "join/2": Join,

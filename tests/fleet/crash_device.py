@@ -14,6 +14,7 @@ from accord.link.memory import MemoryLink
 from accord.link.port import Will
 from accord.plan import Plan
 from accord.tensors import Layout
+from accord.update.compression import COMPRESSIONS
 from accord.update.pipeline import Contribution
 from accord.wire import topics
 from accord.wire.messages import State
@@ -119,6 +120,7 @@ class Device:
             now=self.world.clock,
             birth=birth,
             residual=records.residual(),
+            compressors=self.world.compressors.get(self.name, COMPRESSIONS),
         )
         self.agent = Agent(
             link=FusedLink(self.link, self.fuse, self.world.sent[self.name]),

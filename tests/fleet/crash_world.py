@@ -46,7 +46,9 @@ class World:
         keys: str = CLASSIC,
         update: str = "dense:16",
         layout: Layout = LAYOUT,
+        compressors: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
+        self.compressors = compressors or {}
         self.update, self.layout = UpdateChoice.parse(update), layout
         self.broker = MemoryBroker(TENANT, SeededEntropy(7))
         self.sent: dict[str, list[tuple[str, bytes]]] = defaultdict(list)

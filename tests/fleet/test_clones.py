@@ -41,6 +41,7 @@ def check_in(sequence: int, birth: int) -> CheckIn:
         log_size=0,
         sequence=sequence,
         birth=birth,
+        compressors=(),
     )
 
 

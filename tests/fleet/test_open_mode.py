@@ -13,9 +13,13 @@ from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import opened
 from accord.wire.secure_sum import Masked
 from aggregator import coordinator_values as agg
+from aggregator.cli import text_of
+from edge_sdk import acceptance
 from edge_sdk import session_values as dev
 from simulation.in_process import simulate
+from tests.fleet.crash_world import World as Running
 from tests.fleet.test_rounds import LAYOUT, World, expected_mean
+from tests.update.test_open_updates import form
 
 TOPK = Update(kind="topk", share=1_000_000, feedback=10, bits=8, compression="zlib")
 
@@ -108,13 +112,64 @@ def test_a_device_refuses_by_name_before_anything_is_charged(
     assert all(session.ledger.participations == 0 for session in world.sessions.values())
 
 
-def test_a_device_without_the_compressor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`NoCompressor`: nothing is charged, and the aggregator's own job does not start either."""
-    world = World(4)
-    monkeypatch.setattr(compression, "zstandard", None)
-    assert world.run(profile="off", update=dataclasses.replace(TOPK, compression="zstd")) is None
+ZSTD_ONLY = dataclasses.replace(TOPK, compression="zstd")
+
+
+def test_a_device_without_the_compressor_is_left_out_before_anybody_counts_on_it() -> None:
+    """It says at check-in what it has; the round waits for nobody, and both sides name the reason."""
+    world = World(6, compressors={"dev-02": ("zlib",), "dev-04": ("brotli", "zlib")})
+    closed = world.run(profile="off", update=ZSTD_ONLY, devices=4)
+    assert closed is not None
+    assert closed.included == ("dev-00", "dev-01", "dev-03", "dev-05")
+    assert closed.dropped == ()
+    assert world.now == 0.0, "nobody was waited for"
+    declined = world.of(agg.Declined)
+    assert {(one.device, one.reason) for one in declined} == {(d, "NoCompressor") for d in ("dev-02", "dev-04")}
+    assert all("zstd" in one.detail for one in declined)
     assert {refused.reason for refused in world.of(dev.Refused)} == {"NoCompressor"}
-    assert all(session.ledger.participations == 0 for session in world.sessions.values())
+    assert not world.of(agg.Log)
+    assert all(world.sessions[one.device].ledger.participations == 0 for one in declined)
+    closed = world.run(profile="off", update=TOPK)
+    assert closed is not None
+    assert len(closed.included) == 6, "zlib they have"
+
+
+def test_a_round_that_nobody_can_compress_for_ends_by_name() -> None:
+    world = World(4, compressors={f"dev-{number:02d}": () for number in range(4)})
+    assert world.run(profile="off", update=TOPK) is None
+    assert {ended.reason for ended in world.of(agg.Aborted)} == {"TooFewDevices"}
+    assert len(world.of(agg.Declined)) == 4 * 3, "each device in each of three attempts"
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_the_record_of_a_round_names_whom_it_went_without_whoever_loses_power(dies: bool) -> None:
+    world = Running(rounds=1, profile="off", update="topk:0.5:8:zstd", compressors={"dev-03": ("zlib",)})
+    if dies:
+        world.run(until=lambda: any(fact["event"] == "declined" for fact in world.told))
+        world.fuse.at = world.fuse.count
+    world.run()
+    assert world.crashes == int(dies)
+    (told,) = [fact for fact in world.told if fact["event"] == "declined"]
+    assert (told["device"], told["reason"]) == ("dev-03", "NoCompressor")
+    assert "without dev-03: NoCompressor" in text_of(told)
+    trained, measured = (fact for fact in world.told if fact["event"] == "round")
+    assert trained["declined"] == {"dev-03": "NoCompressor"}
+    assert trained["included"] == ["dev-00", "dev-01", "dev-02"]
+    assert measured["declined"] == {}
+    assert len(measured["included"]) == 4, "the last evaluation asks for nothing that it lacks"
+
+
+def test_a_device_believes_no_aggregator_that_offers_all_the_same() -> None:
+    """The plan is refused as well: nothing is charged."""
+    asked = form(ZSTD_ONLY)
+    with pytest.raises(Refusal) as refused:
+        acceptance.check_update(asked, dev.Limits(), ("zlib",))
+    assert refused.value.reason == "NoCompressor"
+    acceptance.check_update(asked, dev.Limits(), ("zlib", "zstd"))
+
+
+def test_a_job_does_not_start_without_the_compressor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "zstandard", None)
     with pytest.raises(UsageError, match=r"accord-fl\[zstd\]"):
         simulate("digits", update="topk:0.01:8:zstd", secure_aggregation=False)
 

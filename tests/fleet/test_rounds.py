@@ -1,7 +1,7 @@
 """A whole fleet on a queue: sessions and a coordinator, with devices that fall silent at any step."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from accord.entropy import SeededEntropy
 from accord.plan import PROFILES, Fixed, Task, Training
 from accord.signing import SigningKey
 from accord.tensors import Layout
+from accord.update.compression import COMPRESSIONS
 from accord.update.pipeline import Contribution
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF
@@ -31,7 +32,12 @@ class World:
     """A fleet whose letters go through one queue; `mute(device, letter number)` decides who falls silent when."""
 
     def __init__(
-        self, devices: int, *, mute: Callable[[str, int], bool] = lambda _d, _n: False, **limits: object
+        self,
+        devices: int,
+        *,
+        mute: Callable[[str, int], bool] = lambda _d, _n: False,
+        compressors: Mapping[str, tuple[str, ...]] | None = None,
+        **limits: object,
     ) -> None:
         entropy = SeededEntropy(1)
         fleet = new_fleet("t", entropy.child("fleet"), CLOCK + 1000)
@@ -54,6 +60,7 @@ class World:
             clock=CLOCK,
         )
         self.sessions = {}
+        self.compressors = compressors or {}
         self.fleet, self.entropy, self.limits = fleet, entropy, limits
         for i in range(devices):
             self.enrol(f"dev-{i:02d}", serial=i)
@@ -83,6 +90,7 @@ class World:
             entropy=self.entropy.child("device", serial),
             ledger=dev.Ledger(),
             now=CLOCK,
+            compressors=self.compressors.get(name, COMPRESSIONS),
         )
 
     def request(self, **changes: object) -> agg.Request:

@@ -18,7 +18,7 @@ from accord import cbor
 from accord.wire.envelope import Envelope
 
 HEX = bytes.fromhex
-FREELY_TAKEN = {"opening/1", "check-in/3", "plan/6"}
+FREELY_TAKEN = {"opening/1", "check-in/4", "plan/6"}
 """Letters that come before anything binds a device to one of two attempts that the same aggregator signed."""
 
 
@@ -100,7 +100,7 @@ def test_no_signed_field_of_any_letter_can_be_changed(name: str) -> None:
             sent, refused = play.lie(who, data, entry["from"])
             assert not sent, field
             assert len(refused) == 1, field
-            certificate = {"NotEnrolled"} if field == "check-in/3[7]" else set()
+            certificate = {"NotEnrolled"} if field == "check-in/4[7]" else set()
             assert refused[0] in CHANGED | certificate, (field, refused)
             tried += 1
     play.ended_as_recorded()

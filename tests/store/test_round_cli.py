@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from aggregator import round_cli
+from aggregator import device_cli, round_cli
 from aggregator.attendance import apart
 from aggregator.store import Store, database_of
-from aggregator.tables import jobs, rounds
+from aggregator.tables import devices, jobs, rounds
 
 
 @pytest.fixture
@@ -23,9 +23,12 @@ def state(tmp_path: Path) -> Path:
         "bytes": apart((2_500_000, 41_000, 2_400_000, 36_500)),
         "bytes_of": {"dev-1": apart((1_250_000, 41_000, 1_200_000, 36_500))},
         "bytes_at_least": True,
+        "declined": {"dev-4": "NoCompressor", "dev-5": "NoCompressor"},
     }
     with store.begin() as connection:
         jobs.add(connection, "digits", {}, 1.0)
+        for name in ("dev-1", "dev-4"):
+            devices.enrolled(connection, name, tenant="t", serial=1, time=1.0)
         rounds.put(
             connection,
             rounds.RoundRow(
@@ -64,3 +67,18 @@ def test_a_round_shows_what_each_device_carried(state: Path, capsys: pytest.Capt
     found = json.loads(said(state, capsys, "show", "digits", "3", json=True))
     assert found["bytes_of"]["dev-1"]["control_up"] == 50_000
     assert found["bytes"]["control_down"] == 4_500
+
+
+def test_a_round_says_whom_it_went_without_and_the_list_of_devices_says_so_of_the_newest(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said(state, capsys, "list", "digits").splitlines()[1].endswith("  2 declined: NoCompressor")
+    assert json.loads(said(state, capsys, "show", "digits", "3", json=True))["declined"]["dev-4"] == "NoCompressor"
+    options = argparse.Namespace(state=state, database=None, json=False)
+    assert device_cli.run(options) == 0
+    head, one, four = capsys.readouterr().out.splitlines()
+    assert head.startswith("device")
+    assert four.endswith("  not in the newest round: NoCompressor")
+    assert "NoCompressor" not in one
+    assert device_cli.run(argparse.Namespace(state=state, database=None, json=True)) == 0
+    assert [row["declined"] for row in json.loads(capsys.readouterr().out)] == ["", "NoCompressor"]

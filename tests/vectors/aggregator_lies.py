@@ -16,7 +16,7 @@ from accord.wire.secure_sum import Join, Masked, Share, Unmask
 
 ME, NEXT, LAST = "dev-00", "dev-01", "dev-03"
 CHECK_IN, JOIN, SHARE, MASK, UNMASK = (
-    MASKED.place(tag, ME) for tag in ("check-in/3", "join/2", "share/2", "masked/1", "unmask/1")
+    MASKED.place(tag, ME) for tag in ("check-in/4", "join/2", "share/2", "masked/1", "unmask/1")
 )
 LATE = 30.0
 """Seconds: behind every window of the recording."""
@@ -56,18 +56,29 @@ def _joining() -> Iterator[Named]:
     other = KEYS.certificate(NEXT, IDENTITIES[NEXT].public, 1)
     yield "NotEnrolled", lied(CHECK_IN, "with another device's certificate", certificate=other)
     twin = again(
-        MASKED.find("check-in/3", NEXT), IDENTITIES[ME], certificate=KEYS.certificate(NEXT, IDENTITIES[ME].public, 9)
+        MASKED.find("check-in/4", NEXT), IDENTITIES[ME], certificate=KEYS.certificate(NEXT, IDENTITIES[ME].public, 9)
     )
     yield "DuplicateKey", to_aggregator("two devices with one identity key", CHECK_IN + 1, twin, sender=NEXT)
     yield "LogBehind", lied(CHECK_IN, "a device that saw a longer audit log", log_size=1)
     said = opened(check_in, CheckIn)
     before = ("nonce", "job", "base_version", "params_digest", "roles_version", "certificate", "log_size")
-    for tag, names in (("check-in/1", before[:-1]), ("check-in/2", before)):
+    third = ("nonce", "job", "round", "attempt", *before[2:], "sequence", "birth")
+    for tag, names in (("check-in/1", before[:-1]), ("check-in/2", before), ("check-in/3", third)):
         payload = encode([getattr(said, name) for name in names])
         old = seal(tag, payload, key=IDENTITIES[ME], sender=ME, recipient="aggregator")
         yield "NotOffered", to_aggregator(f"a check-in of a wire before, {tag}", CHECK_IN, old.encode())
     short = seal(check_in.tag, payload, key=IDENTITIES[ME], sender=ME, recipient="aggregator")
     yield "BadMessage", to_aggregator("a check-in with the fields of the wire before", CHECK_IN, short.encode())
+    for about, named in (
+        ("compressors in another order", ["zstd", "zlib"]),
+        ("a compressor twice", ["zlib", "zlib"]),
+        ("nine compressors", [f"compressor-{number}" for number in range(9)]),
+        ("a compressor of 65 letters", ["z" * 65]),
+        ("a compressor that is no word", [1]),
+    ):
+        payload = encode([*(getattr(said, name) for name in third), named])
+        lie = seal(check_in.tag, payload, key=IDENTITIES[ME], sender=ME, recipient="aggregator")
+        yield "BadMessage", to_aggregator(about, CHECK_IN, lie.encode())
     yield from _standings(check_in)
     yield "NotOffered", to_aggregator("a JOIN without a check-in", CHECK_IN, join.encode())
     yield "BadSignature", to_aggregator("a JOIN of a stranger", JOIN, again(join, STRANGER))

@@ -87,9 +87,11 @@ def _before_the_plan() -> Iterator[Named]:
     later = Later(nonce=bytes(16), reason="wait")
     yield "OutOfOrder", to_device("`later` without a check-in", OPENING, signed(later, ME))
     yield "StaleNonce", to_device("`later` to another check-in", PLAN, signed(later, ME))
-    nonce = opened(MASKED.find("check-in/3", ME), CheckIn).nonce
+    nonce = opened(MASKED.find("check-in/4", ME), CheckIn).nonce
     barred = Later(nonce=nonce, reason="barred: SequenceBack; erase this device and enrol it anew")
     yield "Barred", to_device("told that it is a copy", PLAN, signed(barred, ME))
+    lacks = Later(nonce=nonce, reason="NoCompressor: this round's updates are compressed with zstd")
+    yield "NoCompressor", to_device("told that it lacks what compresses updates", PLAN, signed(lacks, ME))
     yield "WrongContext", to_device("`later` with a context", PLAN, signed(later, ME, b"c" * 32))
 
 

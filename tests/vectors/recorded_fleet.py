@@ -15,6 +15,7 @@ from accord.entropy import SeededEntropy
 from accord.plan import Fixed, Task, Training
 from accord.signing import SigningKey
 from accord.tensors import Layout
+from accord.update.compression import COMPRESSIONS
 from accord.update.pipeline import Contribution
 from accord.wire.envelope import Envelope
 from aggregator import coordinator_values as agg
@@ -105,6 +106,7 @@ class Device:
                 **{name: bytes.fromhex(v) if isinstance(v, str) else v for name, v in (ledger or {}).items()}
             ),
             now=CLOCK,
+            compressors=COMPRESSIONS,
         )
 
     def feed(self, data: bytes) -> tuple[list[bytes], list[str]]:

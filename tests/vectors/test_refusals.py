@@ -19,7 +19,6 @@ ELSEWHERE = {
     "GoldenMismatch": "tests/runtimes/test_reference.py::test_a_runtime_that_computes_wrongly_may_not_train",
     "TooManyWaiting": "tests/store/test_reception.py::test_requests_are_bounded",
     "TooOften": "tests/store/test_reception.py::test_requests_are_bounded",
-    "NoCompressor": "tests/fleet/test_open_mode.py::test_a_device_without_the_compressor_says_so",
     "NoPostQuantum": "tests/fleet/test_hybrid.py::test_a_device_without_ml_kem_refuses_before_it_is_charged",
     "WrongPairSecret": "tests/secagg/test_hybrid.py::test_a_dealer_that_offers_another_secret_is_refused_and_named",
     "NotAMember": "tests/secagg/test_transcript.py::test_the_server_refuses_changed_and_foreign_messages",

@@ -11,6 +11,7 @@ from accord.errors import CodecError, SignatureError
 from accord.records import Flag, Int, Kind, Many, Name, Nested, Octets, OneOf, Record, Sized, Text
 from accord.signing import SigningKey
 from accord.wire import chunks
+from accord.wire.check_in import CheckIn
 from accord.wire.chunks import Manifest
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, TAGS, Revocations, opened
@@ -47,6 +48,10 @@ def of_kind(  # noqa: PLR0911 - one return per kind
 
 
 def of_record(record: type[Record]) -> st.SearchStrategy[Record]:
+    if record is CheckIn:
+        kinds = {name: of_kind(kind) for name, kind in record.kinds()}
+        named = kinds.pop("compressors").map(lambda found: tuple(sorted(set(found))))
+        return st.builds(CheckIn, compressors=named, **kinds)
     if record is Revocations:
         serials = st.sets(st.integers(0, 99)).map(lambda found: tuple(sorted(found)))
         return st.builds(Revocations, version=st.integers(0, 9), serials=serials)
