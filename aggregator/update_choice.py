@@ -16,6 +16,14 @@ WAYS = (
     "use dense:BITS, block-score:SHARE:BITS or low-rank:RANK:BITS, such as dense:16, block-score:0.1:8 or "
     "low-rank:8:4; without masks also topk:SHARE:BITS or ternary:SHARE, such as topk:0.01:8 or ternary:0.01"
 )
+EXAMPLES = {
+    "dense": ("dense:BITS", "dense:16"),
+    "block-score": ("block-score:SHARE:BITS", "block-score:0.1:8"),
+    "low-rank": ("low-rank:RANK:BITS", "low-rank:8:4"),
+    "topk": ("topk:SHARE:BITS, with :zlib or :zstd behind it or nothing", "topk:0.01:8"),
+    "ternary": ("ternary:SHARE, with :zlib or :zstd behind it or nothing", "ternary:0.01"),
+}
+"""Of each kind its form, and such a one."""
 NUMBERS = {"dense": 1, "block-score": 2, "low-rank": 2, "topk": 2, "ternary": 1}
 OPEN_BITS = (8, 4, 1)
 FEWEST_BITS, MOST_BITS = 2, 16
@@ -65,17 +73,23 @@ class UpdateChoice:
         except ValueError:
             numbers = []
         if len(numbers) != NUMBERS.get(kind) or not all(math.isfinite(number) for number in numbers):
-            raise UsageError(f"update {text!r} is unknown: {WAYS}")
+            if kind not in EXAMPLES:
+                raise UsageError(f"update {text!r} is unknown: {WAYS}")
+            form, example = EXAMPLES[kind]
+            raise UsageError(f"update {text!r} is not {form}: write numbers, such as {example}")
+        example = EXAMPLES[kind][1]
         first, bits = numbers[0], 1.0 if kind == "ternary" else numbers[-1]
         shared, ranked = kind in ("block-score", *OPEN), kind == "low-rank"
         if kind in OPEN and bits not in OPEN_BITS:
-            raise UsageError(f"update {text!r} has values of {words[-1]} bits: use 8, 4 or 1")
+            raise UsageError(f"update {text!r} has values of {words[-1]} bits: use 8, 4 or 1, such as {example}")
         if kind not in OPEN and (bits != int(bits) or not FEWEST_BITS <= bits <= MOST_BITS):
-            raise UsageError(f"update {text!r} has values of {words[-1]} bits: use {FEWEST_BITS} to {MOST_BITS}")
+            raise UsageError(
+                f"update {text!r} has values of {words[-1]} bits: use {FEWEST_BITS} to {MOST_BITS}, such as {example}"
+            )
         if shared and not 1 / MICRO <= first <= 1:
-            raise UsageError(f"update {text!r} sends a share of {words[0]}: use above 0 to 1, such as 0.1")
+            raise UsageError(f"update {text!r} sends a share of {words[0]}: use 0.000001 to 1, such as {example}")
         if ranked and (first != int(first) or not 1 <= first <= MOST_VECTORS):
-            raise UsageError(f"update {text!r} has a rank of {words[0]}: use 1 to {MOST_VECTORS}, such as 8")
+            raise UsageError(f"update {text!r} has a rank of {words[0]}: use 1 to {MOST_VECTORS}, such as {example}")
         return cls(
             kind=kind,
             bits=int(bits),

@@ -195,4 +195,7 @@ def bits_per_second(text: str) -> float:
                 break
             if 0 < speed < 1e15:
                 return speed
-    raise UsageError(f"{text!r} is no speed: write bits per second, such as 64kbit/s or 1.5Mbit/s")
+    raise UsageError(
+        f"{text!r} is no speed: write a number of bit/s, kbit/s, Mbit/s or Gbit/s, such as 64kbit/s or 1.5Mbit/s; a "
+        "byte is 8 bits, so 1 MB/s is 8Mbit/s"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from accord.bundle.archive import LIMIT, read_bundle
 from accord.errors import UsageError
 from accord.files import read_limited
+from accord.plan import SMALLEST_COHORT
 from aggregator.update_plan import OPEN_WAYS, WAYS, Link, Option, UpdatePlan, bits_per_second
 
 _DESCRIPTION = """Show what each way to send a change costs every device in a round, for this model and link.
@@ -35,10 +36,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the options and return 0."""
-    if arguments.devices < 1:
-        raise UsageError("--devices is at least 1")
-    up = bits_per_second(arguments.uplink)
-    link = Link(up=up, down=bits_per_second(arguments.downlink) if arguments.downlink else up)
+    if arguments.devices < SMALLEST_COHORT:
+        raise UsageError(f"--devices {arguments.devices} can't be summed: use {SMALLEST_COHORT} or more, such as 25")
+    up = _speed("--uplink", arguments.uplink)
+    link = Link(up=up, down=up if arguments.downlink is None else _speed("--downlink", arguments.downlink))
     bundle = read_bundle(read_limited(arguments.bundle, LIMIT), limit=LIMIT, publisher=None)
     manifest = bundle.manifest
     plan = UpdatePlan(manifest.layout, bundle.params, manifest.exponents, arguments.devices, link)
@@ -63,6 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
     print("\nopen mode: the aggregator sees each device's update; up and down are estimates")
     print(_table([option for option in options if option.open]))
     return 0
+
+
+def _speed(option: str, text: str) -> float:
+    try:
+        return bits_per_second(text)
+    except UsageError as error:
+        raise UsageError(f"{option} {error}") from error
 
 
 def _table(options: list[Option]) -> str:

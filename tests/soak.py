@@ -30,7 +30,7 @@ from tests.broker.malformed import siege
 from tests.quantize.test_random_graphs import explore
 from tests.secagg.driven_cohort import cohort_with_dropouts
 from tests.simulation.bad_link import BadLink
-from tests.simulation.test_accuracy import fedavg, fleet
+from tests.simulation.test_accuracy import fedavg, fleet, reached
 
 Told = Callable[[str], None]
 MANY_GRAPHS = 3_000
@@ -115,7 +115,7 @@ def accuracy(count: int, seed: int, told: Told) -> dict[str, Any]:
     """What the fleet reaches on digits, dealt by Dirichlet 0.3 to ten devices: above 0.95 for every seed."""
     found = []
     for number in range(seed, seed + count):
-        found.append(fleet(number))
+        found.append(reached(fleet(number, "dense:16")))
         told(f"seed {number}: {found[-1]:.4f}")
     assert min(found) > 0.95, found
     return {"accuracy": found, "mean": float(np.mean(found))}
@@ -125,7 +125,7 @@ def comparison(count: int, seed: int, told: Told) -> dict[str, Any]:
     """The fleet beside plain float FedAvg on the same rows: their means differ by less than half a point."""
     ours, theirs = [], []
     for number in range(seed, seed + count):
-        ours.append(fleet(number))
+        ours.append(reached(fleet(number, "dense:16")))
         theirs.append(fedavg(number))
         told(f"seed {number}: {ours[-1]:.4f} and {theirs[-1]:.4f}")
     difference = float(np.mean(ours) - np.mean(theirs))

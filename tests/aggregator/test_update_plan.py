@@ -78,3 +78,24 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "the aggregator sees each device's update" in text
     assert main([*asked, "--update", "dense:99"]) == 1
     assert main(["plan", "update", "--devices", "3"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--devices", "0"], "--devices 0 can't be summed: use 3 or more"),
+        (["--devices", "2"], "--devices 2 can't be summed"),
+        (["--devices", "nine"], "--devices: invalid int value"),
+        (["--uplink", "64k"], "--uplink '64k' is no speed"),
+        (["--uplink", "1 MB/s"], "1 MB/s is 8Mbit/s"),
+        (["--uplink=-5kbit/s"], "--uplink '-5kbit/s' is no speed"),
+        (["--downlink", "0bit/s"], "--downlink '0bit/s' is no speed"),
+        (["--bundle", "nowhere"], "nowhere can't be read: No such file"),
+    ],
+)
+def test_what_a_new_user_types_wrongly_is_named(
+    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = ["--bundle", str(tmp_path / "none"), "--devices", "9", "--uplink", "64kbit/s"]
+    assert main(["plan", "update", *usual, *words]) != 0
+    assert says in capsys.readouterr().err

@@ -69,6 +69,9 @@ def test_options_that_can_not_be_are_refused_before_anything_starts(capsys: pyte
         ["--broker", "none"],
         ["--lr", "0"],
         ["--optimiser", "lion"],
+        ["--keys", "rsa"],
+        ["--update", "dense"],
+        ["--update", "topk:0.01:8"],
     ):
         assert cli.main(["demo", *more]) != 0
         assert more[0] in capsys.readouterr().err

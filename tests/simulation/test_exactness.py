@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from accord.errors import UsageError
+from accord.plan import OPEN, UPDATES
+from aggregator.update_choice import DEFAULT
 from simulation.history import HEADLINES, History
 from simulation.in_process import simulate
 from simulation.task import KINDS
@@ -44,6 +47,46 @@ def test_masks_on_and_off_give_the_identical_model(kind: str, options: dict[str,
         assert told(on) == told(off)
         digests.add(on.model_digest)
     assert len(digests) == 2
+
+
+WAYS = {
+    "dense": ("dense:16", "dense:8", "dense:4"),
+    "block-score": ("block-score:0.2:16", "block-score:0.5:4"),
+    "low-rank": (DEFAULT, "low-rank:2:8", "low-rank:1:16"),
+    "topk": ("topk:0.1:8", "topk:0.1:4", "topk:0.1:1"),
+    "ternary": ("ternary:0.1",),
+}
+WIDE: dict[str, Any] = QUICK | {"model": "mlp:64,64", "rounds": 6}
+"""A model whose matrices have a basis of eight vectors, and rounds enough that supports have followed."""
+
+
+def test_the_table_of_ways_has_all_kinds() -> None:
+    assert set(WAYS) == set(UPDATES)
+
+
+@pytest.mark.parametrize("update", [way for kind in UPDATES if kind not in OPEN for way in WAYS[kind]])
+def test_every_way_to_send_a_change_gives_the_same_model_without_masks(update: str) -> None:
+    on, off = (
+        simulate(small("classification"), seed=3, update=update, secure_aggregation=masked, **WIDE)
+        for masked in (True, False)
+    )
+    assert on.model_digest == off.model_digest
+    assert told(on) == told(off)
+    assert [row.payload_bytes_up for row in on.rounds] == pytest.approx(
+        [row.payload_bytes_up for row in off.rounds], rel=0.2
+    ), "as many values, in nearly as many bytes"
+
+
+@pytest.mark.parametrize("update", [way for kind in OPEN for way in WAYS[kind]])
+def test_the_compressor_of_open_mode_changes_no_model(update: str) -> None:
+    zlib, zstd = (
+        simulate(small("classification"), seed=3, update=update + ending, secure_aggregation=False, **WIDE)
+        for ending in ("", ":zstd")
+    )
+    assert zlib.model_digest == zstd.model_digest
+    assert told(zlib) == told(zstd)
+    with pytest.raises(UsageError, match="--secure-aggregation off"):
+        simulate(small("classification"), update=update, **WIDE)
 
 
 @pytest.mark.parametrize("masked", [True, False])

@@ -24,9 +24,10 @@ from aggregator.blobs import BLOBS, Blobs
 from aggregator.registry import Registry
 from aggregator.store import Store, database_of
 from simulation import baselines, chaos
+from simulation.columns import kilobytes
 from simulation.demo_rounds import Audience, DemoRounds
 from simulation.demo_settings import FLOOR, DemoSettings
-from simulation.history import DeviceRow, History
+from simulation.history import CARRIED, DeviceRow, History, RoundRow
 from simulation.metrics import evaluate
 from simulation.partition import DeviceData, Partition, by_owner, deal, parse_scheme
 from simulation.rig import JOB, Rig, RigSettings
@@ -87,7 +88,9 @@ class Demo:
                 optimiser=settings.optimiser,
                 batch_size=settings.batch_size,
                 epochs=settings.epochs,
+                update=settings.update,
                 profile=settings.profile,
+                keys=settings.keys,
                 tls=settings.tls,
                 windows=windows(self._devices, self._cores, cluster=settings.broker == "nats"),
             ),
@@ -102,10 +105,12 @@ class Demo:
             self._audience.say(
                 f"profile {settings.profile}: {self._devices} devices on a complete graph of {self._neighbours} "
                 f"neighbours, {self._threshold} must answer; the devices' own floor is {FLOOR}; "
-                f"broker {settings.broker}, " + ("TLS with a certificate for each device" if settings.tls else PLAIN)
+                f"update {settings.update}, keys {settings.keys}; broker {settings.broker}, "
+                + ("TLS with a certificate for each device" if settings.tls else PLAIN)
             )
             rounds = self._fleet(rig)
             self._audience.say(f"sums: {rounds.exact} of {rounds.exact} exact, by the rows counted inside the masks")
+            self._audience.say(carried([row for row in rounds.rows if not row.bytes_at_least] or rounds.rows))
             return self._history(rig, bundle, rounds, fedavg, centralized)
         finally:
             rig.close()
@@ -248,6 +253,15 @@ class Demo:
         """Return what the int8 model reaches on one device's own test rows, where that is worth showing."""
         running = runtime.exported(params, x) if self.scenario.before and len(y) else None
         return None if running is None else evaluate(self.task.kind, y, running).accuracy
+
+
+def carried(rounds: Sequence[RoundRow]) -> str:
+    """Return what a device carries in a round, payload and control bytes apart: the mean of the rounds given."""
+    mean = {name: kilobytes(sum(getattr(row, name) for row in rounds) / len(rounds)) for name in CARRIED}
+    return (
+        f"each device in a round: update {mean['payload_bytes_up']} kB up, model {mean['payload_bytes_down']} kB down; "
+        f"control {mean['control_bytes_up']} kB up, {mean['control_bytes_down']} kB down"
+    )
 
 
 def _prepared(runtime: Runtime, devices: Sequence[DeviceData], *, scaled: bool) -> list[DeviceData]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from accord.plan import OPTIMISERS
+from accord.plan import KEYS, OPTIMISERS
 from accord.secagg.planner import PROFILES
 from simulation.demo import Demo
 from simulation.demo_rounds import Audience
@@ -55,6 +55,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="strict: nobody answers before a quorum has signed the survivor set, and fewer may die "
         "(default %(default)s)",
     )
+    add(
+        "--keys",
+        choices=KEYS,
+        default=default.keys,
+        help="of the masks and seals: x25519+mlkem768 also against quantum computers (default %(default)s)",
+    )
+    add(
+        "--update",
+        default=default.update,
+        metavar="FORM",
+        help="what each device sends of its change: dense:BITS, block-score:SHARE:BITS or low-rank:RANK:BITS, such as "
+        "low-rank:8:4, a job's own default, which wants more rounds (default here %(default)s)",
+    )
     add("--insecure", action="store_true", help="plain MQTT: everybody on the network could read the passwords")
     add("--calm", action="store_true", help="kill no device")
     add("--report", type=Path, default=Path("demo.html"), help="where the report goes (default %(default)s)")
@@ -83,7 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
         momentum=0.0 if moments else DemoSettings.momentum,
         optimiser=arguments.optimiser,
         batch_size=usual.batch_size,
+        update=arguments.update,
         profile=arguments.profile,
+        keys=arguments.keys,
         seed=arguments.seed,
         chaos=not arguments.calm,
         tls=not arguments.insecure,
@@ -107,7 +122,9 @@ def run(arguments: argparse.Namespace) -> int:
         "rounds": settings.rounds,
         "broker": settings.broker,
         "rows": settings.rows,
+        "update": settings.update,
         "profile": settings.profile,
+        "keys": settings.keys,
         "optimiser": settings.optimiser,
         "model": demo.scenario.model,
     }

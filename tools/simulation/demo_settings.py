@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accord.errors import UsageError
-from accord.plan import STANDARD
+from accord.plan import CLASSIC, HYBRID, KEYS, STANDARD
+from accord.secagg import kem
+from aggregator.update_choice import UpdateChoice
 
 FLOOR = 3
 ROWS_PER_DEVICE, ALL_ROWS = 10, 60_000
@@ -28,7 +30,9 @@ class DemoSettings:
     optimiser: str = "sgd"
     batch_size: int = 32
     epochs: int = 1
+    update: str = "dense:16"  # ten rounds are over before a basis has followed the sums
     profile: str = STANDARD
+    keys: str = CLASSIC
     chaos: bool = True
     tls: bool = True
     state: Path = field(default_factory=lambda: Path("demo-state"))
@@ -45,3 +49,12 @@ class DemoSettings:
                 f"--rows {self.rows} is out of range: {self.devices} devices use {ROWS_PER_DEVICE * self.devices} to "
                 f"{ALL_ROWS} of them"
             )
+        if UpdateChoice.parse(self.update).open:
+            raise UsageError(
+                f"--update {self.update} needs an aggregator that sees each update, and the demo has masks on: use "
+                "low-rank:8:4 here, or accord simulate --secure-aggregation off"
+            )
+        if self.keys not in KEYS:
+            raise UsageError(f"--keys {self.keys} is unknown: use {' or '.join(KEYS)}")
+        if self.keys == HYBRID and not kem.available():
+            raise UsageError(f"--keys {HYBRID} can't be made: {kem.MISSING}")

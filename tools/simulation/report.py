@@ -133,12 +133,17 @@ def _tiles(history: History) -> list[_Tile]:
     rounds = history.rounds
     if rounds:
         measured = [r for r in rounds if not r.bytes_at_least] or rounds
-        up = sum(r.bytes_up_per_device for r in measured) / len(measured)
-        down = sum(r.bytes_down_per_device for r in measured) / len(measured)
+        up, down, control_up, control_down = (
+            sum(getattr(r, name) for r in measured) / len(measured)
+            for name in ("bytes_up_per_device", "bytes_down_per_device", "control_bytes_up", "control_bytes_down")
+        )
         dropped, recovered = sum(r.dropouts for r in rounds), sum(r.recovered for r in rounds)
         aborted = sum(len(r.aborted) for r in rounds)
         tiles += [
-            _Tile(what="kB up per device", value=kilobytes(up), more=f"and {kilobytes(down)} down, a round"),
+            _Tile(
+                what="kB up per device", value=kilobytes(up), more=f"in a round, {kilobytes(control_up)} of it control"
+            ),
+            _Tile(what="kB down", value=kilobytes(down), more=f"in a round, {kilobytes(control_down)} of it control"),
             _Tile(
                 what="devices dropped",
                 value=str(dropped),

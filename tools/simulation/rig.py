@@ -17,7 +17,7 @@ import numpy as np
 from accord.entropy import SystemEntropy
 from accord.errors import AccordError
 from accord.files import make_folder, write_atomic
-from accord.plan import STANDARD
+from accord.plan import CLASSIC, STANDARD
 from aggregator.fleet_folder import FleetFolder
 from aggregator.fleet_making import NewFleet, create
 from edge_sdk.journal import BROKER
@@ -45,9 +45,10 @@ class RigSettings:
     batch_size: int
     epochs: int
     optimiser: str = "sgd"
-    update: str = "dense:16"  # ten rounds are over before a basis has followed the sums
+    update: str = "dense:16"
     task: str = "classification"
     profile: str = STANDARD
+    keys: str = CLASSIC
     tls: bool = True
     windows: Mapping[str, float] = field(default_factory=lambda: dict(USUAL))
 
@@ -131,6 +132,7 @@ devices = {settings.devices}
 floor = {settings.floor}
 profile = "{settings.profile}"
 update = "{settings.update}"
+keys = "{settings.keys}"
 [training]
 epochs = {settings.epochs}
 batch_size = {settings.batch_size}
