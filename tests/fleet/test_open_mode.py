@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from crash_world import World as Running
 
 from accord.errors import Refusal, UsageError
 from accord.plan import Update
@@ -17,7 +18,6 @@ from aggregator.cli import text_of
 from edge_sdk import acceptance
 from edge_sdk import session_values as dev
 from simulation.in_process import simulate
-from tests.fleet.crash_world import World as Running
 from tests.fleet.test_rounds import LAYOUT, World, expected_mean
 from tests.update.test_open_updates import form
 
