@@ -49,7 +49,11 @@ class DemoSettings:
                 f"--rows {self.rows} is out of range: {self.devices} devices use {ROWS_PER_DEVICE * self.devices} to "
                 f"{ALL_ROWS} of them"
             )
-        if UpdateChoice.parse(self.update).open:
+        try:
+            update = UpdateChoice.parse(self.update)
+        except UsageError as error:
+            raise UsageError(f"--{error}") from error
+        if update.open:
             raise UsageError(
                 f"--update {self.update} needs an aggregator that sees each update, and the demo has masks on: use "
                 "low-rank:8:4 here, or accord simulate --secure-aggregation off"
