@@ -116,7 +116,9 @@ class Update(Record):
     `dense` sends all. `block-score` cuts the change in blocks of `block` parameters and sends those that the support
     names, a `share` of all in millionths, and a score for each block in steps of 2^`score_exponent`. `low-rank` sends
     each matrix in a basis of `rank` vectors, which is the support. `feedback` bounds what a device keeps of the rest,
-    its residual: a norm of at most so many times that of the round's change; with 0 it keeps and adds none.
+    its residual: a norm of at most so many times that of the round's change; with 0 it keeps and adds none, and drops
+    what it has. `line` is the version of the model that the last rollback has made, or 0: a residual of another line is
+    of training that was taken back.
 
     In open mode a device sends the largest values of its own choice, a `share` of all in millionths: `topk` in `bits`
     of 8, 4 or 1, with a scale for each tensor, `ternary` as signs with one scale; with `compression` of places and
@@ -135,6 +137,7 @@ class Update(Record):
     support_digest: bytes = field(Octets(0, 32), b"")
     bits: int = field(Int(0, 8), 0)
     compression: str = field(OneOf(COMPRESSIONS), "none")
+    line: int = field(Int(0, 2**32), 0)
 
     @property
     def open(self) -> bool:
@@ -158,6 +161,8 @@ class Update(Record):
             raise CodecError(f"an update of kind {self.kind} has not the numbers of that kind")
         if (self.kind == "dense" and self.feedback) or (self.kind != "block-score" and self.score_exponent):
             raise CodecError(f"an update of kind {self.kind} leaves nothing to feed back or to score")
+        if self.line and not self.feedback:
+            raise CodecError(f"an update of kind {self.kind} that feeds nothing back is of no line")
 
 
 @dataclass(frozen=True, kw_only=True)

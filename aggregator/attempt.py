@@ -181,12 +181,12 @@ class Attempt:
             return self.formed(online, now)
         return tuple(effect for held in self.cohorts.values() for effect in self._stepped(held, RoundTick(), now))
 
-    def results(self, transcript: bytes) -> list[Effect]:
-        """Return RESULT for every member, each telling whether it is in the sum."""
+    def results(self, transcript: bytes, unused: str = "") -> list[Effect]:
+        """Return RESULT for every member, with whether it is in the sum, and why the sums move nothing if so."""
         effects: list[Effect] = []
         for held in self.cohorts.values():
             for device in held.state.members:
-                data = self._desk.sealed(held.result(device, transcript), device, held.state.context)
+                data = self._desk.sealed(held.result(device, transcript, unused), device, held.state.context)
                 effects.append(Settle(round=self.plan.round, attempt=self.plan.attempt, device=device, data=data))
         return effects
 

@@ -48,12 +48,15 @@ class CohortOf:
     ended: Opened | Failed | None = None
     total: Total | None = None
 
-    def result(self, device: str, transcript: bytes) -> Result:
-        """Return what one member is told of how the cohort ended; `transcript` is the round's."""
+    def result(self, device: str, transcript: bytes, unused: str = "") -> Result:
+        """Return what one member is told of how the cohort ended; `transcript` is the round's.
+
+        `unused` is why no sum of the round moves anything; empty if they do.
+        """
         ended = self.ended
         return Result(
             status="closed" if isinstance(ended, Opened) else "aborted",
-            reason=ended.reason if isinstance(ended, Failed) else "",
+            reason=ended.reason if isinstance(ended, Failed) else unused,
             included=isinstance(ended, Opened) and device in ended.included,
             survivors=ended.survivors if isinstance(ended, Opened) else b"",
             transcript=transcript,

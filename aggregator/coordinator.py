@@ -14,7 +14,7 @@ from accord.tensors import Layout
 from accord.wire.check_in import CheckIn
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Outcome, Release
-from accord.wire.secure_sum import Join
+from accord.wire.secure_sum import TOO_FEW_COHORTS, Join
 from accord.wire.versions import CohortRoot, transcript_of
 from aggregator.attempt import ROUND_MESSAGES, Attempt
 from aggregator.coordinator_values import (
@@ -257,7 +257,9 @@ class Coordinator:
             recovered=tuple(sorted(device for end in ends for device in end.recovered)),
             lost_cohorts=tuple(failed.reason for failed in attempt.failed),
         )
-        return [*attempt.results(self.transcript), self._outcome(plan, "closed", "", len(included)), closed]
+        unused = TOO_FEW_COHORTS if len(closed.totals) < self._planner.request.fewest_cohorts else ""
+        results = attempt.results(self.transcript, unused)
+        return [*results, self._outcome(plan, "closed", unused, len(included)), closed]
 
     def _abort(self, attempt: Attempt, now: float, clock: int) -> list[Effect]:
         """Tell why, bar who dealt wrong shares, and try again unless this was the last attempt."""

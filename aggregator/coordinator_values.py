@@ -49,6 +49,7 @@ class Request:
     length: int
     profile: str
     cap: int  # the largest cohort
+    fewest_cohorts: int = 1  # of which sums are needed for the model to move
     graph: Graph = field(default_factory=Graph)
     waits_for_all: bool = False  # no cohort is formed without one of them
     update: Update = field(default_factory=Update)

@@ -17,6 +17,7 @@ from accord.prg import digest
 from accord.tensors import Layout, Vector
 from accord.update.pipeline import Total
 from accord.update.snapshot import Scaling, Snapshot, decode
+from accord.wire.secure_sum import TOO_FEW_COHORTS
 from aggregator import statistics
 from aggregator.coordinator_values import Closed, Request
 from aggregator.job_settings import JobSettings
@@ -95,7 +96,7 @@ class Job:
         before = ["powers", "moments"] if self._statistics else ["powers"]  # which counts rows, too
         before = before if statistics else []
         self._purposes = [*before, *["train"] * settings.rounds, "evaluate"]
-        self._done = 0
+        self._done = self._line = 0
 
     @property
     def layout(self) -> Layout:
@@ -118,13 +119,11 @@ class Job:
         choice = settings.cohort(wanted, cohorts, all_there=not training)
         devices = max(wanted, cohorts * choice.invited)
         largest = max(choice.cap, -(-devices // cohorts))
-        exponents: tuple[int, ...] = self._powers if purpose == "moments" else ()
         asked = self._asked() if training else Asked(update=Update(), bits=settings.value_bits)
-        bits = asked.bits
         fixed = Fixed(
-            value_bits=bits,
-            modulus_bits=modulus_bits(bits, largest),
-            exponents=self._scales.exponents if training else exponents,
+            value_bits=asked.bits,
+            modulus_bits=modulus_bits(asked.bits, largest),
+            exponents=self._scales.exponents if training else self._powers if purpose == "moments" else (),
             largest_weight=self.largest_weight,
         )
         return Request(
@@ -139,6 +138,7 @@ class Job:
             profile=settings.secured.profile,
             keys=settings.keys,
             cap=largest,
+            fewest_cohorts=self._strategy.fewest_cohorts if training else 1,
             graph=settings.graph,
             waits_for_all=settings.preset == "sites",
             update=asked.update,
@@ -146,7 +146,7 @@ class Job:
         )
 
     def _asked(self) -> Asked:
-        return self._supports.next(digest(self.snapshot.encode()))
+        return self._supports.next(digest(self.snapshot.encode()), self._line)
 
     def _training(self) -> Training:
         """Return how devices train in this round: a round that gave no sum counts, too."""
@@ -170,7 +170,7 @@ class Job:
             version: the model's.
         """
         return JobState(
-            form=2,
+            form=3,
             done=self._done,
             exponents=self._scales.exponents,
             offset=self._scales.offset,
@@ -181,6 +181,7 @@ class Job:
             round=number,
             transcript=transcript,
             version=version,
+            line=self._line,
             params=digest(self.snapshot.encode()),
             grid=self.releases.grid,
             residual=digest(residual) if (residual := self.releases.residual) else b"",
@@ -201,7 +202,7 @@ class Job:
             raise CodecError("the state that was kept is another job's")
         self.releases.restore(state.grid, residual)
         self.snapshot = decode(params, self._layout, self._columns)
-        self._done, self._powers = state.done, state.powers
+        self._done, self._line, self._powers = state.done, state.line, state.powers
         self._scales.exponents, self._scales.offset = state.exponents, state.offset
         self._supports.restore(state.support)
         self.largest_weight, self.task = state.largest_weight, state.task
@@ -219,7 +220,7 @@ class Job:
             return Step(purpose=purpose, figures=figures)
         means = [total.mean for total in closed.totals if total.mean is not None]
         if len(means) < self._strategy.fewest_cohorts:
-            return Step(purpose=purpose, figures=figures, reason="TooFewCohorts")
+            return Step(purpose=purpose, figures=figures, reason=TOO_FEW_COHORTS)
         return self._moved(closed, means, figures)
 
     def _moved(self, closed: Closed, means: Sequence[Vector], figures: Mapping[str, list[float]]) -> Step:
@@ -259,7 +260,7 @@ class Job:
         ]
         left_out = len(closed.totals) - len(believed)
         if len(believed) < self._strategy.fewest_cohorts:
-            reason = "ImplausibleStatistics" if left_out else "TooFewCohorts"
+            reason = "ImplausibleStatistics" if left_out else TOO_FEW_COHORTS
             return Step(purpose=purpose, figures=figures, reason=reason, left_out=left_out)
         self._done += 1
         robust = self._strategy.fewest_cohorts > 1

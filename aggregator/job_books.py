@@ -137,8 +137,6 @@ class JobBooks:
     def state(self) -> tuple[JobState, bytes, bytes] | None:
         """Return where the job stood, with the newest version's snapshot: a rollback made meanwhile counts.
 
-        What rounding has left belongs to the version before a rollback, and goes with it.
-
         Raises:
             UsageError: another version of Accord wrote it.
             MissingBlobError: the snapshot is gone.
@@ -159,10 +157,7 @@ class JobBooks:
             ) from error
         self._residual = state.residual
         if head is not None and head.version.version > state.version:
-            state = JobState(
-                **{name: getattr(state, name) for name, _ in JobState.kinds()}
-                | {"version": head.version.version, "params": head.version.params, "residual": b""},
-            )
+            state = state.rolled_back(head.version.version, head.version.params)
         residual = self._registry.blobs.get(state.residual) if state.residual else b""
         return state, self._registry.blobs.get(state.params), residual
 

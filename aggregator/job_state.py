@@ -17,12 +17,13 @@ class JobState(Record):
 
     `done` counts the job's rounds, `round` those of its coordinator, which are numbered on; `params` is the digest of
     the model's snapshot, in `Blobs`; `residual` that of what rounding the releases has left, empty if nothing is.
-    `grid` has the exponent of each tensor's grid. `form` tells a record of an older Accord apart.
+    `grid` has the exponent of each tensor's grid, `line` the version that the last rollback has made, or 0. `form`
+    tells a record of an older Accord apart.
     """
 
     LIMIT: ClassVar[int] = 1 << 24
 
-    form: int = field(Int(2, 2))
+    form: int = field(Int(3, 3))
     done: int = field(Int(0, 2**32))
     exponents: tuple[int, ...] = field(Many(Int(-60, 60), 0, 4_096))
     offset: int = field(Int(-60, 60))
@@ -33,6 +34,16 @@ class JobState(Record):
     round: int = field(Int(0, 2**32))
     transcript: bytes = field(Octets(32))
     version: int = field(Int(0, 2**32))
+    line: int = field(Int(0, 2**32))
     params: bytes = field(Octets(32))
     grid: tuple[int, ...] = field(Many(Int(FINEST, 127), 1, 4_096))
     residual: bytes = field(Octets(0, 32))
+
+    def rolled_back(self, version: int, params: bytes) -> "JobState":
+        """Return from where the job goes on after a rollback that has made `version`, of parameters of that digest.
+
+        What rounding has left belongs to the version before, and goes with it; so does what devices' updates have left
+        out, as the plans name the new line.
+        """
+        kept = {name: getattr(self, name) for name, _ in self.kinds()}
+        return JobState(**kept | {"version": version, "line": version, "params": params, "residual": b""})

@@ -90,21 +90,22 @@ class Supports:
         self._score_exponent = max(exponents) + 3 - choice.bits
         self._rounds = self._seen = 0
 
-    def next(self, params: bytes) -> Asked:
+    def next(self, params: bytes, line: int = 0) -> Asked:
         """Return what the next training round asks for.
 
         Args:
             params: digest of the model's snapshot, which all that is random follows from.
+            line: the version that the last rollback has made; 0 if there was none.
         """
         choice = self._choice
         if choice.open:
-            return Asked(update=self._open(), bits=OPEN_BITS)
+            return Asked(update=self._open(line), bits=OPEN_BITS)
         if choice.kind == "low-rank" and not self._rank:
             return self._whole()
         dense = choice.kind == "dense" or (choice.kind == "block-score" and self._rounds < WARM_UP)
         if dense:
             return Asked(update=Update(), bits=choice.bits)
-        update, support = self._made(params)
+        update, support = self._made(params, line)
         if sum(opened(update, support, self._layout).spans) > PAYS * self._layout.size:
             return self._whole()
         return Asked(update=update, support=support, bits=choice.bits)
@@ -112,7 +113,7 @@ class Supports:
     def _whole(self) -> Asked:
         return Asked(update=Update(), bits=max(self._choice.bits, 16 if self._layout.size < SMALL else 8))
 
-    def _open(self) -> Update:
+    def _open(self, line: int) -> Update:
         choice = self._choice
         return Update(
             kind=choice.kind,
@@ -120,6 +121,7 @@ class Supports:
             feedback=self._feedback,
             bits=choice.bits,
             compression=choice.compression,
+            line=line if self._feedback else 0,
         )
 
     @property
@@ -184,12 +186,16 @@ class Supports:
         self._bases, self._scores, self._score_exponent = found.bases, scores, found.score_exponent
         self._rounds, self._seen = found.rounds, found.seen
 
-    def _made(self, params: bytes) -> tuple[Update, bytes]:
+    def _made(self, params: bytes, line: int) -> tuple[Update, bytes]:
         choice, drawn = self._choice, kdf(params, b"accord/1/support")
         feedback = self._feedback
+        line = line if feedback else 0
         if choice.kind == "low-rank":
             bases = self._bases or subspace.encode(_first(self._layout, self._rank, drawn))
-            return Update(kind="low-rank", rank=self._rank, feedback=feedback, support_digest=digest(bases)), bases
+            update = Update(
+                kind="low-rank", rank=self._rank, feedback=feedback, support_digest=digest(bases), line=line
+            )
+            return update, bases
         mask = blocks.encode(self._chosen(drawn))
         update = Update(
             kind="block-score",
@@ -198,6 +204,7 @@ class Supports:
             feedback=feedback,
             score_exponent=self._score_exponent,
             support_digest=digest(mask),
+            line=line,
         )
         return update, mask
 

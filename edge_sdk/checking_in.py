@@ -175,6 +175,7 @@ class CheckingIn:
             revocations_version=authority.revocations.version,
             checkpoint=plan.checkpoint,
         )
+        dropped = self._state.residual.follows(plan.update) if plan.purpose == "train" else ()
         joined = Joined(
             seed=attempt.seed,
             certificate=attempt.certificate,
@@ -182,6 +183,7 @@ class CheckingIn:
             offer=self._state.raw,
         )
         return (
+            *dropped,
             Keep(name="joined", data=joined.encode()),
             Charge(ledger=self._state.ledger),
             self._state.sent(attempt.join.letter.encode()),

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from accord.errors import CodecError
-from accord.records import Many, Name, Nested, Octets, Record
+from accord.plan import Update
+from accord.records import Int, Many, Name, Nested, Octets, Record
 from accord.records import field as wire
 from accord.tensors import Vector
 from accord.update import feedback
@@ -39,12 +40,13 @@ class Flight(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Kept(Record):
-    """The file: whose residual it is, what is held (no bytes: nothing), and what is in flight."""
+    """The file: whose residual it is, of which line of the model, what is held (no bytes: nothing), and in flight."""
 
     LIMIT: ClassVar[int] = 1 << 32
 
     job: str = wire(Name())
     bundle: bytes = wire(Octets(32))
+    line: int = wire(Int(0, 2**32))
     held: bytes = wire(_VECTOR)
     flights: tuple[Flight, ...] = wire(Many(Nested(Flight), 0, _MOST))
 
@@ -65,7 +67,7 @@ class Residual:
 
     def __init__(self, job: str, bundle: bytes, size: int, kept: bytes = b"") -> None:
         self._job, self._bundle, self._size = job, bundle, size
-        self._held = b""
+        self._line, self._held = 0, b""
         self._flights: dict[bytes, Flight] = {}
         self._left_behind, self._leaves_nothing = bool(kept), b""
         try:
@@ -75,11 +77,25 @@ class Residual:
         except CodecError:
             return
         if found is not None and (found.job, found.bundle) == (job, bundle):
-            self._held, self._flights = found.held, {flight.context: flight for flight in found.flights}
+            self._line, self._held = found.line, found.held
+            self._flights = {flight.context: flight for flight in found.flights}
             self._left_behind = False
 
     def __repr__(self) -> str:
         return "Residual(...)"
+
+    def follows(self, update: Update) -> tuple[Keep, ...]:
+        """Take what a training plan asks for; to be written before anything of its attempt.
+
+        Where it feeds nothing back, or the model was rolled back, all that updates before have left out is dropped,
+        and so is what is in flight: it would come too late, or bring back what was discarded.
+        """
+        if update.feedback and update.line == self._line:
+            return ()
+        self._line = update.line
+        before = bool(self._held or self._flights)
+        self._held, self._flights = b"", {}
+        return self._keep() if before or self._left_behind else ()
 
     def base(self, context: bytes) -> Vector | None:
         """Return what is to be added to an attempt's change, float32 of shape (size,), or None.
@@ -144,5 +160,7 @@ class Residual:
 
     def _keep(self) -> tuple[Keep, ...]:
         self._left_behind = False
-        kept = Kept(job=self._job, bundle=self._bundle, held=self._held, flights=tuple(self._flights.values()))
+        kept = Kept(
+            job=self._job, bundle=self._bundle, line=self._line, held=self._held, flights=tuple(self._flights.values())
+        )
         return (Keep(name=RESIDUAL, data=kept.encode()),)

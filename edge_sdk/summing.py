@@ -235,12 +235,13 @@ class Summing:
         refused: tuple[Effect, ...] = ()
         try:
             included = self._included(attempt, result)
+            moved = included and not result.unused
         except Refusal as refusal:
-            included = self._sent(attempt)
+            included = moved = self._sent(attempt)
             refused = (Refused(reason=refusal.reason, detail=refusal.detail),)
         opening, ledger = attempt.opening, self._state.ledger
         finished = Finished(round=opening.round, attempt=opening.attempt, status=result.status, included=included)
-        kept = self._state.residual.settled(attempt.second, included=included)
+        kept = self._state.residual.settled(attempt.second, included=moved)
         if result.status != "closed" or opening.round <= ledger.closed_round:
             return (*refused, finished, *kept)
         self._state.ledger = dataclasses.replace(ledger, closed_round=opening.round, transcript=result.transcript)

@@ -177,7 +177,7 @@ TAGS: dict[str, type[Record]] = {
     "opening/1": Opening,
     "check-in/4": CheckIn,
     "later/1": Later,
-    "plan/6": Offer,
+    "plan/7": Offer,
     "join/2": Join,
     "roster/4": Roster,
     "share/2": Share,

@@ -18,6 +18,8 @@ ENTRY = Sized((SEALED_SHARES, SEALED_SHARES + 1_088, SEALED_SHARES + 1_088 + 1_1
 """A sealed pair of shares; with ML-KEM a ciphertext before it, and from a lower id to a higher an offer before both."""
 BITMAP = Octets(1, LARGEST_COHORT // 8)
 """One bit per roster position, least significant bit first; bits behind the last position are zero."""
+TOO_FEW_COHORTS = "TooFewCohorts"
+"""The reason of a RESULT whose sum was opened and moves nothing: fewer cohorts closed than the merge needs."""
 LARGEST = (1 << 20) - 8_192
 """Bytes of a message that goes over a broker in one piece."""
 HOLDERS = 255
@@ -168,3 +170,8 @@ class Result(Record):
     included: bool = field(Flag())
     survivors: bytes = field(Octets(0, LARGEST_COHORT // 8))
     transcript: bytes = field(DIGEST)
+
+    @property
+    def unused(self) -> bool:
+        """Whether the sum was opened, and the model stays as it is all the same."""
+        return self.status == "closed" and self.reason == TOO_FEW_COHORTS

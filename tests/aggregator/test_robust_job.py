@@ -47,6 +47,9 @@ def test_a_poisoned_cohort_moves_neither_the_model_nor_its_scales() -> None:
 
 def test_a_round_that_lost_too_many_cohorts_leaves_the_model_as_it_is() -> None:
     one = robust()
+    request = one.request()
+    assert request is not None
+    assert request.fewest_cohorts == 5, "so that devices are told the same"
     step = one.closed(closed(*[trained(0.01, 0.01)] * 4))
     assert (step.snapshot, step.reason) == (None, "TooFewCohorts")
     assert one.purpose == "train", "the next round is another one"

@@ -154,6 +154,17 @@ def test_devices_that_take_part_seldom_keep_nothing() -> None:
     assert one.next(MODEL).update.feedback
 
 
+def test_an_update_that_feeds_back_names_the_line_of_the_model() -> None:
+    for text in ("low-rank:4:4", "topk:0.1:8"):
+        assert supports(text).next(MODEL, 7).update.line == 7
+    blocks = warmed_up()
+    assert blocks.next(MODEL, 7).update.line == 7
+    assert supports("block-score:0.1:4").next(MODEL, 7).update.line == 0, "a dense round leaves nothing out"
+    for _ in range(300):
+        closed(blocks, some, np.ones(BLOCKS, np.float32), included=0)
+    assert blocks.next(MODEL, 7).update.line == 0
+
+
 def test_narrow_scales_follow_the_mean_square_and_what_was_cut() -> None:
     scales = Scales((0, 0))
     mean = np.concatenate([np.full(4, 2.0**-6), np.zeros(4)]).astype(np.float32)

@@ -254,7 +254,7 @@ def test_examples_that_are_erased_take_what_an_update_left_out_with_them(config:
     found = load(config)
     bundle = read_bundle(found.bundle.read_bytes())
     held = feedback.encode(np.ones(bundle.manifest.layout.size, np.float32))
-    kept = Kept(job=found.job, bundle=bundle.digest, held=held, flights=())
+    kept = Kept(job=found.job, bundle=bundle.digest, line=0, held=held, flights=())
     write_atomic(found.state / RESIDUAL, kept.encode())
     with EdgeClient(found) as edge:
         assert Kept.decode((found.state / RESIDUAL).read_bytes()).held == held

@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from accord.plan import Update
 from accord.update import feedback
 from edge_sdk.residual import Flight, Kept, Residual
 from edge_sdk.session_values import Keep
@@ -146,7 +147,7 @@ def test_what_is_left_behind_goes_from_the_disk_too() -> None:
         for forgets in (Residual.erase, lambda residual: residual.only(())):
             residual = Residual("j", BUNDLE, SIZE, data)
             (keep,) = forgets(residual)
-            assert keep.data == Kept(job="j", bundle=BUNDLE, held=b"", flights=()).encode()
+            assert keep.data == Kept(job="j", bundle=BUNDLE, line=0, held=b"", flights=()).encode()
             assert forgets(residual) == ()
 
 
@@ -160,6 +161,40 @@ def test_an_update_that_was_under_way_when_they_were_erased_leaves_nothing() -> 
     residual.sends(b"d" * 32, np.ones(SIZE, np.float32))
     residual.settled(b"d" * 32, included=True)
     assert residual.base(b"e" * 32) is not None, "what is found from then on is kept again"
+
+
+def update(feedback: int, line: int) -> Update:
+    return Update(kind="low-rank", rank=1, feedback=feedback, support_digest=bytes(32), line=line)
+
+
+def test_a_plan_of_its_own_line_leaves_it_and_any_other_drops_it_with_what_is_in_flight() -> None:
+    for feedback_of, line, kept_on in ((10, 3, True), (1, 3, True), (10, 0, False), (10, 4, False), (0, 0, False)):
+        residual = Residual("j", BUNDLE, SIZE)
+        assert residual.follows(update(10, 3)) == (), "nothing was left so far"
+        residual.sends(b"a" * 32, np.ones(SIZE, np.float32))
+        residual.settled(b"a" * 32, included=True)
+        (keep,) = residual.sends(b"b" * 32, np.ones(SIZE, np.float32))
+        residual = Residual("j", BUNDLE, SIZE, keep.data)
+        effects = residual.follows(update(feedback_of, line))
+        assert (effects == ()) is kept_on, (feedback_of, line)
+        for effect in effects:
+            found = Kept.decode(effect.data)
+            assert (found.line, found.held, found.flights) == (line, b"", ())
+        residual.settled(b"b" * 32, included=True)
+        assert (residual.base(b"c" * 32) is not None) is kept_on, "a late RESULT brings nothing back"
+
+
+def test_what_a_rollback_discarded_stays_dropped_over_a_power_cut_and_what_comes_after_is_kept() -> None:
+    residual = Residual("j", BUNDLE, SIZE, kept())
+    (keep,) = residual.follows(update(10, 5))
+    residual = Residual("j", BUNDLE, SIZE, keep.data)
+    assert residual.follows(update(10, 5)) == ()
+    assert residual.base(b"c" * 32) is None
+    (keep,) = residual.sends(b"c" * 32, np.ones(SIZE, np.float32))
+    residual = Residual("j", BUNDLE, SIZE, keep.data)
+    residual.settled(b"c" * 32, included=True)
+    assert residual.follows(update(10, 5)) == ()
+    assert residual.base(b"d" * 32) is not None
 
 
 def test_it_is_not_shown() -> None:

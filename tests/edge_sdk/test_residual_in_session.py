@@ -10,6 +10,9 @@ from accord.plan import Update
 from accord.prg import digest
 from accord.update import feedback
 from accord.update.pipeline import Contribution
+from accord.wire.envelope import Envelope
+from accord.wire.messages import opened
+from accord.wire.secure_sum import Result
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from edge_sdk.residual import RESIDUAL, Kept
@@ -33,10 +36,11 @@ class Half(Scene):
     def __init__(self, profile: str = "standard") -> None:
         self.files: dict[str, bytes] = {}
         self.order: list[str] = []
+        self.update, self.fewest = UPDATE, 1
         super().__init__(profile)
 
     def request(self, **changes: object) -> agg.Request:
-        return super().request(update=UPDATE, support=SUPPORT, **changes)
+        return super().request(update=self.update, support=SUPPORT, fewest_cohorts=self.fewest, **changes)
 
     def contribution(self, name: str) -> Contribution:
         return dataclasses.replace(super().contribution(name), delta=np.full(LAYOUT.size, 0.25, np.float32))
@@ -196,6 +200,79 @@ def test_examples_that_are_erased_while_the_device_works_leave_nothing_behind() 
     scene.begin()
     scene.to_the_end()
     assert scene.held() == [0.0, 0.25]
+
+
+@pytest.mark.parametrize("profile", ["standard", "strict", "off"])
+def test_a_sum_that_moved_nothing_puts_back_what_was_taken_out(profile: str) -> None:
+    """Too few cohorts closed: the device is in an opened sum, and nothing of the sum is in the model."""
+    scene = Half(profile)
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.5]
+    scene.fewest = 5
+    scene.begin()
+    scene.at(Stage.ANSWERED)
+    assert scene.held() == [0.0, 0.0]
+    scene.to_the_end()
+    finished = [e for e in scene.log if isinstance(e, dev.Finished)][-1]
+    assert (finished.round, finished.status, finished.included) == (3, "closed", True)
+    assert scene.held() == [0.0, 0.5], "as before the round"
+    assert scene.kept.flights == ()
+    scene.fewest = 1
+    scene.begin()
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.75], "the round after it goes on"
+
+
+@pytest.mark.parametrize(("reason", "lie"), [("TooFewCohorts", True), ("TooFewShares", False)])
+def test_a_lie_and_any_other_reason_put_nothing_back_that_may_be_in_a_sum(reason: str, lie: bool) -> None:
+    scene = Half().at(Stage.ANSWERED)
+    result = scene.mail.popleft()
+    assert isinstance(result, dev.Arrived)
+    letter = Envelope.decode(result.data)
+    changes = {"survivors": b"\x03"} if lie else {}
+    message = dataclasses.replace(opened(letter, Result), reason=reason, **changes)
+    effects = scene.take(dev.Arrived(data=scene.coordinator.desk.sealed(message, ME, letter.context)))
+    assert [e.reason for e in effects if isinstance(e, dev.Refused)] == ["ResultContradicts"] * lie
+    assert scene.held() == [0.0, 0.5], "as after an update that is in the model"
+
+
+@pytest.mark.parametrize("changes", [{"line": 4}, {"feedback": 0}])
+def test_a_plan_after_a_rollback_or_without_feedback_has_it_dropped_before_anything_else(
+    changes: dict[str, int],
+) -> None:
+    scene = Half().at(Stage.ANSWERED)
+    late = scene.mail.popleft()
+    scene.mail.clear()
+    scene.update = dataclasses.replace(UPDATE, **changes)
+    scene.begin()
+    scene.order.clear()
+    scene.at(Stage.JOINED)
+    assert scene.order[-3:] == [RESIDUAL, "joined", "sent"]
+    assert (scene.kept.held, scene.kept.flights, scene.kept.line) == (b"", (), changes.get("line", 0))
+    scene.restarted()
+    scene.take(late)
+    assert scene.held() == [0.0, 0.0], "what was in flight comes back no more"
+    scene.at(Stage.MASKED)
+    scene.restarted()
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.25 if "line" in changes else 0.0], "of the new line alone"
+    scene.update = dataclasses.replace(UPDATE, line=4)
+    scene.begin()
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.5 if "line" in changes else 0.25]
+
+
+def test_a_round_that_does_not_train_leaves_it() -> None:
+    scene = Half()
+    scene.to_the_end()
+    scene.update = Update()
+    measured = dataclasses.replace(scene.request(), purpose="evaluate", length=0, support=b"")
+    scene.request = lambda **_: measured  # type: ignore[method-assign]
+    scene.contribution = lambda _: Contribution(rows=3, figures={"count": 1, "loss": 1, "correct": 1})  # type: ignore[method-assign]
+    scene.begin()
+    scene.to_the_end()
+    assert scene.session.ledger.closed_round == 3
+    assert scene.held() == [0.0, 0.5]
 
 
 def test_what_is_left_of_another_job_is_erased_at_the_start() -> None:

@@ -8,6 +8,7 @@ from crash_world import World
 
 from accord.files.crash import CRASHES, Crash
 from accord.plan import PROFILES
+from accord.prg import digest
 from accord.tensors import Layout
 from aggregator.job import Job, Step
 
@@ -100,6 +101,28 @@ def test_what_updates_leave_out_is_lost_by_no_crash(profile: str, update: str) -
         world.fuse.at = at
         run(world)
         assert world.crashes == 1, at
+
+
+def test_what_a_rollback_discarded_comes_back_from_no_device() -> None:
+    """After a rollback to the first model, model and residuals together are the training that followed."""
+    world = World(rounds=2, update="low-rank:1:16", layout=Layout((("w", (8, 4)),)))
+    first = world._job().snapshot.encode()
+    world.run(lambda: len(world.books.records) == 1 and world.runner is not None and not world.runner._record.closed)
+    assert world.runner is not None
+    assert np.abs(world.runner.job.snapshot.params).max() > 0.03
+    discarded = world.left_out()
+    assert np.abs(discarded).max() > 0.05, "devices hold what round 1 left out"
+    state, _, _ = world.books._live.state or pytest.fail("round 1 is over")
+    back = state.rolled_back(state.version + 1, digest(first))
+    world.books._live.state = (back, first, b"")
+    world.runner = None
+    world.run()
+    world._quiet()
+    assert [r["status"] for r in world.books.records] == ["closed"] * 3
+    numbers = [d.worker.number for d in world.devices.values()]
+    once = np.average([0.1 * n for n in numbers], weights=[10 + n for n in numbers])
+    left = np.frombuffer(world.runner.job.releases.residual or bytes(4 * 32), "<f4")
+    assert np.allclose(world.runner.job.snapshot.params + left + world.left_out(), once, atol=0.02)
 
 
 def test_everybody_dies_again_and_again() -> None:

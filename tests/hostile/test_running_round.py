@@ -18,7 +18,7 @@ from accord import cbor
 from accord.wire.envelope import Envelope
 
 HEX = bytes.fromhex
-FREELY_TAKEN = {"opening/1", "check-in/4", "plan/6"}
+FREELY_TAKEN = {"opening/1", "check-in/4", "plan/7"}
 """Letters that come before anything binds a device to one of two attempts that the same aggregator signed."""
 
 

@@ -247,6 +247,7 @@ def test_other_blocks_than_the_share_and_numbers_that_are_none_are_refused() -> 
     [
         {"kind": "dense", "feedback": 1},
         {"kind": "dense", "rank": 1},
+        {"kind": "low-rank", "rank": 2, "support_digest": bytes(32), "line": 1},
         {"kind": "block-score", "block": 64, "share": 0, "support_digest": bytes(32)},
         {"kind": "block-score", "block": 64, "share": 1, "support_digest": b""},
         {"kind": "low-rank", "rank": 2, "support_digest": bytes(31)},

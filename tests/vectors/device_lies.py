@@ -20,7 +20,7 @@ from edge_sdk.saved import AnsweredOnce, Joined, Shared
 
 ME = "dev-00"
 OPENING, PLAN, ROSTER, SHARES, SURVIVORS, RESULT = (
-    MASKED.place(tag, ME) for tag in ("opening/1", "plan/6", "roster/4", "shares/2", "survivors/1", "result/1")
+    MASKED.place(tag, ME) for tag in ("opening/1", "plan/7", "roster/4", "shares/2", "survivors/1", "result/1")
 )
 OFFER = opened(MASKED.letter(PLAN), Offer)
 ROSTERED = opened(MASKED.letter(ROSTER), Roster)
@@ -97,7 +97,7 @@ def _before_the_plan() -> Iterator[Named]:
 
 def _plans() -> Iterator[Named]:
     yield "StaleNonce", to_device("a plan that answers another check-in", PLAN, offered(nonce=bytes(16)))
-    yield "NotForUs", to_device("the plan of another device", PLAN, MASKED.find("plan/6", "dev-01").encode())
+    yield "NotForUs", to_device("the plan of another device", PLAN, MASKED.find("plan/7", "dev-01").encode())
     for name, value in (("tenant", "u"), ("job", "k"), ("round", 2), ("attempt", 2), ("base_version", 1)):
         yield "ForeignPlan", to_device(f"a plan with another {name}", PLAN, offered(**{name: value}))
     for name in ("params_digest", "bundle_digest"):
@@ -193,7 +193,7 @@ def _files() -> Iterator[Named]:
     )
     shared = Shared(roster=MASKED.letter(ROSTER).encode(), letter=MASKED.find("share/2", ME).encode())
     for about, first, then in (
-        ("a plan of another device", {"offer": MASKED.find("plan/6", "dev-01").encode()}, {}),
+        ("a plan of another device", {"offer": MASKED.find("plan/7", "dev-01").encode()}, {}),
         ("another seed than the letters were made from", {"seed": bytes(32)}, {}),
         ("other shares than were written", {}, {"letter": MASKED.find("share/2", "dev-01").encode()}),
         ("a roster of a stranger", {}, {"roster": again(MASKED.letter(ROSTER), STRANGER)}),

@@ -169,7 +169,7 @@ def rounding() -> Any:
 
 def _plan(**changes: Any) -> Plan:
     for entry in record():
-        if "data" in entry and (letter := Envelope.decode(bytes.fromhex(entry["data"]))).tag == "plan/6":
+        if "data" in entry and (letter := Envelope.decode(bytes.fromhex(entry["data"]))).tag == "plan/7":
             return dataclasses.replace(Plan.decode(opened(letter, Offer).plan), **changes)
     raise AssertionError("the recording has a plan")
 

@@ -78,7 +78,7 @@ def _files() -> Iterator[Named]:
         seed=SEED.child("device", ME).child("attempt", 1, 1)(32),
         certificate=CERTIFICATES[ME],
         opening=STRICT.find("opening/1", ME).encode(),
-        offer=STRICT.find("plan/6", ME).encode(),
+        offer=STRICT.find("plan/7", ME).encode(),
     )
     shared = Shared(roster=STRICT.find("roster/4", ME).encode(), letter=STRICT.find("share/2", ME).encode())
     masked = MaskedOnce(shares=STRICT.find("shares/2", ME).encode(), letter=STRICT.find("masked/1", ME).encode())

@@ -23,7 +23,7 @@ from accord.wire.secure_sum import Join, Masked, Roster, Share, Unmask
 
 VECTORS = json.loads((generate.FOLDER / "cohort.json").read_text())["vectors"]
 LETTERS = [Envelope.decode(bytes.fromhex(entry["data"])) for entry in MASKED.entries if "data" in entry]
-PLAN = Plan.decode(opened(next(one for one in LETTERS if one.tag == "plan/6"), Offer).plan)
+PLAN = Plan.decode(opened(next(one for one in LETTERS if one.tag == "plan/7"), Offer).plan)
 SIZE = len(VECTORS["opened_sum"])
 
 
