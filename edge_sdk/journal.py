@@ -7,7 +7,7 @@ from accord.files import DISK, Disk, FileError
 from accord.link.abilities import Abilities
 from accord.records import Int, Many, Name, Nested, Octets, Record, RecordType, field
 from accord.values import dataclass
-from edge_sdk.residual import RESIDUAL, Kept
+from edge_sdk.residual import LARGEST_VECTOR, RESIDUAL, VECTORS
 from edge_sdk.saved import (
     UNSETTLED,
     AnsweredOnce,
@@ -122,10 +122,10 @@ class DiskRecords:
             unsettled=self._found(UNSETTLED, Unsettled),
         )
 
-    def residual(self) -> bytes:
-        """Return what was kept under that name; empty if nothing was."""
-        path = self._folder / RESIDUAL
-        return self._disk.read_private(path, Kept.LIMIT) if self._disk.exists(path) else b""
+    def residual(self) -> dict[str, bytes]:
+        """Return the files of the residual that are there, by name."""
+        paths = [self._folder / name for name in (RESIDUAL, *VECTORS)]
+        return {path.name: self._disk.read_private(path, LARGEST_VECTOR) for path in paths if self._disk.exists(path)}
 
     def _found(self, name: str, record: type[RecordType]) -> RecordType | None:
         path = self._folder / name

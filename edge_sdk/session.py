@@ -54,7 +54,7 @@ class Session:
         ledger: how far we had gone before.
         now: aggregator time in seconds, for the roles document.
         birth: which start of this device's process this is.
-        residual: the file of that name, as it was kept; empty if there is none.
+        residual: its files by name, as they were kept.
         recall: that of a process that plays many devices; a device in its own has none.
         compressors: that this device has, sorted; those that are installed if not given.
 
@@ -74,7 +74,7 @@ class Session:
         ledger: Ledger,
         now: int,
         birth: int = 1,
-        residual: bytes = b"",
+        residual: Mapping[str, bytes] | None = None,
         recall: Recall | None = None,
         compressors: tuple[str, ...] | None = None,
     ) -> None:

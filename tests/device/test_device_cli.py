@@ -23,7 +23,7 @@ from edge_sdk.clock import ClockState
 from edge_sdk.doctor import _architecture, _fits, _metered, _python, _room, _voltage, examine
 from edge_sdk.erasure import erase
 from edge_sdk.example_store import ExampleStore
-from edge_sdk.residual import RESIDUAL, Kept
+from edge_sdk.residual import RESIDUAL, VECTORS, Kept
 from edge_sdk.timekeeper import Timekeeper
 from quantize import Choices, make_bundle
 
@@ -254,12 +254,14 @@ def test_examples_that_are_erased_take_what_an_update_left_out_with_them(config:
     found = load(config)
     bundle = read_bundle(found.bundle.read_bytes())
     held = feedback.encode(np.ones(bundle.manifest.layout.size, np.float32))
-    kept = Kept(job=found.job, bundle=bundle.digest, line=0, held=held, flights=())
+    kept = Kept(job=found.job, bundle=bundle.digest, line=0, held=1, flights=())
+    write_atomic(found.state / VECTORS[0], held)
     write_atomic(found.state / RESIDUAL, kept.encode())
     with EdgeClient(found) as edge:
-        assert Kept.decode((found.state / RESIDUAL).read_bytes()).held == held
+        assert (found.state / VECTORS[0]).read_bytes() == held
         edge.examples.erase()
-    assert Kept.decode((found.state / RESIDUAL).read_bytes()).held == b""
+    assert Kept.decode((found.state / RESIDUAL).read_bytes()).held == 0
+    assert not (found.state / VECTORS[0]).exists()
 
 
 def test_a_folder_that_is_no_state_folder_is_not_erased(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

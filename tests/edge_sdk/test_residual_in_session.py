@@ -15,7 +15,7 @@ from accord.wire.messages import opened
 from accord.wire.secure_sum import Result
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
-from edge_sdk.residual import RESIDUAL, Kept
+from edge_sdk.residual import RESIDUAL, VECTORS, Kept
 from edge_sdk.saved import FILES, UNSETTLED, Saved, Unsettled
 from edge_sdk.session import Session
 from edge_sdk.session_values import Stage
@@ -67,7 +67,7 @@ class Half(Scene):
         """What is held of the first parameter, that was sent, and of the last, that was not; rounding aside."""
         if not self.kept.held:
             return [0.0, 0.0]
-        found = feedback.decode(self.kept.held, LAYOUT.size)
+        found = feedback.decode(self.files[VECTORS[self.kept.held - 1]], LAYOUT.size)
         return [round(float(found[0]), 2), round(float(found[-1]), 2)]
 
     def restarted(self, *without: str) -> tuple[dev.Effect, ...]:
@@ -82,7 +82,7 @@ class Half(Scene):
             entropy=SeededEntropy(9),
             ledger=self.session.ledger,
             now=CLOCK,
-            residual=files.get(RESIDUAL, b""),
+            residual={name: files[name] for name in (RESIDUAL, *VECTORS) if name in files},
         )
         found = {name: record.decode(files[name]) for name, record in FILES.items() if name in files}
         if UNSETTLED in files:
@@ -91,6 +91,9 @@ class Half(Scene):
         for effect in effects:
             if isinstance(effect, dev.Keep):
                 self.files[effect.name] = effect.data
+            elif isinstance(effect, dev.Forget):
+                for name in effect.names:
+                    self.files.pop(name, None)
             elif isinstance(effect, dev.Work):
                 self.mail.append(dev.Worked(found=self.contribution(ME)))
             elif isinstance(effect, dev.Send):
@@ -105,7 +108,7 @@ def test_it_is_written_before_the_vector_and_settled_by_the_result(profile: str)
     assert scene.held() == [0.0, 0.25], "round 1 left out the second half"
     scene.order.clear()
     scene.at(Stage.MASKED)
-    assert scene.order[-3:] == [RESIDUAL, "masked", "sent"]
+    assert scene.order[-4:] == [VECTORS[1], RESIDUAL, "masked", "sent"], "one vector, and what names it"
     assert scene.held() == [0.0, 0.0], "it is in flight"
     scene.to_the_end()
     assert scene.held() == [0.0, 0.5]
@@ -114,16 +117,25 @@ def test_it_is_written_before_the_vector_and_settled_by_the_result(profile: str)
 
 def test_power_that_goes_between_the_two_files_has_the_work_done_again_from_the_same_residual() -> None:
     scene = Half().at(Stage.WORKING)
-    first, second, _ = scene.session.step(scene.mail.popleft())
-    assert isinstance(first, dev.Keep)
-    assert isinstance(second, dev.Keep)
-    assert second.name == "masked"
-    scene.files[RESIDUAL] = first.data
+    kept = [e for e in scene.session.step(scene.mail.popleft()) if isinstance(e, dev.Keep)]
+    assert [e.name for e in kept] == [VECTORS[1], RESIDUAL, "masked"]
+    scene.files |= {e.name: e.data for e in kept[:2]}
     before = scene.kept
     scene.restarted()
     assert scene.session.stage is Stage.SHARED
     scene.at(Stage.MASKED)
     assert [f.before for f in scene.kept.flights] == [f.before for f in before.flights]
+    scene.to_the_end()
+    assert scene.held() == [0.0, 0.5]
+
+
+def test_power_that_goes_between_a_vector_and_what_names_it_leaves_the_one_before() -> None:
+    scene = Half().at(Stage.WORKING)
+    vector = scene.session.step(scene.mail.popleft())[0]
+    assert isinstance(vector, dev.Keep)
+    scene.files[vector.name] = vector.data
+    scene.restarted()
+    assert {name for name in scene.files if name in VECTORS} == {VECTORS[scene.kept.held - 1]}
     scene.to_the_end()
     assert scene.held() == [0.0, 0.5]
 
@@ -185,16 +197,17 @@ def test_files_that_can_not_be_used_have_it_dropped() -> None:
 
 def test_examples_that_are_erased_take_it_with_them() -> None:
     scene = Half()
-    (keep,) = scene.session.erase_residual()
+    keep, forget = scene.session.erase_residual()
     assert isinstance(keep, dev.Keep)
-    assert Kept.decode(keep.data).held == b""
+    assert Kept.decode(keep.data).held == 0
+    assert forget == dev.Forget(names=(VECTORS[scene.kept.held - 1],))
 
 
 def test_examples_that_are_erased_while_the_device_works_leave_nothing_behind() -> None:
     scene = Half().at(Stage.WORKING)
     for effect in scene.session.erase_residual():
-        assert isinstance(effect, dev.Keep)
-        scene.files[effect.name] = effect.data
+        if isinstance(effect, dev.Keep):
+            scene.files[effect.name] = effect.data
     scene.to_the_end()
     assert scene.held() == [0.0, 0.0], "the update was found from rows that are gone"
     scene.begin()
@@ -248,7 +261,7 @@ def test_a_plan_after_a_rollback_or_without_feedback_has_it_dropped_before_anyth
     scene.order.clear()
     scene.at(Stage.JOINED)
     assert scene.order[-3:] == [RESIDUAL, "joined", "sent"]
-    assert (scene.kept.held, scene.kept.flights, scene.kept.line) == (b"", (), changes.get("line", 0))
+    assert (scene.kept.held, scene.kept.flights, scene.kept.line) == (0, (), changes.get("line", 0))
     scene.restarted()
     scene.take(late)
     assert scene.held() == [0.0, 0.0], "what was in flight comes back no more"
@@ -279,7 +292,8 @@ def test_what_is_left_of_another_job_is_erased_at_the_start() -> None:
     scene = Half()
     scene.files[RESIDUAL] = dataclasses.replace(scene.kept, job="another").encode()
     scene.restarted()
-    assert (scene.kept.job, scene.kept.held) == ("j", b"")
+    assert (scene.kept.job, scene.kept.held) == ("j", 0)
+    assert not set(scene.files) & set(VECTORS)
 
 
 def test_power_that_goes_while_an_attempt_is_left_for_the_next_one_loses_nothing() -> None:

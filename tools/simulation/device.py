@@ -12,7 +12,7 @@ from accord.wire.messages import State
 from edge_sdk.agent import Agent, Traffic
 from edge_sdk.patience import Patience
 from edge_sdk.ports import Worker
-from edge_sdk.residual import RESIDUAL
+from edge_sdk.residual import RESIDUAL, VECTORS
 from edge_sdk.saved import Saved
 from edge_sdk.session import Session
 from edge_sdk.session_values import Finished, Identity, Ledger, Limits, Refused
@@ -34,7 +34,7 @@ class _Disk:
     """What survives a power cut, and the step before which the power goes."""
 
     ledger: Ledger = field(default_factory=Ledger)
-    residual: bytes = b""
+    residual: dict[str, bytes] = field(default_factory=dict, repr=False)
     fatal: str = ""
     model: bytes = field(default=b"", repr=False)
 
@@ -47,7 +47,8 @@ class _Disk:
         """Write the residual; or a record, but not really: who loses power here comes back in the next round."""
         if name == RESIDUAL:
             self._maybe("masked")  # it is written just before
-            self.residual = data
+        if name == RESIDUAL or name in VECTORS:
+            self.residual[name] = data
         self._maybe(_WRITTEN.get(name, ""))
 
     def hold(self, model: bytes) -> None:
@@ -58,7 +59,9 @@ class _Disk:
         """Keep nothing: a simulated fleet has one roles document."""
 
     def forget(self, names: tuple[str, ...]) -> None:
-        """Nothing was kept."""
+        """Delete what was kept."""
+        for name in names:
+            self.residual.pop(name, None)
 
     def _maybe(self, name: str) -> None:
         if name and self.fatal == name:
