@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from accord import __version__
 from accord.files import write_atomic
-from aggregator import journal, promotion_cli
+from aggregator import journal, promotion_cli, prune_cli, retention
 from aggregator.blobs import BLOBS, Blobs
 from aggregator.desk import Desk
 from aggregator.fleet_folder import PUBLIC, FleetFolder
@@ -77,6 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     out.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write it")
     promotion_cli.configure(actions, add)
+    prune_cli.configure(add)
     back = add(
         "rollback",
         "Make a new version with the parameters of an old one.",
@@ -89,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Do one action and return its exit code."""
     if arguments.action == "sign":
         found, lines, code = promotion_cli.sign(arguments)
+    elif arguments.action == "prune":
+        found, lines, code = prune_cli.prune(arguments)
     else:
         with _opened(arguments) as (connection, registry):
             found, lines, code = _ACTIONS[arguments.action](arguments, connection, registry)
@@ -180,6 +183,7 @@ def _verify(arguments: argparse.Namespace, connection: Connection, registry: Reg
 def _export(arguments: argparse.Namespace, connection: Connection, registry: Registry) -> Printed:
     entry = _entry(arguments, connection, registry)
     promotion_cli.believed(connection, registry, entry, None)
+    retention.check_there(connection, registry, entry)
     data = exported(registry, entry)
     write_atomic(arguments.out, data, PUBLIC)
     return facts(entry) | {"path": str(arguments.out), "bytes": len(data)}, [f"{arguments.out}: {len(data)} bytes"], 0
@@ -189,6 +193,7 @@ def _rollback(arguments: argparse.Namespace, connection: Connection, registry: R
     office = FleetFolder(path=arguments.fleet).office()
     entry = _entry(arguments, connection, registry)
     _at_rest(connection, entry.version.job, arguments.state)
+    retention.check_there(connection, registry, entry)
     made = registry.rollback(connection, Desk(office.key), entry, office.roles, __version__, int(time.time()))
     line = f"version {made.version.version} of job {made.version.job} has the parameters of version {arguments.version}"
     return facts(made), [line], 0

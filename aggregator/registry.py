@@ -275,11 +275,6 @@ class Registry:
         )
         return self.register(connection, desk, version, params=self.blobs.get(old.params), roles=roles)
 
-    def references(self, connection: Connection) -> frozenset[bytes]:
-        """Return every blob that a version refers to, for `Blobs.collect`."""
-        rows = connection.execute(select(VERSIONS.c.params, VERSIONS.c.bundle))
-        return frozenset(bytes.fromhex(name) for row in rows for name in row)
-
 
 def _found(connection: Connection, query: Select[Any]) -> tuple[Registered, ...]:
     return tuple(_registered(row) for row in connection.execute(query))

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest step of `aggregator.migrations`, known without loading Alembic."""
 
 NAMES = String(64)
@@ -203,3 +203,13 @@ LOGGED = Table(
     PrimaryKeyConstraint("job"),
 )
 """Up to which version and which promotion of a job the audit log knows of rollbacks and promotions."""
+
+PRUNED = Table(
+    "pruned",
+    METADATA,
+    _job(),
+    Column("version", BigInteger, nullable=False),
+    Column("time", Double, nullable=False),
+    PrimaryKeyConstraint("job", "version"),
+)
+"""Versions whose parameters a person has let go; `time` is wall time in seconds."""

@@ -22,7 +22,7 @@ from accord.link.session import speakable
 from accord.wire import topics
 from accord.wire.check_in import Ask
 from accord.wire.messages import State
-from aggregator import journal
+from aggregator import journal, retention
 from aggregator.attendance import Attendance
 from aggregator.audit import entries
 from aggregator.audit.folder import AuditFolder
@@ -85,7 +85,7 @@ class AggregatorService:
         office = self._documents.begin(resting=not self._rounds_under_way())
         self._session, self._tenant = config.session, speakable(office.tenant, "tenant", config.session)
         self._work = UnitOfWork(self._store)
-        self._blobs = Blobs(state / BLOBS)
+        self._blobs = retention.tidied(self._store, Blobs(state / BLOBS), time.time())
         if config.job is not None:
             with self._store.read() as connection:
                 known = any(row.name == config.job.name for row in jobs.every(connection))

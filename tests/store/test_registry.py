@@ -131,18 +131,6 @@ def test_a_rollback_is_a_new_version_with_old_parameters(store: Store, history: 
         assert verify(connection, registry, "j", history.fleet.root.public) == ()
 
 
-def test_what_a_version_needs_is_not_collected(store: Store, history: History) -> None:
-    registry = history.registry
-    with store.begin() as connection:
-        made = history.rounds(connection, 2)
-        loose = registry.blobs.put(b"nobody's")
-        kept = registry.references(connection)
-        assert kept == {history.bundle_digest, *(entry.version.params for entry in made)}
-        assert registry.blobs.collect(kept, before=1e12) == 1
-        assert loose not in registry.blobs
-        assert verify(connection, registry, "j", None) == ()
-
-
 def test_an_exported_version_answers_as_the_device_does(store: Store, history: History) -> None:
     with store.begin() as connection:
         entry = history.rounds(connection, 2)[2]
