@@ -1,5 +1,6 @@
 """What a device writes before it sends: its ledger, and the files of its attempt. One folder, nothing outside it."""
 
+from collections import Counter
 from pathlib import Path
 
 from accord.errors import CodecError
@@ -77,6 +78,8 @@ class DiskRecords:
         self._ledger = self._folder / "ledger"
         self._birth, self._roles = self._folder / "birth", self._folder / "roles"
         self._broker, self._model = self._folder / BROKER, self._folder / "model"
+        self.written: Counter[str] = Counter()
+        """Bytes written since this object was made, by file: what a card wears out with."""
 
     def ledger(self) -> Ledger:
         """Return how far this device has gone in its job; the start if it never took part.
@@ -103,7 +106,7 @@ class DiskRecords:
         """Count this start of the process and return its number."""
         data = self._disk.read_limited(self._birth, 32) if self._disk.exists(self._birth) else b"0"
         number = (int(data) if data.isdigit() else 0) + 1
-        self._disk.write_atomic(self._birth, str(number).encode())
+        self._write(self._birth, str(number).encode())
         return number
 
     def saved(self) -> Saved:
@@ -147,11 +150,11 @@ class DiskRecords:
         if len(others) >= MOST_JOBS:
             raise FileError(f"{self._ledger} holds {MOST_JOBS} jobs: erase the device and enrol it anew")
         record = LedgerRecord(**{name: getattr(ledger, name) for name in _OF_DEVICE}, jobs=(*others, mine))
-        self._disk.write_atomic(self._ledger, record.encode())
+        self._write(self._ledger, record.encode())
 
     def keep(self, name: str, data: bytes) -> None:
         """Write one of the attempt's files."""
-        self._disk.write_atomic(self._folder / name, data)
+        self._write(self._folder / name, data)
 
     def hold(self, model: bytes) -> None:
         """Write the version of the model that this device holds, in place of the one before.
@@ -159,7 +162,7 @@ class DiskRecords:
         Raises:
             FileError: the disk is full, read-only or fails.
         """
-        self._disk.write_atomic(self._model, model)
+        self._write(self._model, model)
 
     def model(self, limit: int) -> bytes:
         """Return the version of the model that was held last; empty if none was, or it can't be read.
@@ -173,7 +176,7 @@ class DiskRecords:
 
     def believe(self, roles: bytes) -> None:
         """Write the roles document that is in force."""
-        self._disk.write_atomic(self._roles, roles)
+        self._write(self._roles, roles)
 
     def roles(self) -> bytes | None:
         """Return the roles document that was heard last; None if none was.
@@ -194,9 +197,13 @@ class DiskRecords:
 
     def met(self, broker: Abilities) -> None:
         """Write what a broker can do."""
-        self._disk.write_atomic(self._broker, broker.encode())
+        self._write(self._broker, broker.encode())
 
     def forget(self, names: tuple[str, ...]) -> None:
         """Delete files of the attempt, in this order."""
         for name in names:
             self._disk.remove(self._folder / name)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self._disk.write_atomic(path, data)
+        self.written[path.name] += len(data)

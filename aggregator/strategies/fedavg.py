@@ -9,6 +9,9 @@ from accord.errors import UsageError
 from accord.tensors import Vector
 from aggregator.strategies.change import Change
 
+MOST_TRUSTED = 2
+"""Cohorts of which no majority can outvote one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FedAvg:
@@ -31,5 +34,8 @@ class FedAvg:
         return Change(vector=(self.server_learning_rate * mean).astype(np.float32))
 
     def typical(self, figures: Sequence[float]) -> float:
-        """Return the mean; see `Strategy.typical`."""
-        return float(np.mean(figures))
+        """Return the median of three cohorts or more, else the mean; see `Strategy.typical`.
+
+        A figure is no change, which one device can pull by its weight alone: what one device claims has no bound.
+        """
+        return float(np.median(figures) if len(figures) > MOST_TRUSTED else np.mean(figures))
