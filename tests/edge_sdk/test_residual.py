@@ -254,6 +254,15 @@ def test_what_is_left_behind_goes_from_the_disk_too() -> None:
             assert forgets(residual) == ()
 
 
+def test_what_is_left_behind_is_taken_for_no_vector_of_ones_own() -> None:
+    residual, files = Residual("j", BUNDLE, SIZE, kept(job="other")), kept(job="other")
+    apply(files, residual.sends(b"c" * 32, np.full(SIZE, 2, np.float32)))
+    apply(files, residual.settled(b"c" * 32, included=True))
+    found = Residual("j", BUNDLE, SIZE, files).base(b"d" * 32)
+    assert found is not None
+    assert found.tolist() == [2.0] * SIZE
+
+
 def test_an_update_that_was_under_way_when_they_were_erased_leaves_nothing() -> None:
     residual = Residual("j", BUNDLE, SIZE, kept())
     residual.erase(under_way=b"c" * 32)
