@@ -175,8 +175,8 @@ class OneDevice(RuleBasedStateMachine):
             apply(self.files, self.residual.erase())
         for context in tuple(self.flights):
             self.ends(self.flights.pop(context), included=True)
+            assert self.residual.settled(context, included=True) == (), "it comes too late"
         self.due, self.held = self.due - self.held, NOTHING.copy()
-        self.restarts()
 
     @rule()
     def power_goes(self) -> None:

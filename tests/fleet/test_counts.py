@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 
 from accord.errors import UsageError
 from accord.link import Delivery
+from accord.plan import Plan
+from accord.tensors import Layout
 from accord.wire import topics
-from accord.wire.messages import Beat, State
+from accord.wire.envelope import Envelope
+from accord.wire.messages import TAG_OF, Beat, Offer, State, opened
 from accord.wire.versions import DataSchema
 from aggregator import coordinator_values as agg
 from aggregator.attendance import FIGURES, NOTHING, Attendance, added
 from aggregator.blobs import Blobs
+from aggregator.desk import Desk
 from aggregator.job_books import JobBooks
 from aggregator.registry import Registry
 from aggregator.registry_values import Registered
@@ -149,6 +153,38 @@ def test_what_rounding_left_is_kept_with_the_job_and_of_older_rounds_nothing_is(
     assert found is not None
     assert found[2] == left
     assert len(_neither_models_nor_bundle(world)) == 1
+    world.store.close()
+
+
+def test_a_rollback_begins_a_line_that_every_plan_names_from_then_on(tmp_path: Path) -> None:
+    world = StoreWorld(tmp_path / "state", rounds=3, update="low-rank:1:16", layout=Layout((("w", (8, 4)),)))
+
+    def closed() -> int:
+        with world.store.read() as connection:
+            return len(rounds.of_job(connection, JOB))
+
+    def plans() -> list[tuple[int, int]]:
+        letters = [payload for topic, payload in world.sent["aggregator"] if topic.endswith("/down/cmd")]
+        offers = [letter for letter in map(Envelope.decode, letters) if letter.tag == TAG_OF[Offer]]
+        found = {Plan.decode(opened(letter, Offer).plan) for letter in offers}
+        return sorted((plan.round, plan.update.line) for plan in found if plan.purpose == "train")
+
+    world.run(lambda: closed() == 1 and world.runner is not None and not world.runner._record.closed)
+    UnitOfWork.commit(world.work)
+    with world.store.begin() as connection:
+        first = world.registry.get(connection, JOB, 0)
+        desk, roles = Desk(world.fleet.aggregator), world.fleet.roles()
+        made = world.registry.rollback(connection, desk, first, roles, "0", CLOCK).version.version
+    assert made == 2
+    world.runner = None
+    world.run(lambda: closed() == 2)
+    world.runner = None  # it is kept with where the job stands
+    world.run()
+    UnitOfWork.commit(world.work)
+    assert plans() == [(1, 0), (2, made), (3, made)]
+    found = world.fresh_books().state()
+    assert found is not None
+    assert found[0].line == made
     world.store.close()
 
 
