@@ -45,21 +45,6 @@ def test_a_poisoned_cohort_moves_neither_the_model_nor_its_scales() -> None:
     assert max(exponents(one)) <= -3, "the scales follow what was merged"
 
 
-@pytest.mark.parametrize(("cohorts", "believed"), [(1, True), (2, True), (3, False), (5, False)])
-def test_one_device_that_claims_cut_values_without_end_is_outvoted_by_two_other_cohorts(
-    cohorts: int, believed: bool
-) -> None:
-    one = job(statistics=False)
-    before = exponents(one)
-    honest = [trained(0.01, 0.01)] * (cohorts - 1)
-    step = one.closed(closed(*honest, trained(0.01, 0.01, saturated=2**31)))
-    assert step.doubled is believed
-    assert (max(exponents(one)) > max(before)) is believed
-    several = job(statistics=False)
-    step = several.closed(closed(*[trained(0.01, 0.01, saturated=300)] * cohorts))
-    assert step.doubled, "what a majority says is so"
-
-
 def test_a_round_that_lost_too_many_cohorts_leaves_the_model_as_it_is() -> None:
     one = robust()
     request = one.request()

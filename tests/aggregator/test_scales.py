@@ -4,7 +4,7 @@ import pytest
 
 from aggregator.scales import HEADROOM, SATURATED
 from aggregator.strategies.robust import strategy
-from tests.aggregator.job_answers import LAYOUT, exponents, job, stepped, trained
+from tests.aggregator.job_answers import LAYOUT, closed, exponents, job, stepped, trained
 
 
 def test_scales_follow_the_aggregate_down_by_one_and_up_at_once() -> None:
@@ -43,3 +43,18 @@ def test_one_cohort_that_lies_about_cut_values_does_not_widen_the_scales_of_a_ro
     assert not step.doubled
     assert exponents(one) == (-4, -6)
     assert stepped(one, *[trained(1e-6, 1e-6, saturated=100)] * 7).doubled, "what most cohorts say is believed"
+
+
+@pytest.mark.parametrize(("cohorts", "believed"), [(1, True), (2, True), (3, False), (5, False)])
+def test_one_device_that_claims_cut_values_without_end_is_outvoted_by_two_other_cohorts(
+    cohorts: int, believed: bool
+) -> None:
+    one = job(statistics=False)
+    before = exponents(one)
+    honest = [trained(0.01, 0.01)] * (cohorts - 1)
+    step = one.closed(closed(*honest, trained(0.01, 0.01, saturated=2**31)))
+    assert step.doubled is believed
+    assert (max(exponents(one)) > max(before)) is believed
+    several = job(statistics=False)
+    step = several.closed(closed(*[trained(0.01, 0.01, saturated=300)] * cohorts))
+    assert step.doubled, "what a majority says is so"
