@@ -33,8 +33,9 @@ class Unmasking(Stage):
         """
         if self.cohort.profile == STRICT:
             raise LocalProtocolError("in profile strict a survivor set is confirmed, and a quorum is answered")
-        self._leave("AnsweredBefore")
+        self._unused("AnsweredBefore")
         alive = self._checked(message)
+        self._leave("AnsweredBefore")
         return Answered(message.survivors), _answer(self._part, self._held, alive, seal_key)
 
     def confirm(self, message: Survivors) -> tuple["Confirmed", Consistency]:
@@ -45,8 +46,9 @@ class Unmasking(Stage):
         """
         if self.cohort.profile != STRICT:
             raise LocalProtocolError(f"profile {self.cohort.profile} has no confirmations")
-        self._leave("SurvivorsChanged")
+        self._unused("SurvivorsChanged")
         alive = self._checked(message)
+        self._leave("SurvivorsChanged")
         return Confirmed(self._part, self._held, alive, message.survivors), Consistency(survivors=message.survivors)
 
     def _checked(self, message: Survivors) -> set[int]:
@@ -78,8 +80,9 @@ class Confirmed(Stage):
         Raises:
             Refusal: `AnsweredBefore`, or one of `quorum.check`.
         """
-        self._leave("AnsweredBefore")
+        self._unused("AnsweredBefore")
         quorum.check(message, self.cohort, self._survivors)
+        self._leave("AnsweredBefore")
         return Answered(self._survivors), _answer(self._part, self._held, self._alive, seal_key)
 
 

@@ -1,8 +1,8 @@
 """The device's side: Joining -> Sharing -> Masking -> Unmasking (-> Confirmed) -> Answered, and what it refuses.
 
 A step consumes its stage and returns the next one with its message; a stage that was left refuses to be used again, so
-no key pair sees two rosters, no vector is masked twice, and no dealer's second share is given away. What follows the
-vector stands in `answering`.
+no key pair sees two rosters, no vector is masked twice, and no dealer's second share is given away. See `stage` for
+what leaves one. What follows the vector stands in `answering`.
 """
 
 import numpy as np
@@ -105,7 +105,7 @@ class Joining(Stage):
             Refusal: `RosterChanged`, `LargeCohort`, `NotInRoster`, `SmallCohort`, `LowThreshold`, `WeakKey`, or one
                 of `cohort.verified`.
         """
-        self._leave("RosterChanged")
+        self._unused("RosterChanged")
         if roster.size > cap:
             raise Refusal("LargeCohort", f"{roster.size} members where the plan allows {cap}")
         own = member_of(self.letter)
@@ -120,6 +120,7 @@ class Joining(Stage):
                 f"{cohort.threshold} of {cohort.size} members can open a secret; this device asks for "
                 f"{least_threshold} % of them at least",
             )
+        self._leave("RosterChanged")
         own_part = Participation(
             device=self.device,
             cohort=cohort,
@@ -174,12 +175,10 @@ class Sharing(Stage):
         """Return the pair of shares and the offer in what one neighbour sent us.
 
         Raises:
-            Refusal: `WrongShape` or `BadSeal`.
+            Refusal: `BadSeal`.
         """
         cohort, device, peer = self.cohort, self._part.device, self.cohort.devices[position]
         upwards = position < self.place
-        if len(entry) != entries.size(hybrid=cohort.hybrid, upwards=upwards):
-            raise Refusal("WrongShape", f"an entry of {len(entry)} bytes from {peer}")
         offer = entries.offer_in(entry, hybrid=cohort.hybrid, upwards=upwards)
         way = sealing.Direction(label="share", context=cohort.context, sender=peer, recipient=device)
         public, agreed, what = cohort.seal_keys[position], self._agreed[position], f"the share of {peer}"
@@ -193,7 +192,7 @@ class Sharing(Stage):
             Refusal: `SharesChanged`, `NotADealer`, `SmallCohort`, `MissingShare`, `WrongShape`, `BadSeal` or
                 `WrongPairSecret`.
         """
-        self._leave("SharesChanged")
+        self._unused("SharesChanged")
         dealers = self.cohort.positions(message.dealers)
         if self.place not in dealers:
             raise Refusal("NotADealer", "the aggregator says that this device dealt no shares")
@@ -202,6 +201,10 @@ class Sharing(Stage):
         others = [position for position in self._others if position in dealt]
         if len(message.sealed) != len(others):
             raise Refusal("MissingShare", f"{len(message.sealed)} shares from {len(others)} dealers")
+        for position, entry in zip(others, message.sealed, strict=True):
+            if len(entry) != entries.size(hybrid=self.cohort.hybrid, upwards=position < self.place):
+                raise Refusal("WrongShape", f"an entry of {len(entry)} bytes from {self.cohort.devices[position]}")
+        self._leave("SharesChanged")
         held, pairs = {self.place: self._own}, {}
         ours = dict(zip(self._others, self.message.sealed, strict=True))
         for position, entry in zip(others, message.sealed, strict=True):

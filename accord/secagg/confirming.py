@@ -1,6 +1,7 @@
 """The aggregator's stage of profile `strict` between SURVIVORS and QUORUM. What a device makes of one is `quorum`."""
 
 from accord.errors import Aborted, Refusal
+from accord.secagg import quorum
 from accord.secagg.server import Unmasking
 from accord.wire.secure_sum import Consistency, Quorum, Survivors
 
@@ -24,16 +25,18 @@ class Confirming:
         return len(self._signatures) == len(self.survivors)
 
     def add(self, device: str, message: Consistency, signature: bytes) -> None:
-        """Take one survivor's signature, 64 bytes, which the caller has verified.
+        """Take one survivor's signature, 64 bytes, if devices will take it, too.
 
         Raises:
-            Refusal: `NotAMember`, `NotASurvivor`, or `OtherSurvivors`, it signed another set than it was told.
+            Refusal: `NotAMember`, `NotASurvivor`, `OtherSurvivors`, it signed another set than it was told, or
+                `ForgedSignature`.
         """
         place = self.cohort.position(device)
         if device not in self.survivors:
             raise Refusal("NotASurvivor", f"{device} confirms though its vector did not arrive")
         if message.survivors != self._set:
             raise Refusal("OtherSurvivors", f"{device} signed another survivor set than it was told")
+        quorum.check_signature(self.cohort, place, self._set, signature)
         self._signatures[place] = signature
 
     def close(self) -> tuple[Unmasking, Quorum]:

@@ -35,11 +35,19 @@ def check(message: Quorum, cohort: Cohort, survivors: bytes) -> None:
         raise Refusal("NotASurvivor", "the quorum names a signer whose vector did not arrive")
     if len(signers) < cohort.threshold:
         raise Refusal("TooFewSignatures", f"{len(signers)} signatures on the survivor set; {cohort.threshold} needed")
-    digest = prg.digest(Consistency(survivors=survivors).encode())
     for position, signature in zip(signers, message.signatures, strict=True):
-        device = cohort.devices[position]
-        covered = signed_bytes(TAG, device, "aggregator", cohort.context, digest)
-        try:
-            verify(cohort.identities[position], covered, signature, f"CONSISTENCY of {device}")
-        except SignatureError as error:
-            raise Refusal("ForgedSignature", str(error)) from error
+        check_signature(cohort, position, survivors, signature)
+
+
+def check_signature(cohort: Cohort, position: int, survivors: bytes, signature: bytes) -> None:
+    """Refuse a signature, 64 bytes, that is not one member's on a survivor set in this cohort.
+
+    Raises:
+        Refusal: `ForgedSignature`.
+    """
+    device, digest = cohort.devices[position], prg.digest(Consistency(survivors=survivors).encode())
+    covered = signed_bytes(TAG, device, "aggregator", cohort.context, digest)
+    try:
+        verify(cohort.identities[position], covered, signature, f"CONSISTENCY of {device}")
+    except SignatureError as error:
+        raise Refusal("ForgedSignature", str(error)) from error

@@ -16,6 +16,7 @@ AGGREGATOR = """
 add             added           added           added           added           added           added
 add-again       added           added           added           added           added           added
 add-changed     SharesChanged   MaskedBefore    OtherSurvivors  AnsweredBefore  MaskedBefore    added
+add-forged      -               -               ForgedSignature -               -               -
 add-stranger    NotAMember      NotAMember      NotAMember      NotAMember      NotAMember      NotASurvivor
 close           Collecting      Unmasking       Unmasking       sum             Confirming      sum
 close-early     TooFewShares    TooFewVectors   TooFewConfirmations TooFewAnswers   TooFewVectors   TooFewAnswers
@@ -88,6 +89,9 @@ def test_the_aggregator_at_every_stage(stage: str, name: str, cell: str) -> None
             assert outcome(lambda: one.add(0)) == cell
         case "add-changed":
             assert outcome(lambda: one.stage.add("dev-000", *one.changed)) == cell
+        case "add-forged":
+            if cell != "-":
+                assert outcome(lambda: one.stage.add("dev-003", one.messages[3][0], one.messages[0][1])) == cell
         case "add-stranger":
             assert outcome(lambda: one.stage.add("dev-900", *one.messages[3])) == cell
         case "close":

@@ -55,6 +55,16 @@ quorum-behind   -                 BadBitmap       -
 result          -                 -               True
 result-old      -                 -               ResultContradicts
 """
+BINDS_NOBODY = {
+    "ForgedJoin",
+    "CalledDead",
+    "OtherSurvivors",
+    "TooFewSignatures",
+    "ForgedSignature",
+    "WrongShape",
+    "BadBitmap",
+}
+"""Refusals by what everybody knows: the stage takes the true message after them. For BadSeal a secret was used."""
 
 
 def attempt(context: bytes) -> tuple[Roster, Shares]:
@@ -116,7 +126,7 @@ def test_a_device_at_every_stage(stage: str, name: str, cell: str) -> None:
 
 
 def answers_once(one: "Device | Strict", stage: str, name: str, cell: str, spent: set[str]) -> None:
-    """A call has its cell's outcome, and a stage that was left, by a step or by a lie, gives no secret again."""
+    """A call has its cell's outcome; a lie that binds nobody costs nothing, a left stage gives nothing again."""
     at = one.at(stage)
     assert type(at).__name__ == stage
     method, _, how = name.partition("-")
@@ -127,6 +137,12 @@ def answers_once(one: "Device | Strict", stage: str, name: str, cell: str, spent
     if how == "again":
         call()
     assert outcome(call) == cell
+    if cell in BINDS_NOBODY:
+        assert outcome(call) == cell
+        following = next(
+            to for of, called, to in rows(DEVICE) + rows(STRICT) if (of, called) == (stage, method) and to != "-"
+        )
+        assert outcome(one.call(at, method)) == following
     assert outcome(one.call(at, method)) in spent
 
 

@@ -71,6 +71,7 @@ def test_a_device_refuses_a_lying_roster() -> None:
         fleet.joining[0].roster(fleet.roster, AUTHORITY, profile="standard", floor=5, cap=100)
     with refused("LargeCohort"):
         Fleet(4).joining[0].roster(fleet.roster, AUTHORITY, profile="standard", floor=3, cap=3)
+    fleet.joining[0].roster(fleet.roster, AUTHORITY, profile="standard", floor=3, cap=100)  # it was not used up
     with refused("RosterChanged"):
         fleet.joining[0].roster(fleet.roster, AUTHORITY, profile="standard", floor=3, cap=100)
 
@@ -98,7 +99,7 @@ def test_duplicate_keys_are_refused() -> None:
 
 
 def test_a_device_refuses_lying_shares_and_survivors() -> None:
-    def shares(reason: str, **changes: object) -> None:
+    def shares(reason: str, *, spent: bool = False, **changes: object) -> None:
         fleet = Fleet(5)
         sharing = fleet.share(5)
         stage = server.Sharing(fleet.cohort, 3)
@@ -107,6 +108,8 @@ def test_a_device_refuses_lying_shares_and_survivors() -> None:
         honest = stage.close()[1]["dev-000"]
         with refused(reason):
             sharing[0].shares(dataclasses.replace(honest, **changes))
+        if not spent:
+            sharing[0].shares(honest)
         with refused("SharesChanged"):
             sharing[0].shares(honest)
 
@@ -114,7 +117,8 @@ def test_a_device_refuses_lying_shares_and_survivors() -> None:
     shares("NotADealer", dealers=fleet.cohort.bitmap([1, 2, 3, 4]))
     shares("SmallCohort", dealers=fleet.cohort.bitmap([0, 1]))
     shares("MissingShare", dealers=fleet.cohort.bitmap([0, 1, 2, 3]))
-    shares("BadSeal", sealed=(bytes(80),) * 4)
+    shares("WrongShape", sealed=(bytes(1168),) * 4)
+    shares("BadSeal", spent=True, sealed=(bytes(80),) * 4)
     shares("BadBitmap", dealers=b"\xff")
     shares("BadBitmap", dealers=b"\x01\x00")
 
@@ -122,6 +126,7 @@ def test_a_device_refuses_lying_shares_and_survivors() -> None:
         waiting = Fleet(5).unmask()[2]
         with refused(reason):
             waiting[0].survivors(Survivors(survivors=bitmap), SEAL.public)
+        waiting[0].survivors(Survivors(survivors=b"\x1f"), SEAL.public)
         with refused("AnsweredBefore"):
             waiting[0].survivors(Survivors(survivors=b"\x1f"), SEAL.public)
 
