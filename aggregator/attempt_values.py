@@ -1,12 +1,11 @@
 """What an attempt is made of, and what it keeps of each of its cohorts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from accord.errors import Refusal
 from accord.plan import Plan
 from accord.update.pipeline import Total
-from accord.wire.messages import Certificate
 from accord.wire.secure_sum import Result
 from aggregator import round as engine
 from aggregator.round_values import Failed, Opened
@@ -61,14 +60,3 @@ class CohortOf:
             survivors=ended.survivors if isinstance(ended, Opened) else b"",
             transcript=transcript,
         )
-
-
-def check_identity(device: str, identity: bytes, offered: Mapping[str, Certificate]) -> None:
-    """Refuse a device whose identity key another device of the attempt has: no roster could hold both.
-
-    Raises:
-        Refusal: `DuplicateKey`.
-    """
-    for other, certificate in offered.items():
-        if other != device and certificate.identity == identity:
-            raise Refusal("DuplicateKey", f"{device} has the identity key of {other}: enrol one of them anew")

@@ -4,7 +4,7 @@ Sans-IO. It ends when cohorts are formed; what they do is `aggregator.attempt`.
 """
 
 from accord.errors import Refusal
-from accord.secagg import hybrid, keys
+from accord.secagg import keys
 from accord.secagg.authority import Authority
 from accord.secagg.cohort import check_join
 from accord.secagg.members import member_of
@@ -12,10 +12,11 @@ from accord.wire.check_in import BARRED, NO_COMPRESSOR, CheckIn, Later
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate, Offer, opened
 from accord.wire.secure_sum import Join, Member
-from aggregator.attempt_values import Invitation, check_identity
+from aggregator.attempt_values import Invitation
 from aggregator.coordinator_values import Declined, Effect, Log, Send, Stood
 from aggregator.desk import Desk
 from aggregator.standing import SEEN_TWICE, SEQUENCE_BACK, Standing, after
+from aggregator.taken_keys import TakenKeys
 
 FOR_NOW = ("Revoked", "Expired")
 """Why a device that enrolment knows is turned away in every attempt until it has another certificate."""
@@ -43,6 +44,7 @@ class Muster:
         self._invitation, self._context, self._authority, self._desk = invitation, context, authority, desk
         self._seal_pair = seal_pair
         self._standings: dict[str, Standing] = {}
+        self._taken = TakenKeys()
         self._sequences: dict[str, int] = {}
 
     @property
@@ -94,13 +96,14 @@ class Muster:
             consistency=proof,
             support=self._invitation.support,
         )
-        check_identity(device, certificate.identity, self.offered)
-        for other, member in list(self.joined.items()):
-            imitates = certificate.identity in _parts(member)
-            anew = other == device and member.identity != certificate.identity  # its JOIN was of the key before
-            if imitates or anew:
-                del self.joined[other]
+        self._taken.check(device, certificate.identity)
+        own, imitator = self.joined.get(device), self._taken.joiner(certificate.identity)
+        if imitator is not None:
+            self._taken.left(self.joined.pop(imitator))
+        if own is not None and own.identity != certificate.identity and device in self.joined:
+            self._taken.left(self.joined.pop(device))  # its JOIN was of the key before
         self.offered[device] = certificate
+        self._taken.offered(device, certificate.identity)
         self.turned_away.discard(device)
         self._standings[device], self._sequences[device] = standing, message.sequence
         return (*effects, Send(device=device, data=self._desk.sealed(offer, device)))
@@ -125,10 +128,9 @@ class Muster:
             return () if known == member else self._joined_twice(device)
         if not self.open:
             raise Refusal("TooLate", f"{device} joins after the roster was made")
-        others = {part for d, j in self.joined.items() if d != device for part in _parts(j)}
-        taken = others | {c.identity for c in self.offered.values()}
-        check_join(message, taken, self._seal_pair, self._invitation.plan.keys)
+        check_join(message, self._taken, self._seal_pair, self._invitation.plan.keys)
         self.joined[device] = member
+        self._taken.joined(device, member)
         before = self._standings[device]
         self._standings[device] = before.joined(self._sequences[device])
         return self._stands(device, before, self._standings[device])
@@ -174,8 +176,3 @@ class Muster:
 
     def _later(self, device: str, nonce: bytes, reason: str) -> Send:
         return Send(device=device, data=self._desk.sealed(Later(nonce=nonce, reason=reason), device))
-
-
-def _parts(member: Member) -> tuple[bytes, ...]:
-    """Return the keys that a JOIN shows, each by itself."""
-    return (*hybrid.parts(member.mask_key), *hybrid.parts(member.seal_key))
