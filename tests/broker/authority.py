@@ -13,9 +13,11 @@ from accord.files import write_atomic
 
 
 class Authority:
-    """A key, its own certificate, and the pairs that it signs, in one folder."""
+    """A key, its own certificate, and the pairs that it signs, in one folder; serials count up from `first`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, first: int | None = None) -> None:
+        folder.mkdir(exist_ok=True)
+        self._next = x509.random_serial_number() if first is None else first
         self._folder, self._name = folder, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.path = folder / "authority.pem"
@@ -49,24 +51,31 @@ class Authority:
         for serial in serials:
             one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at).build()
             builder = builder.add_revoked_certificate(one)
+        builder = builder.add_extension(self._identifier(), critical=False)
         path = self._folder / "revoked.pem"
         write_atomic(path, builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         return path
 
     def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool = False) -> bytes:
         now = dt.datetime.now(dt.timezone.utc)
+        serial, self._next = self._next, self._next + 1
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(serial)
             .not_valid_before(now - dt.timedelta(minutes=5))
             .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(self._identifier(), critical=False)
         )
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def _identifier(self) -> x509.AuthorityKeyIdentifier:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

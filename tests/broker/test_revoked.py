@@ -8,9 +8,11 @@ import pytest
 
 from accord.entropy import SystemEntropy
 from accord.errors import UsageError
+from accord.files import write_atomic
 from broker import credentials
 from broker.config import Listener, Tls
 from broker.credentials import Login
+from broker.revoked import Revoked, read
 from broker.status import ask
 from tests.broker.authority import Authority
 from tests.broker.raw_client import RawClient
@@ -95,6 +97,58 @@ def test_a_list_that_is_damaged_older_or_of_another_authority_is_not_taken(
         assert let_in(broker, stays, "dev-4")
     authority.revoke(later=50)
     until(lambda: let_in(broker, goes, "dev-3"), "a newer one counts")
+
+
+@pytest.mark.parametrize("goes_with", ["old", "new"])
+def test_a_serial_is_revoked_by_the_authority_that_gave_it_and_by_no_other_of_its_name(
+    serve: Serve, tmp_path: Path, goes_with: str
+) -> None:
+    """A CA is made anew under its old name, and its serials begin anew; for a while both count."""
+    made = {one: Authority(tmp_path / one, "one name", first=1) for one in ("old", "new")}
+    certificate, key = made["new"].pair("localhost")
+    made["old"].pair("somebody")
+    clients, lists = tmp_path / "clients.pem", tmp_path / "lists.pem"
+    clients.write_bytes(b"".join(one.path.read_bytes() for one in made.values()))
+
+    def revoke(later: int, **serials: int) -> None:
+        found = [one.revoke(*[serials[name]] if name in serials else [], later=later) for name, one in made.items()]
+        write_atomic(lists, b"".join(path.read_bytes() for path in found))
+
+    revoke(0)
+    broker = serve(Listener(port=0, tls=Tls(certificate=certificate, key=key, clients=clients, revoked=lists)))
+    credentials.add(broker.clients, [Login(client="dev-old"), Login(client="dev-new")], SystemEntropy(), now=0)
+    sides = {name: one.client(f"dev-{name}") for name, one in made.items()}
+    for side in sides.values():
+        side.load_verify_locations(made["new"].path)
+    serial = made["old"].serial("dev-old")
+    assert serial == made["new"].serial("dev-new")
+    goes, stays = f"dev-{goes_with}", "dev-new" if goes_with == "old" else "dev-old"
+    with RawClient(broker.port, sides[goes[4:]]) as revoked, RawClient(broker.port, sides[stays[4:]]) as other:
+        assert (revoked.login(goes), other.login(stays)) == (0, 0)
+        revoke(1, **{goes_with: serial})
+        assert revoked.ended()
+        reads(other)
+        assert let_in(broker, sides[stays[4:]], stays)
+        assert not let_in(broker, sides[goes[4:]], goes)
+
+
+def test_a_list_is_older_than_one_of_the_same_authority_and_not_than_another_of_its_name(tmp_path: Path) -> None:
+    old, new = (Authority(tmp_path / one, "one name") for one in ("old", "new"))
+    clients, lists = tmp_path / "clients.pem", tmp_path / "lists.pem"
+    clients.write_bytes(old.path.read_bytes() + new.path.read_bytes())
+
+    def listed(first: int, second: int) -> Revoked:
+        write_atomic(lists, old.revoke(later=first).read_bytes() + new.revoke(later=second).read_bytes())
+        return read(lists, clients)
+
+    before = listed(50, 20)
+    listed(50, 30).follows(before, lists)
+    for first, second in ((50, 10), (40, 30)):
+        with pytest.raises(UsageError, match="is older"):
+            listed(first, second).follows(before, lists)
+    write_atomic(lists, old.revoke().read_bytes())
+    with pytest.raises(UsageError, match="not signed by CN=one name"):
+        read(lists, clients)
 
 
 def test_a_broker_does_not_begin_without_its_list(serve: Serve, authority: Authority, tmp_path: Path) -> None:
