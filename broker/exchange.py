@@ -56,16 +56,23 @@ class Exchange(Broker):  # type: ignore[misc]
             if gate.connect.clean:
                 await self._delete_session(client)
 
-    async def take(
-        self, sender: str, topic: str, payload: bytes | memoryview, qos: int, *, retain: bool
-    ) -> list[Outbox]:
-        """Do as `publish` does, once there is room for a letter of QoS 1, or a reader is stuck."""
-        if qos and self.traffic.waiting > self._limits.waiting // SOON:
-            for client in self._subscriptions.holders(topic):
-                box = self.outboxes.get(client)
-                if box is not None and box.crowded(sender, len(topic) + len(payload)):
-                    await box.room(sender, len(topic) + len(payload))
-        return self.publish(sender, topic, payload, qos, retain=retain)
+    @property
+    def tight(self) -> bool:
+        """Whether so much waits that room for a letter of QoS 1 must be looked for."""
+        return self.traffic.waiting > self._limits.waiting // SOON
+
+    async def room(self, sender: str, topic: str, size: int) -> None:
+        """Wait until there is room for a letter, or a reader is stuck.
+
+        Args:
+            sender: the client that publishes it.
+            topic: which it publishes to.
+            size: of the payload, in bytes.
+        """
+        for client in tuple(self._subscriptions.holders(topic)):
+            box = self.outboxes.get(client)
+            if box is not None and box.crowded(sender, len(topic) + size):
+                await box.room(sender, len(topic) + size)
 
     def publish(self, sender: str, topic: str, payload: bytes | memoryview, qos: int, *, retain: bool) -> list[Outbox]:
         """Give a letter to all who subscribed to its topic, and return where the sender fills its share of the room.

@@ -15,6 +15,7 @@ from broker import packets
 from broker.attempts import Attempts
 from broker.config import Limits
 from broker.exchange import Exchange
+from broker.outbox import Outbox
 from broker.packets import Packet
 from broker.wire import HIGH, Wire
 
@@ -177,11 +178,13 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
 
     async def _publish(self, packet: Packet) -> None:
         topic, qos, number, payload = packets.read_publish(packet)
-        crowded = []
+        crowded: list[Outbox] = []
         if topics.allowed(self._client, self._tenant, "publish", topic):
             retain = packet.retained and topics.kept(topic)
-            with self._made_to_wait():
-                crowded = await self._exchange.take(self._client, topic, payload, qos, retain=retain)
+            if qos and self._exchange.tight:
+                with self._made_to_wait():
+                    await self._exchange.room(self._client, topic, len(payload))
+            crowded = self._exchange.publish(self._client, topic, payload, qos, retain=retain)
         else:
             self._attempts.note("publish", "%s may not publish to %.120r", self._client, topic)
         if qos:

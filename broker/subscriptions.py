@@ -1,8 +1,12 @@
 """Who subscribed to what, found by topic without walking over every filter; knows nothing of connections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from accord.wire import topics
+
+REMEMBERED, LONGEST = 4_096, 256  # topics whose holders are remembered, and characters of one
+_NOBODY: Mapping[str, int] = MappingProxyType({})
 
 
 class Subscriptions:
@@ -15,6 +19,7 @@ class Subscriptions:
         self._plain: dict[str, dict[str, int]] = {}
         self._wild: dict[str, dict[str, dict[str, int]]] = {}
         self._held: dict[str, set[str]] = {}
+        self._found: dict[str, Mapping[str, int]] = {}
 
     def __iter__(self) -> Iterator[str]:
         # amqtt walks over all filters of everybody when a client connects, to send it what is retained there: that is
@@ -26,6 +31,7 @@ class Subscriptions:
         self._plain.clear()
         self._wild.clear()
         self._held.clear()
+        self._found.clear()
 
     def count(self, client: str) -> int:
         """Return how many filters a client holds."""
@@ -37,14 +43,25 @@ class Subscriptions:
 
     def add(self, client: str, topic_filter: str, qos: int) -> None:
         """Give a client a filter, or change the QoS of one that it holds."""
+        self._found.clear()
         self._held.setdefault(client, set()).add(topic_filter)
         if wild(topic_filter):
             self._wild.setdefault(stem(topic_filter), {}).setdefault(topic_filter, {})[client] = qos
         else:
             self._plain.setdefault(topic_filter, {})[client] = qos
 
-    def holders(self, topic: str) -> dict[str, int]:
+    def holders(self, topic: str) -> Mapping[str, int]:
         """Return everybody who hears a topic, with the highest QoS of the filters that match."""
+        found = self._found.get(topic)
+        if found is None:
+            found = self._holders(topic)
+            if len(topic) <= LONGEST:
+                if len(self._found) >= REMEMBERED:
+                    self._found.clear()
+                self._found[topic] = found
+        return found
+
+    def _holders(self, topic: str) -> Mapping[str, int]:
         found = dict(self._plain.get(topic, ()))
         levels = topic.split("/")
         for length in range(len(levels) + 1):
@@ -52,13 +69,14 @@ class Subscriptions:
                 if topics.matches(topic_filter, topic):
                     for client, qos in holders.items():
                         found[client] = max(qos, found.get(client, 0))
-        return found
+        return found or _NOBODY
 
     def remove(self, client: str, topic_filter: str) -> int:
         """Take one subscription away and return how many there were; a filter without holders is forgotten."""
         filters = self._held.get(client, set())
         if topic_filter not in filters:
             return 0
+        self._found.clear()
         filters.discard(topic_filter)
         if not filters:
             del self._held[client]

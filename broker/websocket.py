@@ -127,5 +127,5 @@ class WebSocketWire(Wire):
 
     def _flush(self) -> None:
         for part in self._speaker.data_to_send():
-            if part and not self._writer.is_closing():
-                self._writer.write(part)
+            if part:
+                super().write(part)

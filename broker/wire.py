@@ -1,4 +1,8 @@
-"""The bytes of one connection over TCP or TLS; knows nothing of MQTT."""
+"""The bytes of one connection over TCP or TLS; knows nothing of MQTT.
+
+What is written in one turn of the loop goes out at its end, in one piece: a call of the system for each letter and each
+acknowledgement costs more than all that is done about them.
+"""
 
 import asyncio
 import ssl
@@ -6,6 +10,7 @@ import ssl
 from amqtt.adapters import WriterAdapter
 
 READ_AHEAD = 1 << 18  # bytes that wait to be read before the client is made to wait, twice as many at most
+AT_ONCE = 1 << 16  # bytes that are not held until the end of the turn
 HIGH, LOW = 1 << 18, 1 << 16  # bytes that wait to be sent: `drain` waits above the one, until the other
 
 
@@ -24,6 +29,9 @@ class Wire(WriterAdapter):  # type: ignore[misc]
     ) -> None:
         self.address, self.name = address, name
         self._reader, self._writer = reader, writer
+        self._turn: list[bytes | memoryview] = []
+        self._turn_size = 0
+        self._loop = asyncio.get_running_loop()
         writer.transport.set_write_buffer_limits(high=HIGH, low=LOW)
 
     def admit(self, largest: int) -> None:
@@ -47,17 +55,15 @@ class Wire(WriterAdapter):  # type: ignore[misc]
     def buffered(self) -> int:
         """Bytes that wait to be sent."""
         size: int = self._writer.transport.get_write_buffer_size()
-        return size
+        return size + self._turn_size
 
     def write(self, data: bytes) -> None:
         """Send bytes, or keep them until the client takes them; see `drain`."""
-        if not self._writer.is_closing():
-            self._writer.write(data)
+        self._hold(data)
 
     def write_all(self, *parts: bytes | memoryview) -> None:
         """Send several parts in one go."""
-        if not self._writer.is_closing():
-            self._writer.writelines(parts)
+        self._hold(*parts)
 
     async def drain(self) -> None:
         """Wait while more than `HIGH` bytes wait, until at most `LOW` do.
@@ -65,15 +71,32 @@ class Wire(WriterAdapter):  # type: ignore[misc]
         Raises:
             OSError: the connection ended.
         """
+        self._send()
         await self._writer.drain()
 
     async def close(self) -> None:
         """Send what waits, and end; returns at once."""
+        self._send()
         self._writer.close()
 
     def abort(self) -> None:
         """End at once; what waits is not sent."""
         self._writer.transport.abort()
+
+    def _hold(self, *parts: bytes | memoryview) -> None:
+        """Keep parts until the end of the turn, or send them now that there is much."""
+        if not self._turn:
+            self._loop.call_soon(self._send)
+        self._turn += parts
+        self._turn_size += sum(map(len, parts))
+        if self._turn_size >= AT_ONCE:
+            self._send()
+
+    def _send(self) -> None:
+        """Hand over what was written in this turn."""
+        parts, self._turn, self._turn_size = self._turn, [], 0
+        if parts and not self._writer.is_closing():
+            self._writer.writelines(parts)
 
     def get_peer_info(self) -> tuple[str, int] | None:
         """Return the client's address and port, as amqtt asks for them."""
