@@ -103,22 +103,21 @@ class AggregatorService:
         self._registry = RegistryWatch(self._work, self._chronicle, _clock)
         self._reception = Reception(self._work, self._tenant, self._chronicle, clock=_clock)
         self._switchboard = Switchboard(self._runners, self._attendance, self._enrol, self._recalled)
-        self._stopping = False
-        self._birth = time.time_ns()
+        self._stopping, self._birth = False, time.time_ns()
         topic = topics.aggregator_state(self._tenant)
-        password = folder.password()
         self._link: Link = MqttLink(
             Address(
                 host=config.host,
                 port=config.mutual_port or config.port,
                 client_id=AGGREGATOR,
-                password=password,
+                password=folder.password(),
                 tls=config.secured(folder.tls),
                 session=config.session,
                 others=config.others,
             ),
             entropy=SystemEntropy(),
             will=Will(topic=topic, payload=State(online=False, birth=self._birth, job="").encode()),
+            settled=True,
         )
         self._pool = ThreadPoolExecutor(thread_name_prefix="masks")
         self._maker = JobMaker(
@@ -187,6 +186,7 @@ class AggregatorService:
                 del self._runners[name], self._books[name]
             elif quiet:
                 runner.transport.flush()
+        self._link.settle()  # what was taken is in the journal, or would come again
 
     def _look(self) -> bool:
         """Start and stop what people asked for, note who was seen; return whether there is nothing left to wait for."""

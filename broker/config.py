@@ -80,7 +80,7 @@ class Limits:
         retained: bytes of one retained letter.
         replay: bytes of retained letters that one client is sent in a second because it subscribes; after ten seconds'
             worth at once it must wait.
-        in_flight: letters that one client has not acknowledged.
+        in_flight: letters that one client has not acknowledged; the aggregator does so once its journal has a batch.
         filters: subscriptions of one client.
         clients: clients that are logged in.
         strangers: connections that have not logged in; one more, and the oldest must leave.
@@ -96,7 +96,7 @@ class Limits:
     all_waiting: int = 256 << 20
     retained: int = 1 << 16
     replay: int = 1 << 20
-    in_flight: int = 32
+    in_flight: int = 128
     filters: int = 100
     clients: int = 1_000
     strangers: int = 256

@@ -34,6 +34,9 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
         "letters_go_both_ways_in_order_and_large": "letters of any size arrive once each and in order",
         "an_unacknowledged_letter_comes_again": "what was not acknowledged when a connection ended comes again",
         "a_late_acknowledgement_counts": "who takes ten seconds to acknowledge loses nothing",
+        "what_a_reader_that_was_killed_had_not_dealt_with_comes_again": "what a reader that keeps its session had not "
+        "dealt with when it was killed comes again, and nothing else",
+        "a_reader_that_settles_nothing_is_sent_little": "who acknowledges nothing is sent no more than so many letters",
         "closing_loses_nothing": "what was handed over before an orderly end arrives",
     },
     "sessions": {

@@ -22,6 +22,7 @@ from broker.pbkdf2 import line
 from broker.process import Process, installed
 
 LARGEST_PACKET = LARGEST_PAYLOAD + 1_024  # bytes: the link's largest payload and its topic
+IN_FLIGHT = 128  # letters that one client has not acknowledged: the aggregator does so once its journal has a batch
 MOST_WAITING = 64 << 20  # bytes that wait for one client
 PASSWORDS, ACCESS_LIST = "mosquitto.passwords", "mosquitto.acl"
 PLUGIN = "mosquitto_dynamic_security.so"
@@ -68,7 +69,7 @@ per_listener_settings false
 allow_anonymous false
 {who}
 max_packet_size {LARGEST_PACKET}
-max_inflight_messages 16
+max_inflight_messages {IN_FLIGHT}
 max_queued_messages 1000
 max_queued_bytes {MOST_WAITING}
 max_keepalive 600

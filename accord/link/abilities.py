@@ -4,9 +4,12 @@ from typing import ClassVar
 
 from paho.mqtt.properties import Properties
 
+from accord.link.port import LARGEST_PAYLOAD
 from accord.records import Flag, Int, Record, Text, field
 from accord.values import dataclass
 
+OVERHEAD = 64
+"""Bytes of a packet beside its topic and payload, at most."""
 OLD, NEW = 4, 5
 """Protocol levels of MQTT 3.1.1, which every broker speaks, and of MQTT 5."""
 
@@ -34,6 +37,11 @@ class Abilities(Record):
     retain: bool = field(Flag())
     wildcards: bool = field(Flag())
     session: int = field(Int(0, 2**32 - 1))
+
+    def largest_payload(self, topic: str) -> int:
+        """Return how many bytes it takes in one message to a topic."""
+        most = self.largest_packet
+        return min(LARGEST_PAYLOAD, most - OVERHEAD - len(topic)) if most else LARGEST_PAYLOAD
 
     @classmethod
     def old(cls, broker: str) -> "Abilities":

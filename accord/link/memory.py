@@ -190,6 +190,9 @@ class MemoryLink:
         """Return the next delivery or None, at once."""
         return self._queue.popleft() if self._queue else None
 
+    def settle(self) -> None:
+        """Do nothing: nothing is sent again here."""
+
     def close(self) -> None:
         """Leave; no will is published."""
         self._leave()

@@ -8,8 +8,8 @@ MQTT 3.1.1 is spoken, and MQTT 5 where a broker has it and the owner remembers w
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from paho.mqtt import client as paho
 from paho.mqtt.properties import Properties
@@ -20,10 +20,11 @@ from accord.link import reasons
 from accord.link.abilities import NEW, OLD, Abilities
 from accord.link.address import Address
 from accord.link.inbox import MOST_BYTES, Inbox
-from accord.link.paho_client import OVERHEAD, QUEUED, SESSION, PahoClient
+from accord.link.marks import Marks
+from accord.link.paho_client import QUEUED, SESSION, PahoClient
 from accord.link.pauses import Pauses
 from accord.link.places import Places
-from accord.link.port import LARGEST_PAYLOAD, ClosedError, Delivery, FullError, LinkError, Will, checked_qos
+from accord.link.port import ClosedError, Delivery, FullError, LinkError, Will, checked_qos
 from accord.link.remembered import Remembered
 from accord.link.subscriptions import Subscriptions
 from accord.link.tls import explained
@@ -47,6 +48,8 @@ class MqttLink:
         known: what this broker was found to be able to do before.
         learned: told what it can do whenever that is news, later in the link's thread; None: MQTT 3.1.1 is spoken and
             nothing asked. With MQTT 5 a delivery is acknowledged when the owner, who has kept it, asks for the next.
+        settled: whether the owner calls `settle`: what it has not dealt with when it is killed the broker sends again,
+            by whatever version of MQTT, and it sends little more before that.
 
     Raises:
         UnreachableError: no broker answers there.
@@ -65,18 +68,20 @@ class MqttLink:
         inbox_bytes: int = MOST_BYTES,
         known: Abilities | None = None,
         learned: Callable[[Abilities], None] | None = None,
+        settled: bool = False,
     ) -> None:
         self.connections = self.bytes_up = self.bytes_down = 0
         self.refusal = ""
         """Why the broker refused the last login or ended the connection; empty while it lets us in."""
         self.abilities = Abilities.old(address.shown)
-        self._address, self._will, self._pauses = address, will, Pauses(entropy)
+        self._address, self._pauses = address, Pauses(entropy)
         self._keepalive, self._timeout = keepalive, connect_timeout
         self._places, self._place = Places(address.nodes, entropy), address.nodes[0]
         self._inbox = Inbox(most_bytes=inbox_bytes)
         self._subscriptions = Subscriptions(entropy, most=address.most_qos)
-        self._marks: deque[tuple[int, int] | None] = deque()
-        self._mark: tuple[int, int] | None = None
+        self._settled = settled and address.most_qos > 0  # at QoS 0 nothing comes again
+        self._new = partial(PahoClient, address, will=will, timeout=connect_timeout, meter=self, settled=self._settled)
+        self._marks = Marks()
         self._change = threading.Condition()
         self._up, self._answer = False, ""
         self._closed, self._client = threading.Event(), self._made(OLD)
@@ -107,8 +112,7 @@ class MqttLink:
             LocalProtocolError: QoS 2 is never used.
         """
         checked_qos(qos)
-        most = self.abilities.largest_packet
-        largest = min(LARGEST_PAYLOAD, most - OVERHEAD - len(topic)) if most else LARGEST_PAYLOAD
+        largest = self.abilities.largest_payload(topic)
         if len(payload) > largest:
             raise FullError(f"a payload of {len(payload)} bytes: send it in pieces, {largest} is the largest")
         if self._closed.is_set():
@@ -137,20 +141,24 @@ class MqttLink:
     def unsubscribe(self, topic_filter: str) -> None:
         """Take a subscription away."""
         with self._change:
-            known = self._subscriptions.remove(topic_filter)
-            up = self._up
-        if up and known:
+            known = self._subscriptions.remove(topic_filter) and self._up
+        if known:
             self._client.unsubscribe(topic_filter)
 
     def receive(self, timeout: float) -> Delivery | None:
-        """Return the next delivery, or None after `timeout` seconds; the one before is acknowledged now."""
-        mark, self._mark = self._mark, None
-        if mark is not None and mark[0] == self.connections:  # a number means another message on another connection
-            self._client.ack(mark[1], 1)
+        """Return the next delivery, or None after `timeout` seconds; it settles first if the owner does not."""
+        if not self._settled:
+            self.settle()
         delivery = self._inbox.get(timeout)
         if delivery is not None:
-            self._mark = self._marks.popleft()
+            self._marks.taken()
         return delivery
+
+    def settle(self) -> None:
+        """Acknowledge what was received so far."""
+        with self._change:  # what is queued here goes with a connection that ends: paho forgets it as it connects anew
+            for number in self._marks.settled():
+                self._client.ack(number, 1)
 
     def close(self) -> None:
         """Leave in an orderly way; no will is published.
@@ -161,9 +169,6 @@ class MqttLink:
             return
         self._inbox.close()
         self._client.finish(GOODBYE, lambda: self._up)
-        self._leave()
-
-    def _leave(self) -> None:
         self._closed.set()
         self._client.disconnect()
         if self._thread.is_alive():
@@ -171,7 +176,7 @@ class MqttLink:
         self._client.release()
 
     def _made(self, version: int, known: Abilities | None = None) -> PahoClient:
-        client = PahoClient(self._address, version, known=known, will=self._will, timeout=self._timeout, meter=self)
+        client = self._new(version, known=known)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_subscribe, client.on_message = self._on_subscribe, self._on_message
         return client
@@ -221,7 +226,9 @@ class MqttLink:
                     self._remembered.tell_later(self.abilities)
                     with self._change:
                         self._ask(self._subscriptions.due(time.monotonic()))
-            self._up = False
+            with self._change:
+                self._up = False
+                self._marks.lost()
             while not self._closed.wait(self._pauses.next()):
                 try:
                     self._again()
@@ -280,15 +287,14 @@ class MqttLink:
             LOG.warning("the broker ends the connection of %s: %s", self._address.client_id, self.refusal)
 
     def _on_message(self, client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
-        held = self._client.version == NEW and message.qos == 1
+        held = self._client.acknowledges and message.qos == 1
+        delivery: Delivery | None
         try:
             delivery = Delivery(topic=message.topic, payload=bytes(message.payload), retained=message.retain)
         except UnicodeDecodeError:  # a topic that is not UTF-8 is nobody's
-            if held:
-                client.ack(message.mid, 1)
-            return
-        self._marks.append((self.connections, message.mid) if held else None)
-        if not self._inbox.put(delivery):
-            self._marks.pop()
+            delivery = None
+        self._marks.came(message.mid if held else None)
+        if delivery is None or not self._inbox.put(delivery):
+            self._marks.dropped()
             if held:
                 client.ack(message.mid, 1)

@@ -25,8 +25,6 @@ IN_FLIGHT = 16
 """Unacknowledged messages: brokers advertise 20 and drop clients that pass it."""
 QUEUED = 1_000
 """Messages that wait for the connection."""
-OVERHEAD = 64
-"""Bytes of a packet beside its topic and payload, at most."""
 LARGEST_PACKET = LARGEST_PAYLOAD + 1_024
 """Bytes that are taken in one packet: a broker is not trusted with our memory."""
 SESSION = 300
@@ -44,7 +42,7 @@ class Meter(Protocol):
 
 
 class PahoClient(paho.Client):
-    """One login at one broker, by one version of MQTT.
+    """One login at one broker, by one version of MQTT; where `acknowledges`, its owner calls `ack`.
 
     Args:
         address: of the broker.
@@ -53,6 +51,7 @@ class PahoClient(paho.Client):
         will: what the broker publishes if we go without a word.
         timeout: seconds to connect.
         meter: counts what goes through the socket.
+        settled: whether the broker keeps what we have not acknowledged, and we do that ourselves, with MQTT 3.1.1, too.
     """
 
     def __init__(
@@ -64,14 +63,16 @@ class PahoClient(paho.Client):
         will: Will | None,
         timeout: float,
         meter: Meter,
+        settled: bool = False,
     ) -> None:
-        self.version = version
+        self.version, self.acknowledges = version, settled or version == NEW
         super().__init__(
             CallbackAPIVersion.VERSION2,
             client_id=address.session_id,
             protocol=MQTTProtocolVersion(version),
             transport="websockets" if address.websocket else "tcp",
-            manual_ack=version == NEW,
+            clean_session=None if version == NEW else not settled,
+            manual_ack=self.acknowledges,
         )
         self._address, self._meter = address, meter
         self._unacknowledged: deque[paho.MQTTMessageInfo] = deque()

@@ -111,6 +111,13 @@ class Link(Protocol):
         """Return the next message, or None after `timeout` seconds."""
         ...
 
+    def settle(self) -> None:
+        """Say that what was received so far is dealt with: until then a broker may send it again.
+
+        Where the owner of the link did not ask to say so itself, the next `receive` says it.
+        """
+        ...
+
     def close(self) -> None:
         """Leave in an orderly way: no will is published."""
         ...

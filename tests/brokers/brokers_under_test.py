@@ -118,7 +118,7 @@ class BrokerUnderTest:
         """The MQTT client id under which the broker keeps a client's session."""
         return session_id(client, PASSWORDS[client], self.session)
 
-    def link(self, client: str, will: Will | None = None, password: str = "") -> MqttLink:
+    def link(self, client: str, will: Will | None = None, password: str = "", *, settled: bool = False) -> MqttLink:
         address = Address(
             host=self.host,
             port=self.port,
@@ -126,7 +126,7 @@ class BrokerUnderTest:
             password=password or PASSWORDS[client],
             session=self.session,
         )
-        found = MqttLink(address, entropy=SystemEntropy(), will=will)
+        found = MqttLink(address, entropy=SystemEntropy(), will=will, settled=settled)
         self._links.append(found)
         return found
 

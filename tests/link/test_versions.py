@@ -69,7 +69,7 @@ def test_a_broker_with_mqtt_5_keeps_what_comes_while_we_are_away(five: Callable[
     link = five("dev-1", entropy=entropy, learned=learned.append)
     (found,) = learned
     assert found == link.abilities
-    assert (found.version, found.in_flight, found.retain, found.wildcards) == (NEW, 16, True, True)
+    assert (found.version, found.in_flight, found.retain, found.wildcards) == (NEW, 128, True, True)
     assert found.session == 300
     link.subscribe(COMMAND)
 
