@@ -23,6 +23,7 @@ from broker.process import Process, installed
 
 LARGEST_PACKET = LARGEST_PAYLOAD + 1_024  # bytes: the link's largest payload and its topic
 IN_FLIGHT = 128  # letters that one client has not acknowledged: the aggregator does so once its journal has a batch
+MOST_LETTERS = 10_000  # that wait for one client, where they are small
 MOST_WAITING = 64 << 20  # bytes that wait for one client
 PASSWORDS, ACCESS_LIST = "mosquitto.passwords", "mosquitto.acl"
 PLUGIN = "mosquitto_dynamic_security.so"
@@ -70,7 +71,7 @@ allow_anonymous false
 {who}
 max_packet_size {LARGEST_PACKET}
 max_inflight_messages {IN_FLIGHT}
-max_queued_messages 1000
+max_queued_messages {MOST_LETTERS}
 max_queued_bytes {MOST_WAITING}
 max_keepalive 600
 set_tcp_nodelay true

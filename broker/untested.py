@@ -49,7 +49,7 @@ def emqx(tenant: str, listener: Listener, folder: Path) -> Mapping[str, str]:
 mqtt {{
   max_packet_size = {LARGEST_PACKET}B
   max_inflight = 128
-  max_mqueue_len = 1000
+  max_mqueue_len = 10000
   max_qos_allowed = 1
   shared_subscription = false
   session_expiry_interval = 1h
@@ -119,7 +119,7 @@ def vernemq(tenant: str, listener: Listener, folder: Path) -> Mapping[str, str]:
         f"vmq_acl.acl_file = {folder / 'vmq.acl'}",
         f"max_message_size = {LARGEST_PACKET}",
         "max_inflight_messages = 128",
-        "max_online_messages = 1000",
+        "max_online_messages = 10000",
         "max_offline_messages = 1000",
         "persistent_client_expiration = 1h",
         "",
