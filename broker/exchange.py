@@ -88,7 +88,9 @@ class Exchange(Broker):  # type: ignore[misc]
         self.traffic.bytes_in += len(topic) + len(payload)
         letter, crowded = Letter(sender, topic, payload), []
         for client, granted in self._subscriptions.holders(topic).items():
-            box = self.outboxes[client]
+            box = self.outboxes.get(client)
+            if box is None:  # its session is being forgotten: that is nothing to its sender
+                continue
             box.offer(letter, min(granted, qos))
             if box.crowded(sender):
                 crowded.append(box)

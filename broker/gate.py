@@ -75,6 +75,7 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
         self.connect = connect
         self._tenant, self._client, self._wire = tenant, connect.client, wire
         self._exchange, self._limits, self._attempts = exchange, limits, attempts
+        self._most_filters = max(limits.filters, MOST_FILTERS)
         self._buffer, self._at = first.data, 0
         self._ended = False
         self._answered = asyncio.Event()
@@ -166,7 +167,7 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
         elif kind == packets.SUBSCRIBE:
             return await self._subscribe(packet)
         elif kind == packets.UNSUBSCRIBE:
-            self._bounded(packets.read_unsubscribe(packet))
+            packets.read_unsubscribe(packet, self._most_filters)
             self._answered.clear()
             return True
         elif packet.head == packets.DISCONNECT:
@@ -204,8 +205,7 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
             self._waits, self._heard = False, self._loop.time()
 
     async def _subscribe(self, packet: Packet) -> bool:
-        number, filters = packets.read_subscribe(packet)
-        self._bounded(filters)
+        number, filters = packets.read_subscribe(packet, self._most_filters)
         refused = [item for item in filters if not topics.allowed(self._client, self._tenant, "subscribe", item)]
         if not refused:
             await self._allowed()
@@ -229,13 +229,3 @@ class Gate(ReaderAdapter):  # type: ignore[misc]
                 await asyncio.sleep(min(left, SLICE))
                 if self._wire.ended:
                     raise ConnectionResetError
-
-    def _bounded(self, filters: list[str]) -> None:
-        """Turn away who names more filters in one packet than it may hold: nobody else has a turn meanwhile.
-
-        Raises:
-            CodecError: there are too many.
-        """
-        most = max(self._limits.filters, MOST_FILTERS)
-        if len(filters) > most:
-            raise CodecError(f"{len(filters)} filters in one packet; at most {most} are accepted")

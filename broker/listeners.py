@@ -143,8 +143,10 @@ class Listeners:
             finally:
                 self._shown.pop(transport, None)
                 transport.close()
-                # Whoever does not read is not waited for.
-                asyncio.get_running_loop().call_later(GOODBYE, self._cut, transport)
+                if transport.get_write_buffer_size():  # whoever does not read is not waited for
+                    asyncio.get_running_loop().call_later(GOODBYE, self._cut, transport)
+                else:  # a flood of connections that are turned away leaves nothing behind
+                    self._transports.discard(transport)
 
         return serve
 
@@ -185,10 +187,11 @@ class Listeners:
         wire = Wire(reader, asyncio.StreamWriter(used, protocol, reader, loop), address=address, name=name)
         if not listener.websocket:
             return wire
+        framed = WebSocketWire(wire, self._door.largest_first)
         try:
-            return await WebSocketWire(wire, self._door.largest_first).opened()
+            return await framed.opened()
         except BaseException:
-            await wire.close()
+            await framed.close()
             raise
 
 

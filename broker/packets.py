@@ -181,15 +181,15 @@ def read_puback(packet: Packet) -> int:
     return int.from_bytes(packet.body, "big")
 
 
-def read_subscribe(packet: Packet) -> tuple[bytes, list[str]]:
+def read_subscribe(packet: Packet, most: int) -> tuple[bytes, list[str]]:
     """Return the packet id and the filters of a SUBSCRIBE.
 
     Raises:
-        CodecError: not well formed, or without a filter.
+        CodecError: not well formed, without a filter, or with more than `most` of them.
     """
-    number, cursor, filters = _numbered(packet, SUBSCRIBE << 4 | 2), _Cursor(packet.body[2:]), []
+    number, cursor, filters = _numbered(packet, SUBSCRIBE << 4 | 2), _Cursor(packet.body[2:]), list[str]()
     while not cursor.done:
-        filters.append(cursor.text())
+        filters.append(_one_more(cursor, filters, most))
         if cursor.take(1)[0] > 2:
             raise CodecError("a subscription of QoS 3")
     if not filters:
@@ -197,19 +197,30 @@ def read_subscribe(packet: Packet) -> tuple[bytes, list[str]]:
     return number, filters
 
 
-def read_unsubscribe(packet: Packet) -> list[str]:
+def read_unsubscribe(packet: Packet, most: int) -> list[str]:
     """Return the filters of an UNSUBSCRIBE.
 
     Raises:
-        CodecError: not well formed, or without a filter.
+        CodecError: not well formed, without a filter, or with more than `most` of them.
     """
     _numbered(packet, UNSUBSCRIBE << 4 | 2)
-    cursor, filters = _Cursor(packet.body[2:]), []
+    cursor, filters = _Cursor(packet.body[2:]), list[str]()
     while not cursor.done:
-        filters.append(cursor.text())
+        filters.append(_one_more(cursor, filters, most))
     if not filters:
         raise CodecError("UNSUBSCRIBE without a filter")
     return filters
+
+
+def _one_more(cursor: _Cursor, before: list[str], most: int) -> str:
+    """Return the next filter: a quarter of a million fit into a packet, and nobody else has a turn while they are read.
+
+    Raises:
+        CodecError: there are too many.
+    """
+    if len(before) >= most:
+        raise CodecError(f"more than {most} filters in one packet")
+    return cursor.text()
 
 
 def _numbered(packet: Packet, first: int) -> bytes:

@@ -29,7 +29,7 @@ class WebSocketWire(Wire):
         super().__init__(below._reader, below._writer, address=below.address, name=below.name)  # noqa: SLF001 - its own kind
         self._speaker = ServerProtocol(subprotocols=[MQTT], max_size=largest)
         self.admit(largest)
-        self._held, self._at = b"", 0
+        self._held = bytearray()
         self._open = False
 
     def admit(self, largest: int) -> None:
@@ -54,10 +54,10 @@ class WebSocketWire(Wire):
         Raises:
             CodecError: what comes is not a WebSocket's.
         """
-        while (wanted := size - (len(self._held) - self._at)) > 0:
+        while (wanted := size - len(self._held)) > 0:
             await self._listen(max(LEAST, min(MOST, wanted)))
-        part = self._held[self._at : self._at + size]
-        self._at += size
+        part = bytes(self._held[:size])
+        del self._held[:size]
         return part
 
     def write(self, data: bytes) -> None:
@@ -84,17 +84,15 @@ class WebSocketWire(Wire):
             self._speaker.receive_data(data)
         else:
             self._speaker.receive_eof()
-        parts = [self._held[self._at :]]
         for event in self._speaker.events_received():
             if isinstance(event, Request):
                 self._answer(event)
             elif not isinstance(event, Frame):
                 continue  # a server's side is sent no response
             elif event.opcode in (Opcode.BINARY, Opcode.CONT):
-                parts.append(bytes(event.data))
+                self._held += event.data
             elif event.opcode is Opcode.TEXT:
                 raise CodecError("text in a WebSocket: MQTT is binary")
-        self._held, self._at = b"".join(parts), 0
         self._flush()
         self._judge(ended=not data)
         await asyncio.sleep(0)  # what is read already is had without a wait, and others must have their turn

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from websockets.client import ClientProtocol
@@ -248,3 +249,12 @@ def test_a_half_open_connection_costs_nothing_after_its_time(serve: Serve) -> No
     broker = serve(limits=Limits(login=0.3))
     with socket.create_connection(("127.0.0.1", broker.port)):
         until(lambda: ask(broker.state)["strangers"] == 0, "it is sent away")
+
+
+def test_a_reader_whose_session_is_being_forgotten_costs_no_sender_its_connection() -> None:
+    async def story() -> None:
+        exchange = Exchange(Limits(), Attempts(time.monotonic))
+        assert await exchange.add_subscription(("a", 1), SimpleNamespace(client_id="dev-1")) == 1  # type: ignore[arg-type]
+        assert exchange.publish("aggregator", "a", b"x", 1, retain=False) == []
+
+    asyncio.run(story())

@@ -1,5 +1,7 @@
 """Listeners: plain only where it is said, TLS with and without clients' certificates, WebSockets, and their files."""
 
+import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -20,6 +22,7 @@ from accord.link.mqtt import Address, MqttLink
 from broker import credentials
 from broker.config import Limits, Listener, Tls
 from broker.credentials import Login
+from broker.listeners import Listeners
 from tests.broker.authority import Authority
 from tests.broker.raw_client import PING, PONG, RawClient, connect, subscribe
 from tests.broker.served import PASSWORDS, Served, until
@@ -212,3 +215,29 @@ def test_a_renewed_certificate_is_taken_up_and_half_a_pair_is_not(
     until(lambda: "the certificate stays as it was" in caplog.text, "the log says that the two are no pair")
     assert shown() == second
     assert login(broker.port, context, "dev-1", PASSWORDS["dev-1"]) == 0
+
+
+def test_connections_that_are_turned_away_leave_nothing_behind() -> None:
+    class Door:
+        largest_first, login = 1, 1.0
+
+        async def connected(self, address: str, secured: object, abort: Callable[[], None]) -> None:
+            abort()
+
+        def revoked(self, name: str) -> None:
+            raise AssertionError(name)
+
+    async def story() -> None:
+        listeners = Listeners(Door())
+        await listeners.open((Listener(port=0, insecure=True),))
+        await listeners.start()
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", *listeners.ports)
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+        assert len(listeners._transports) <= 1
+        listeners.close()
+        await listeners.end()
+
+    asyncio.run(story())

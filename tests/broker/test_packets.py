@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -42,12 +43,27 @@ def test_any_bytes_are_read_or_refused(first: int, body: bytes) -> None:
     for read in (
         packets.read_connect,
         packets.read_publish,
-        packets.read_subscribe,
-        packets.read_unsubscribe,
+        partial(packets.read_subscribe, most=3),
+        partial(packets.read_unsubscribe, most=3),
         packets.read_puback,
     ):
         with contextlib.suppress(CodecError):
             read(packet)
+
+
+def test_no_more_filters_are_read_than_are_taken() -> None:
+    """A quarter of a million fit into one packet: what stands behind the first ones is not even looked at."""
+    number, behind = b"\0\x01", b"\xff\xff, and then nothing"
+    subscribe = Packet(first=0x82, head=b"", body=number + 3 * (field(b"a") + b"\x01"))
+    unsubscribe = Packet(first=0xA2, head=b"", body=number + 3 * field(b"a"))
+    assert packets.read_subscribe(subscribe, 3) == (number, ["a"] * 3)
+    assert packets.read_unsubscribe(unsubscribe, 3) == ["a"] * 3
+    for read, packet in ((packets.read_subscribe, subscribe), (packets.read_unsubscribe, unsubscribe)):
+        more = Packet(first=packet.first, head=b"", body=packet.body + behind)
+        with pytest.raises(CodecError, match="more than 3 filters"):
+            read(more, 3)
+        with pytest.raises(CodecError, match="ends in the middle"):
+            read(more, 4)
 
 
 @given(st.binary(max_size=40))
