@@ -33,7 +33,7 @@ class Unmasking(Stage):
         """
         if self.cohort.profile == STRICT:
             raise LocalProtocolError("in profile strict a survivor set is confirmed, and a quorum is answered")
-        self._unused("AnsweredBefore")
+        self._unleft("AnsweredBefore")
         alive = self._checked(message)
         self._leave("AnsweredBefore")
         return Answered(message.survivors), _answer(self._part, self._held, alive, seal_key)
@@ -46,7 +46,7 @@ class Unmasking(Stage):
         """
         if self.cohort.profile != STRICT:
             raise LocalProtocolError(f"profile {self.cohort.profile} has no confirmations")
-        self._unused("SurvivorsChanged")
+        self._unleft("SurvivorsChanged")
         alive = self._checked(message)
         self._leave("SurvivorsChanged")
         return Confirmed(self._part, self._held, alive, message.survivors), Consistency(survivors=message.survivors)
@@ -80,7 +80,7 @@ class Confirmed(Stage):
         Raises:
             Refusal: `AnsweredBefore`, or one of `quorum.check`.
         """
-        self._unused("AnsweredBefore")
+        self._unleft("AnsweredBefore")
         quorum.check(message, self.cohort, self._survivors)
         self._leave("AnsweredBefore")
         return Answered(self._survivors), _answer(self._part, self._held, self._alive, seal_key)

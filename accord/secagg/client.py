@@ -105,7 +105,7 @@ class Joining(Stage):
             Refusal: `RosterChanged`, `LargeCohort`, `NotInRoster`, `SmallCohort`, `LowThreshold`, `WeakKey`, or one
                 of `cohort.verified`.
         """
-        self._unused("RosterChanged")
+        self._unleft("RosterChanged")
         if roster.size > cap:
             raise Refusal("LargeCohort", f"{roster.size} members where the plan allows {cap}")
         own = member_of(self.letter)
@@ -192,7 +192,7 @@ class Sharing(Stage):
             Refusal: `SharesChanged`, `NotADealer`, `SmallCohort`, `MissingShare`, `WrongShape`, `BadSeal` or
                 `WrongPairSecret`.
         """
-        self._unused("SharesChanged")
+        self._unleft("SharesChanged")
         dealers = self.cohort.positions(message.dealers)
         if self.place not in dealers:
             raise Refusal("NotADealer", "the aggregator says that this device dealt no shares")

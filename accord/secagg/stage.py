@@ -16,10 +16,11 @@ class Stage:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"
 
-    def _unused(self, reason: str) -> None:
+    def _unleft(self, reason: str) -> None:
         if self._left:
             raise Refusal(reason, f"{type(self).__name__} was left before")
 
     def _leave(self, reason: str) -> None:
-        self._unused(reason)
+        if self._left:
+            raise Refusal(reason, f"{type(self).__name__} was left before")
         self._left = True

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from broker import mosquitto, nats
 from broker.config import Limits
 
 REQUEST, COMMAND = topics.up("t", "dev-1", "req"), topics.down("t", "dev-1", "cmd")
+PATIENCE = 60.0  # seconds
 MOST = {"embedded": Limits().in_flight, "mosquitto": mosquitto.IN_FLIGHT, "nats": nats.IN_FLIGHT}
 
 
@@ -24,6 +26,8 @@ class Reader:
         words = [str(broker.port), broker.session, PASSWORDS["aggregator"]]
         program = str(Path(__file__).with_name("settling_reader.py"))
         self.process = subprocess.Popen([sys.executable, program, *words], stdout=subprocess.PIPE, text=True)
+        self._patience = threading.Timer(PATIENCE, self.process.kill)
+        self._patience.start()
 
     def hears(self, wanted: str) -> list[str]:
         """Return what it prints before what is wanted."""
@@ -36,6 +40,7 @@ class Reader:
         raise AssertionError(f"it ended, and never heard {wanted!r}, but {before}")
 
     def kill(self) -> None:
+        self._patience.cancel()
         self.process.kill()
         self.process.wait()
 
