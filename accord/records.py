@@ -16,6 +16,7 @@ from accord.values import dataclass
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_BYTES = {bytes}
 RecordType = TypeVar("RecordType", bound="Record")
 
 
@@ -144,14 +145,16 @@ class Many:
         if type(value) is not tuple or not self.low <= len(value) <= self.high:
             raise CodecError(f"{where} is not a list of {self.low} to {self.high} entries")
         kind, check = self.kind, self.kind.check
-        if type(kind) is Octets:  # a SHARE has two hundred of them
+        types = set(map(type, value))  # a SHARE has two hundred members: all are looked at together
+        if type(kind) is Octets and types <= _BYTES:
             high = kind.low if kind.high is None else kind.high
-            if all(type(item) is bytes and kind.low <= len(item) <= high for item in value):
+            if all(kind.low <= size <= high for size in set(map(len, value))):
                 return
-        if type(kind) is Sized:
-            sizes = kind.sizes
-            if all(type(item) is bytes and len(item) in sizes for item in value):
+        elif type(kind) is Sized and types <= _BYTES:
+            if set(map(len, value)) <= set(kind.sizes):
                 return
+        elif type(kind) is Nested and types <= {kind.record}:
+            return
         for item in value:
             check(item, where)
 

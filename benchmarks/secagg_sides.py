@@ -137,6 +137,7 @@ def _summed(case: Case, link: Connection) -> dict[str, Any]:  # noqa: PLR0912 - 
             letters = [down(shown_to(roster, cohort, tree, name), name, CONTEXT) for name in case.names]
     for data in letters:
         link.send_bytes(data)
+    del letters, roster, tree, members  # as a coordinator lets go of what a stage was made of
     for batch in batches(link):
         with meter.on():
             for data in batch:
@@ -147,6 +148,7 @@ def _summed(case: Case, link: Connection) -> dict[str, Any]:  # noqa: PLR0912 - 
         letters = [down(answers[name], name, cohort.context) for name in case.names]
     for data in letters:
         link.send_bytes(data)
+    del letters, answers, sharing
     for batch in batches(link):
         with meter.on():
             for data in batch:

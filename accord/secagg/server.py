@@ -5,6 +5,8 @@ it then gives the next stage, or `Aborted` by name. There is never a wrong numbe
 a wrong dealer is named and the cohort is aborted.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from accord import prg
@@ -13,6 +15,7 @@ from accord.plan import CLASSIC, HYBRID
 from accord.secagg import entries, hybrid, keys, pair_secret, ring, sealing, shamir
 from accord.secagg.cohort import Cohort
 from accord.secagg.commitments import SECRET, SHORT_HASH, half_hash
+from accord.secagg.dealt import Dealt, dealt, sealed_entries
 from accord.wire.secure_sum import Masked, Share, Shares, Survivors, Unmask
 
 
@@ -26,7 +29,7 @@ class Sharing:
     def __init__(self, cohort: Cohort, floor: int) -> None:
         self.cohort = cohort
         self._floor = floor
-        self._dealt: dict[int, Share] = {}
+        self._dealt: dict[int, Dealt] = {}
 
     @property
     def complete(self) -> bool:
@@ -40,15 +43,8 @@ class Sharing:
             Refusal: `NotAMember`, `WrongShape` or `SharesChanged`.
         """
         place = self.cohort.position(device)
-        near = len(self.cohort.holders(place))
-        if len(message.hashes) != near or len(message.sealed) != near - 1:
-            raise Refusal("WrongShape", f"{device} dealt {len(message.sealed)} shares, and has {near - 1} neighbours")
-        others = (p for p in self.cohort.holders(place) if p != place)
-        mixed = self.cohort.hybrid
-        for p, entry in zip(others, message.sealed, strict=True):
-            if len(entry) != entries.size(hybrid=mixed, upwards=place < p):
-                raise Refusal("WrongShape", f"{device} dealt {len(entry)} bytes to {self.cohort.devices[p]}")
-        if self._dealt.setdefault(place, message) != message:
+        found = dealt(self.cohort, place, message)
+        if self._dealt.setdefault(place, found) != found:
             raise Refusal("SharesChanged", f"{device} dealt twice, differently")
 
     def close(self) -> tuple["Collecting", dict[str, Shares]]:
@@ -66,20 +62,22 @@ class Sharing:
         bitmap = cohort.bitmap(dealers)
         to: dict[int, list[bytes]] = {place: [] for place in dealers}
         for dealer in dealers:  # ascending, so each gets its own in the dealers' order
-            others = (place for place in cohort.holders(dealer) if place != dealer)
-            for place, sealed in zip(others, self._dealt[dealer].sealed, strict=True):
+            for place, sealed in sealed_entries(cohort, dealer, self._dealt[dealer].sealed):
                 if place in to:
                     to[place].append(sealed)
         answers = {cohort.devices[place]: Shares(dealers=bitmap, sealed=tuple(sealed)) for place, sealed in to.items()}
-        return Collecting(cohort, self._floor, self._dealt, bitmap), answers
+        kept = self._dealt
+        if not cohort.hybrid:  # with ML-KEM the offers in them are still to be opened
+            kept = {place: replace(found, sealed=b"") for place, found in kept.items()}
+        return Collecting(cohort, self._floor, kept, bitmap), answers
 
 
 class Collecting:
     """Folds masked vectors into the sum as they arrive, so that memory grows with the model alone."""
 
-    def __init__(self, cohort: Cohort, floor: int, dealt: dict[int, Share], bitmap: bytes) -> None:
+    def __init__(self, cohort: Cohort, floor: int, shares: dict[int, Dealt], bitmap: bytes) -> None:
         self.cohort = cohort
-        self._floor, self._dealt, self._bitmap = floor, dealt, bitmap
+        self._floor, self._dealt, self._bitmap = floor, shares, bitmap
         self._digests: dict[int, bytes] = {}
         self._sum: ring.Ring | None = None
 
@@ -135,18 +133,15 @@ class Unmasking:
     `wrong_holders` are the devices whose answers did not fit the commitments; they were skipped.
     """
 
-    def __init__(self, cohort: Cohort, dealt: dict[int, Share], alive: list[int], total: ring.Ring) -> None:
+    def __init__(self, cohort: Cohort, shares: dict[int, Dealt], alive: list[int], total: ring.Ring) -> None:
         self.cohort = cohort
-        self._dealt, self._alive, self._sum = dealt, frozenset(alive), total
-        self._answers: dict[int, dict[int, bytes]] = {}
-        self._sealed: dict[int, bytes] = {}
-        self._expected: dict[int, list[tuple[int, bytes]]] = {place: [] for place in alive}
-        """For each survivor the dealers of whom it holds a share, ascending, with the hash of the half it may give."""
-        for dealer, share in sorted(dealt.items()):
-            start = 0 if dealer in self._alive else SHORT_HASH
-            for place, hashes in zip(cohort.holders(dealer), share.hashes, strict=True):
-                if place in self._expected:
-                    self._expected[place].append((dealer, hashes[start : start + SHORT_HASH]))
+        self._dealt, self._alive, self._sum = shares, frozenset(alive), total
+        self._named: dict[int, bytes] = {}
+        """The digest of each survivor's answer."""
+        self._answers: dict[int, bytes] = {}
+        """What stood in each: one half of a share for each dealer of `_expected`; empty if it could not be read."""
+        self._wrong: dict[int, frozenset[int]] = {}
+        """The dealers whose halves in an answer are not those that they committed to; who has none is left out."""
         self.wrong_holders: set[str] = set()
 
     @property
@@ -162,7 +157,7 @@ class Unmasking:
     @property
     def complete(self) -> bool:
         """Whether every survivor has answered."""
-        return len(self._sealed) == len(self._alive)
+        return len(self._named) == len(self._alive)
 
     def add(self, device: str, message: Unmask, seal_pair: keys.KeyPair) -> None:
         """Open one survivor's answer and check each share against its dealer's commitment.
@@ -173,13 +168,14 @@ class Unmasking:
         cohort, place = self.cohort, self.cohort.position(device)
         if place not in self._alive:
             raise Refusal("NotASurvivor", f"{device} answers though its vector did not arrive")
-        if self._sealed.setdefault(place, message.sealed) != message.sealed:
+        name = prg.digest(message.sealed)
+        if self._named.setdefault(place, name) != name:
             raise Refusal("AnsweredBefore", f"{device} gave two different answers")
         if place in self._answers:
             return
         way = sealing.Direction(label="unmask", context=cohort.context, sender=device, recipient="aggregator")
-        good = self._answers[place] = {}
-        expected = self._expected[place]
+        self._answers[place] = b""
+        expected = self._expected(place)
         try:
             answer = sealing.opened(seal_pair, cohort.seal_keys[place], message.sealed, way, f"the answer of {device}")
         except Refusal:
@@ -188,12 +184,27 @@ class Unmasking:
         if len(answer) != SECRET * len(expected):
             self.wrong_holders.add(device)
             raise Refusal("WrongShape", f"{device} answered for another number of dealers")
-        for at, (dealer, hashed) in enumerate(expected):
-            share = answer[at * SECRET : (at + 1) * SECRET]
-            if half_hash(share) == hashed:
-                good[dealer] = share
-        if len(good) != len(expected):
+        self._answers[place] = answer
+        wrong = frozenset(
+            dealer
+            for at, (dealer, hashed) in enumerate(expected)
+            if half_hash(answer[at * SECRET : (at + 1) * SECRET]) != hashed
+        )
+        if wrong:
+            self._wrong[place] = wrong
             self.wrong_holders.add(device)
+
+    def _expected(self, place: int) -> list[tuple[int, bytes]]:
+        """Return the dealers of whom a survivor holds a share, ascending, with the hash of the half it may give.
+
+        Who holds whose is mutual.
+        """
+        around, shares, alive = self.cohort.graph.around, self._dealt, self._alive
+        return [
+            (dealer, shares[dealer].hashed(around(dealer), place, 0 if dealer in alive else SHORT_HASH))
+            for dealer in around(place)
+            if dealer in shares
+        ]
 
     def close(self, bits: int, spread: ring.Spread = map) -> ring.Ring:
         """Return the exact sum of the survivors' vectors modulo 2^`bits`, uint32 of shape (n,).
@@ -213,19 +224,26 @@ class Unmasking:
 
     def _opened(self) -> dict[int, bytes]:
         """Combine t good shares of each dealer, all dealers at once, and check what comes out."""
-        cohort = self.cohort
-        dealers, places, shares = sorted(self._dealt), [], []
+        cohort, none = self.cohort, frozenset[int]()
+        dealers, ranks, shares = sorted(self._dealt), [], []
+        read = {place: 0 for place, answer in self._answers.items() if answer}  # how far into each we are
         for dealer in dealers:
-            ranked = enumerate(cohort.holders(dealer))
-            holders = [(rank, p) for rank, p in ranked if dealer in self._answers.get(p, ())][: cohort.threshold]
+            holders: list[int] = []
+            for rank, place in enumerate(cohort.holders(dealer)):
+                at = read.get(place)
+                if at is None:
+                    continue
+                read[place] = at + SECRET
+                if len(holders) < cohort.threshold and dealer not in self._wrong.get(place, none):
+                    holders.append(rank)
+                    shares.append(self._answers[place][at : at + SECRET])
             if len(holders) < cohort.threshold:
                 raise Aborted(
                     "TooFewAnswers",
                     f"{len(holders)} good shares of {cohort.devices[dealer]}; {cohort.threshold} needed",
                 )
-            places.append([rank for rank, _ in holders])
-            shares += [self._answers[place][dealer] for _, place in holders]
-        opened = dict(zip(dealers, shamir.combine_all(places, shares), strict=True))
+            ranks.append(holders)
+        opened = dict(zip(dealers, shamir.combine_all(ranks, shares), strict=True))
         for dealer, secret in opened.items():
             self._check(dealer, secret)
         return opened
@@ -269,8 +287,7 @@ class Unmasking:
             Aborted: `WrongDealer`, the secret is not the one that the lower id committed to.
         """
         cohort, lower, higher = self.cohort, min(gone, alive), max(gone, alive)
-        others = [place for place in cohort.holders(lower) if place != lower]
-        entry = self._dealt[lower].sealed[others.index(higher)]
+        entry = dict(sealed_entries(cohort, lower, self._dealt[lower].sealed))[higher]
         offered = entries.offer_in(entry, hybrid=True, upwards=True)
         ends = (cohort.devices[lower], cohort.devices[higher])
         try:

@@ -90,3 +90,45 @@ def test_library_alone_would_let_undefined_through() -> None:
 @pytest.mark.parametrize("count", [0, 1, 23, 24, 255, 256, 65_535, 65_536])
 def test_an_array_of_encodings_is_the_encoding_of_the_array(count: int) -> None:
     assert cbor.array([cbor.encode(7)] * count) == cbor.encode([7] * count)
+
+
+def one_encoding(data: bytes) -> bool:
+    """Say by way of the library alone whether these bytes are the one encoding of a value of the closed set."""
+    try:
+        return cbor.encode(cbor2.loads(data)) == data
+    except (cbor2.CBORDecodeError, LocalProtocolError, ValueError, TypeError, OverflowError):
+        return False
+
+
+@given(
+    st.sampled_from([b"s", "s", "é"]),
+    st.integers(20, 130),
+    st.lists(st.sampled_from(["same", "longer", "number", "list"]), max_size=2),
+    st.integers(1, 30),
+    st.tuples(st.integers(0, 10_000), st.integers(0, 255)),
+)
+def test_strings_of_one_size_behind_one_another_are_looked_at_no_less(
+    of: bytes | str, size: int, odd: list[str], count: int, change: tuple[int, int]
+) -> None:
+    other = {"same": of * size, "longer": of * (size + 1), "number": 7, "list": [of * size] * 12}
+    value = [[of * size] * count + [other[kind] for kind in odd], [of * size] * count, b"end"]
+    data = bytearray(cbor.encode(value))
+    assert cbor.decode(bytes(data), 100_000) == value
+    data[change[0] % len(data)] = change[1]
+    for changed in (bytes(data), cbor.encode(value)[: change[0] % len(data)]):
+        try:
+            found = cbor.decode(changed, 100_000)
+        except CodecError:
+            assert not one_encoding(changed)
+        else:
+            assert cbor.encode(found) == changed
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_run_of_strings_counts_for_the_largest_number_of_items(spare: int) -> None:
+    data = cbor.array([cbor.encode(bytes(24))] * (cbor.MAX_ITEMS - spare))  # the array is an item, too
+    if spare:
+        assert len(cbor.decode(data, len(data))) == cbor.MAX_ITEMS - 1
+        return
+    with pytest.raises(CodecError, match="more than"):
+        cbor.decode(data, len(data))
