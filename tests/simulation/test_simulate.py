@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from accord.cli import main
 from accord.errors import UsageError
 from accord.link.memory import Faults
+from simulation import datasets
 from simulation.in_process import simulate
 
 QUICK = {"rounds": 4, "devices": 6, "model": "mlp:16", "partition": "dirichlet:0.5"}
@@ -145,3 +147,15 @@ def test_a_model_of_many_pieces_goes_both_ways(drop: float) -> None:
     down = history.rounds[-1].payload_bytes_down
     assert 0 < down < (64 * 600 + 600 + 600 * 10 + 10) * 1.1, "a byte for each parameter, and not four"
     assert history.to_json()["payload_bytes_down"] >= down
+
+
+def test_products_take_one_thread_while_it_runs_and_as_many_as_before_behind_it() -> None:
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    data = datasets.load("breast-cancer")  # with what it is read by loaded, too
+    with threadpool_limits(limits=2, user_api="blas"):
+        before, seen = threads(), []
+        simulate(data, told=lambda _row: seen.append(threads()), **(QUICK | {"rounds": 1}))
+        assert seen == [{1}]
+        assert threads() == before != {1}
