@@ -156,6 +156,24 @@ def test_no_second_mask_and_a_result_must_fit() -> None:
             answered.result(dataclasses.replace(good, **changes))
 
 
+@pytest.mark.parametrize("liars", [1, 2])
+def test_a_holder_whose_answer_opens_and_holds_wrong_shares_is_skipped_for_those_alone(liars: int) -> None:
+    """Of six one is gone, and four shares open a secret: one liar among the five leaves enough of each, two do not."""
+    fleet = Fleet(6)
+    unmasking, survivors, waiting = fleet.unmask(gone=1)
+    for one in waiting[:liars]:
+        one._held = {dealer: share if dealer % 2 else bytes(64) for dealer, share in one._held.items()}
+    for place, one in enumerate(waiting, 1):
+        unmasking.add(f"dev-00{place}", one.survivors(survivors, SEAL.public)[1], SEAL)
+    assert unmasking.complete
+    assert unmasking.wrong_holders == {"dev-001", "dev-002"} - ({"dev-002"} if liars == 1 else set())
+    if liars == 1:
+        assert (unmasking.close(BITS) == sum(fleet.vectors[1:])).all()
+        return
+    with pytest.raises(Aborted, match=r"TooFewAnswers.*3 good shares of dev-000"):
+        unmasking.close(BITS)
+
+
 def test_a_wrong_holder_is_skipped_and_a_wrong_dealer_named() -> None:
     fleet = Fleet(5)
     unmasking, survivors, waiting = fleet.unmask(gone=1)
