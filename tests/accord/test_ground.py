@@ -110,3 +110,10 @@ def test_values_that_do_not_fit_a_layout() -> None:
             layout.flatten(values)
     with pytest.raises(UsageError):
         layout.views(np.zeros(5, np.float32))
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 1_000_000])
+def test_a_digest_is_the_same_from_either_library(size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    for kind in (bytes, bytearray, memoryview):
+        assert prg.digest(kind(data[:size])) == hashlib.blake2b(data[:size], digest_size=32).digest()
