@@ -17,8 +17,8 @@ Noted = tuple[Event, float, int]
 class Books(Journal, Protocol):
     """One job's journal and what stays of it."""
 
-    def state(self) -> tuple[JobState, bytes, bytes] | None:
-        """Return where the job stood, the model's snapshot, and what rounding the releases has left.
+    def state(self) -> tuple[JobState, bytes, Mapping[bytes, bytes]] | None:
+        """Return where the job stood, the model's snapshot, and all else that it names, by digest.
 
         None if it never closed a round.
         """
@@ -49,14 +49,19 @@ class Books(Journal, Protocol):
         ...
 
     def close(
-        self, state: JobState, params: bytes, residual: bytes, record: Mapping[str, Any], closed: Closed | None
+        self,
+        state: JobState,
+        params: bytes,
+        beside: Mapping[bytes, bytes],
+        record: Mapping[str, Any],
+        closed: Closed | None,
     ) -> None:
         """Note how a round ended, and forget its events: masked vectors and shares go with them.
 
         Args:
             state: from where the job goes on.
             params: the model's snapshot, new if `state.version` is.
-            residual: what rounding the releases has left.
+            beside: all else that the state names, by digest.
             record: of the round, JSON-ready.
             closed: what made the model, or None after a round without a sum.
         """
@@ -77,7 +82,7 @@ class _Contents:
 
     events: list[Noted] = field(default_factory=list)
     results: dict[str, Settle] = field(default_factory=dict)
-    state: tuple[JobState, bytes, bytes] | None = None
+    state: tuple[JobState, bytes, Mapping[bytes, bytes]] | None = None
     snapshots: dict[bytes, bytes] = field(default_factory=dict)
     records: list[Mapping[str, Any]] = field(default_factory=list)
     standings: dict[str, Standing] = field(default_factory=dict)
@@ -162,8 +167,8 @@ class MemoryBooks:
         self._durable = self._live.copied()
         self._committing()
 
-    def state(self) -> tuple[JobState, bytes, bytes] | None:
-        """Return where the job stood, the model's snapshot, and what rounding the releases has left."""
+    def state(self) -> tuple[JobState, bytes, Mapping[bytes, bytes]] | None:
+        """Return where the job stood, the model's snapshot, and all else that it names."""
         return self._live.state
 
     def older(self, params: bytes) -> bytes | None:
@@ -178,12 +183,12 @@ class MemoryBooks:
         self,
         state: JobState,
         params: bytes,
-        residual: bytes,
+        beside: Mapping[bytes, bytes],
         record: Mapping[str, Any],
         closed: Closed | None,  # noqa: ARG002
     ) -> None:
         """Note how a round ended, and forget its events."""
-        self._live.state, self._live.events = (state, params, residual), []
+        self._live.state, self._live.events = (state, params, beside), []
         self._live.snapshots[state.params] = params
         self._live.records.append(dict(record))
         self._live.finished = False

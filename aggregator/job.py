@@ -7,7 +7,6 @@ seeing pooled rows; then come the training rounds, whose fixed-point scales foll
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,13 +14,17 @@ from accord.errors import CodecError, LocalProtocolError
 from accord.plan import Fixed, Training, Update, modulus_bits
 from accord.prg import digest
 from accord.tensors import Layout, Vector
+from accord.update import advance
+from accord.update.advance import Advance
 from accord.update.pipeline import Total
 from accord.update.snapshot import Scaling, Snapshot, decode
 from accord.wire.secure_sum import TOO_FEW_COHORTS
 from aggregator import statistics
+from aggregator.advances import Advances
 from aggregator.coordinator_values import Closed, Request
 from aggregator.job_settings import JobSettings
 from aggregator.job_state import JobState
+from aggregator.job_step import Step
 from aggregator.releases import Releases
 from aggregator.scales import Scales
 from aggregator.strategies.change import Strategy
@@ -31,26 +34,6 @@ CONSTANT = 2.0**-21
 """A column that deviates by less than this share of its bound is taken for constant: rounding alone makes that much."""
 SMALLEST_DEVIATION = 2.0**-120
 """The reciprocal of a smaller one is past float32."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """What a closed round changed: summed figures, and the next snapshot if the model moved.
-
-    `saturated` is the share of values that devices had to cut; above what the scales allow they `doubled`.
-    `shortened` are the cohorts whose means the merge shortened; `reason` is why the model did not move, if so. A
-    statistics round with a reason is no step: without statistics there is nothing to train with. `left_out` is the
-    number of cohorts whose statistics no rows can have.
-    """
-
-    purpose: str
-    figures: Mapping[str, list[float]]
-    snapshot: Snapshot | None = field(default=None, repr=False)
-    saturated: float = 0.0
-    doubled: bool = False
-    reason: str = ""
-    shortened: tuple[str, ...] = ()
-    left_out: int = 0
 
 
 class Job:
@@ -88,6 +71,7 @@ class Job:
         self._scales = Scales(exponents)
         self._supports = Supports(settings.update, layout, exponents)
         self.releases = Releases(layout, settings.release_bits)
+        self.advances = Advances(layout)
         self._regression = settings.task.kind == "regression"
         self._columns = columns
         self._counted = columns if scaled else 0
@@ -170,7 +154,7 @@ class Job:
             version: the model's.
         """
         return JobState(
-            form=3,
+            form=4,
             done=self._done,
             exponents=self._scales.exponents,
             offset=self._scales.offset,
@@ -185,22 +169,30 @@ class Job:
             params=digest(self.snapshot.encode()),
             grid=self.releases.grid,
             residual=digest(residual) if (residual := self.releases.residual) else b"",
+            advances=self.advances.kept,
         )
 
-    def restore(self, state: JobState, params: bytes, residual: bytes) -> None:
+    @property
+    def beside(self) -> Mapping[bytes, bytes]:
+        """What the job's state names beside the model, by digest."""
+        residual = self.releases.residual
+        return ({digest(residual): residual} if residual else {}) | self.advances.data
+
+    def restore(self, state: JobState, params: bytes, beside: Mapping[bytes, bytes]) -> None:
         """Go on from where the job stood.
 
         Args:
             state: from `state`.
             params: the snapshot that it names.
-            residual: what it names of the releases.
+            beside: all else that it names, by digest; without an advance the chain of them begins anew.
 
         Raises:
             CodecError: they are another job's or another model's.
         """
         if state.done > len(self._purposes) or len(state.exponents) != len(self._layout.tensors):
             raise CodecError("the state that was kept is another job's")
-        self.releases.restore(state.grid, residual)
+        self.releases.restore(state.grid, beside[state.residual] if state.residual else b"")
+        self.advances.restore(state.advances, beside, state.params)
         self.snapshot = decode(params, self._layout, self._columns)
         self._done, self._line, self._powers = state.done, state.line, state.powers
         self._scales.exponents, self._scales.offset = state.exponents, state.offset
@@ -231,7 +223,7 @@ class Job:
         coordinates = self._supports.coordinates(asked)
         cut = self._strategy.typical([total.saturated for total in closed.totals]) * len(closed.totals)
         share = cut / (self._supports.sent(asked) * included)
-        params = self.releases.next(self.snapshot.params, coordinates.put(change.vector))
+        params, found = self.releases.after(self.snapshot.params, change.vector, coordinates)
         alone = included if asked.update.open else 1
         doubled = self._scales.follow(asked.bits, change.vector, coordinates.spans, share, alone=alone)
         scores = np.array([total.scores for total in closed.totals], np.float32)
@@ -239,7 +231,7 @@ class Job:
         self._supports.took(
             asked, change.vector, merged.astype(np.float32), included=included, devices=self.settings.devices
         )
-        self.snapshot = dataclasses.replace(self.snapshot, params=params)
+        self._release(dataclasses.replace(self.snapshot, params=params), found)
         return Step(
             purpose="train",
             figures=figures,
@@ -248,6 +240,11 @@ class Job:
             doubled=doubled,
             shortened=tuple(closed.cohorts[place].name for place in change.shortened),
         )
+
+    def _release(self, snapshot: Snapshot, found: Advance | None) -> None:
+        """Make this the newest version, and keep what leads there."""
+        before, self.snapshot = self.snapshot, snapshot
+        self.advances.add(digest(before.encode()), digest(snapshot.encode()), found)
 
     def _counted_rows(self, closed: Closed, figures: Mapping[str, list[float]]) -> Step:
         """Take the figures of a statistics round, of the cohorts that can be believed."""
@@ -269,7 +266,8 @@ class Job:
             self._powers, self.largest_weight = statistics.bounded(groups, self._statistics)
             return Step(purpose=purpose, figures=figures, left_out=left_out)
         scaling = self._scaling(statistics.moments(groups))
-        self.snapshot = dataclasses.replace(self.snapshot, scaling=scaling)
+        still = advance.between(self.snapshot.params, self.snapshot.params, self._layout)
+        self._release(dataclasses.replace(self.snapshot, scaling=scaling), still)
         return Step(purpose=purpose, figures=figures, snapshot=self.snapshot, left_out=left_out)
 
     def _scaling(self, found: statistics.Moments) -> Scaling:

@@ -3,6 +3,7 @@
 All of it is written in the owner's unit of work: what was taken and what follows from it become durable together.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from accord.errors import CodecError, UsageError
 from accord.wire.versions import DataSchema, Version
 from aggregator import journal, noted
 from aggregator.attendance import NOTHING, Figures
+from aggregator.blobs import DamagedBlobError, MissingBlobError
 from aggregator.books import Noted
 from aggregator.coordinator_values import Closed, Event, Office, Request, Settle
 from aggregator.deltas import BACK
@@ -61,8 +63,7 @@ class JobBooks:
         self._bundle, self._shape, self._request, self._clock = bundle, input_shape, request, clock
         self._last: dict[str, Any] = {}
         self._measured, self._kept = NOTHING, NOTHING
-        self._residual = b""
-        self._left_before: set[bytes] = set()
+        self._beside, self._beside_before = frozenset[bytes](), set[bytes]()
 
     def note(self, event: Event, now: float, clock: int) -> None:
         """Add an event that the coordinator is about to take."""
@@ -131,11 +132,13 @@ class JobBooks:
     def commit(self) -> None:
         """Make it durable, with whatever else is in the unit of work."""
         self._work.commit()
-        if self._left_before:
+        if self._beside_before:
             self._drop()
 
-    def state(self) -> tuple[JobState, bytes, bytes] | None:
+    def state(self) -> tuple[JobState, bytes, Mapping[bytes, bytes]] | None:
         """Return where the job stood, with the newest version's snapshot: a rollback made meanwhile counts.
+
+        An advance that is gone is left out: there are other ways to the newest version.
 
         Raises:
             UsageError: another version of Accord wrote it.
@@ -155,11 +158,14 @@ class JobBooks:
                 "end it, on the copy of the state folder that was made before the upgrade, or start a new job; what "
                 "was kept of this one stays as it is"
             ) from error
-        self._residual = state.residual
+        self._beside = state.beside
         if head is not None and head.version.version > state.version:
             state = state.rolled_back(head.version.version, head.version.params)
-        residual = self._registry.blobs.get(state.residual) if state.residual else b""
-        return state, self._registry.blobs.get(state.params), residual
+        beside = {state.residual: self._registry.blobs.get(state.residual)} if state.residual else {}
+        for one in state.advances:
+            with contextlib.suppress(MissingBlobError, DamagedBlobError):
+                beside[one.advance] = self._registry.blobs.get(one.advance)
+        return state, self._registry.blobs.get(state.params), beside
 
     def older(self, params: bytes) -> bytes | None:
         """Return the snapshot of this digest if it is one of the job's last versions, else None.
@@ -183,11 +189,16 @@ class JobBooks:
             self._register(version, params, data, None)
 
     def close(
-        self, state: JobState, params: bytes, residual: bytes, record: Mapping[str, Any], closed: Closed | None
+        self,
+        state: JobState,
+        params: bytes,
+        beside: Mapping[bytes, bytes],
+        record: Mapping[str, Any],
+        closed: Closed | None,
     ) -> None:
         """Note how a round ended, and forget its events."""
         connection = self._work.writing()
-        self._left(residual)
+        self._put(beside)
         head = self._registry.head(connection, self._name)
         figures = _means(record.get("figures", {}))
         if head is not None and figures:  # what devices measured is the version that they had
@@ -222,19 +233,21 @@ class JobBooks:
         """Note that the job goes on no more for now."""
         jobs.set_status(self._work.writing(), self._name, status, error)
 
-    def _left(self, residual: bytes) -> None:
-        """Keep what rounding has left; the one before stays until this one is durable."""
-        before, self._residual = self._residual, self._registry.blobs.put(residual) if residual else b""
-        self._left_before = (self._left_before | {before}) - {self._residual, b""}
+    def _put(self, beside: Mapping[bytes, bytes]) -> None:
+        """Keep what the state names beside the model; what the one before named stays until this one is durable."""
+        before, self._beside = self._beside, frozenset(beside)
+        for name in self._beside - before:
+            self._registry.blobs.put(beside[name])
+        self._beside_before = (self._beside_before | before) - self._beside
 
     def _drop(self) -> None:
-        """Delete what rounding had left before; what is durable says what that is, whoever has committed meanwhile."""
+        """Delete what no state names any more; what is durable says what that is, whoever has committed meanwhile."""
         with self._work.reading() as connection:
             row = jobs.get(connection, self._name)
-        durable = JobState.decode(row.state).residual if row.state is not None else b""
-        for old in self._left_before - {durable}:
+        durable = JobState.decode(row.state).beside if row.state is not None else frozenset[bytes]()
+        for old in self._beside_before - durable:
             self._registry.blobs.drop(old)
-        self._left_before &= {durable}
+        self._beside_before &= durable
 
     def _round(self, connection: Connection, record: Mapping[str, Any]) -> None:
         names = ("round", "attempt", "purpose", "status", "reason", "seconds")

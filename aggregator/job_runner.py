@@ -100,7 +100,7 @@ class JobRunner:
             now=self.now,
             clock=clock,
             told=self._noticed,
-            deltas=Deltas(job.layout, books.older),
+            deltas=Deltas(job.layout, books.older, job.advances.since),
             journal=books,
             attendance=attendance,
             held=held,
@@ -123,8 +123,8 @@ class JobRunner:
         if found is None:
             params = self.coordinator.model.params
         else:
-            state, params, residual = found
-            self.job.restore(state, params, residual)
+            state, params, beside = found
+            self.job.restore(state, params, beside)
             before = self.coordinator.model
             model = Model(
                 version=state.version,
@@ -282,7 +282,7 @@ class JobRunner:
         state = self.job.state(
             number=coordinator.round, transcript=coordinator.transcript, version=coordinator.model.version
         )
-        self._books.close(state, coordinator.model.params, self.job.releases.residual, whole, closed)
+        self._books.close(state, coordinator.model.params, self.job.beside, whole, closed)
 
     def _finish(self, record: dict[str, Any]) -> None:
         self._books.amend(dict(record))

@@ -4,8 +4,10 @@ from typing import ClassVar
 
 from accord.plan import Task
 from accord.records import Int, Many, Nested, Octets, Record, field
-from accord.update.delta import FINEST
+from accord.update.advance import FINEST
+from accord.update.delta import LONGEST
 from accord.values import dataclass
+from aggregator.advances import Kept
 
 COLUMNS = 1 << 20
 """The most columns of inputs whose powers of two are kept."""
@@ -16,14 +18,14 @@ class JobState(Record):
     """Where one job stands between two rounds.
 
     `done` counts the job's rounds, `round` those of its coordinator, which are numbered on; `params` is the digest of
-    the model's snapshot, in `Blobs`; `residual` that of what rounding the releases has left, empty if nothing is.
-    `grid` has the exponent of each tensor's grid, `line` the version that the last rollback has made, or 0. `form`
-    tells a record of an older Accord apart.
+    the model's snapshot, in `Blobs`; `residual` that of what rounding the releases has left, empty if nothing is, and
+    `advances` those of what the last versions were made with: in `Blobs`, too. `grid` has the exponent of each tensor's
+    grid, `line` the version that the last rollback has made, or 0. `form` tells a record of an older Accord apart.
     """
 
     LIMIT: ClassVar[int] = 1 << 24
 
-    form: int = field(Int(3, 3))
+    form: int = field(Int(4, 4))
     done: int = field(Int(0, 2**32))
     exponents: tuple[int, ...] = field(Many(Int(-60, 60), 0, 4_096))
     offset: int = field(Int(-60, 60))
@@ -38,12 +40,19 @@ class JobState(Record):
     params: bytes = field(Octets(32))
     grid: tuple[int, ...] = field(Many(Int(FINEST, 127), 1, 4_096))
     residual: bytes = field(Octets(0, 32))
+    advances: tuple[Kept, ...] = field(Many(Nested(Kept), 0, LONGEST))
+
+    @property
+    def beside(self) -> frozenset[bytes]:
+        """The digests of what it names beside the model."""
+        return frozenset({self.residual, *(one.advance for one in self.advances)} - {b""})
 
     def rolled_back(self, version: int, params: bytes) -> "JobState":
         """Return from where the job goes on after a rollback that has made `version`, of parameters of that digest.
 
-        What rounding has left belongs to the version before, and goes with it; so does what devices' updates have left
-        out, as the plans name the new line.
+        What rounding has left, and what led to the versions before, belong to those, and go with them; so does what
+        devices' updates have left out, as the plans name the new line.
         """
         kept = {name: getattr(self, name) for name, _ in self.kinds()}
-        return JobState(**kept | {"version": version, "line": version, "params": params, "residual": b""})
+        changed = {"version": version, "line": version, "params": params, "residual": b"", "advances": ()}
+        return JobState(**kept | changed)

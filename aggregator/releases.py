@@ -1,8 +1,9 @@
 """How a round's change becomes the next release: few bits on a grid, and nothing that rounding leaves is lost.
 
-Per tensor the grid is 2^g with |w| <= 2^(g+23), so that float32 holds every release exactly, and a change is a whole
-number of steps 2^s >= 2^g. What is left stays here and is added to the next change of the same blocks (error feedback,
-Seide et al. 2014); blocks that a round does not touch stay as they are. Sans-IO, and the same on every machine.
+Per tensor the grid is 2^g with |w| <= 2^(g+23), so that float32 holds every release exactly. A change is a whole number
+of steps 2^s >= 2^g; or, where a round was of low rank, the product of its basis and of whole numbers, so that what it
+takes to say it is as little as what the devices sent. What is left stays here and is added to the next change (error
+feedback, Seide et al. 2014); blocks that a round does not touch stay as they are. Sans-IO.
 """
 
 import math
@@ -12,8 +13,12 @@ import numpy as np
 
 from accord.errors import CodecError, UsageError
 from accord.tensors import Layout, Vector
-from accord.update import blocks
-from accord.update.delta import FINEST
+from accord.update import advance, blocks, factors
+from accord.update.advance import FINEST, FINEST_SHIFT, Advance
+from accord.update.basis import Basis
+from accord.update.coordinates import Coordinates
+from accord.update.factors import Steps, whole
+from accord.update.subspace import Subspace
 
 RELEASE_BITS = 8
 """Of one value of a release's change, if nobody asks for another width."""
@@ -55,6 +60,19 @@ class Releases:
         if residual:
             self._residual[:] = np.frombuffer(residual, "<f4")
 
+    def after(self, params: Vector, values: Vector, coordinates: Coordinates) -> tuple[Vector, Advance | None]:
+        """Return the next release after a round, float32 of shape (P,), and what leads to it, if anything does.
+
+        Args:
+            params: the last release.
+            values: the merged coordinates, float32 of shape (K,).
+            coordinates: the map that they are of.
+        """
+        if isinstance(coordinates, Subspace):
+            return self.factored(params, values, coordinates)
+        released = self.next(params, coordinates.put(values))
+        return released, advance.between(params, released, self._layout)
+
     def next(self, params: Vector, change: Vector) -> Vector:
         """Return the next release, float32 of shape (P,).
 
@@ -68,14 +86,70 @@ class Releases:
             here = blocks.members(touched, part.start, part.stop)
             old, left = params[part].astype(np.float64), self._residual[part].astype(np.float64)
             wanted = np.where(here, left + change[part], 0.0)
-            g = max(before, _exponent(float(np.abs(old + wanted).max())) - 23)
-            step = max(g, _exponent(float(np.abs(wanted).max()) / self._top))
-            new = np.rint(old * 2.0**-g) + np.rint(wanted * 2.0**-step) * 2.0 ** (step - g)
+            g = _grid(before, old, wanted)
+            step = max(g, self._step(wanted))
+            new = whole(old, g) + np.rint(wanted * 2.0**-step) * 2.0 ** (step - g)
             released[part] = new * 2.0**g + 0.0  # which takes the sign off a zero: a delta has none
             self._residual[part] = old + left + change[part] - released[part]
             grid.append(g)
         self.grid = tuple(grid)
         return released
+
+    def factored(self, params: Vector, values: Vector, subspace: Subspace) -> tuple[Vector, Advance]:
+        """Return the next release after a round of low rank, float32 of shape (P,), and what leads to it.
+
+        What was left out before is taken into the round's bases first: what does not fit them waits for others, as a
+        device's residual does.
+
+        Args:
+            params: the last release.
+            values: the merged coordinates, float32 of shape (K,).
+            subspace: the map that they are of.
+        """
+        released, wanted = params.copy(), values + subspace.take(self._residual)
+        grid, shifts, numbers, ends = [], [], [], np.cumsum((0, *subspace.spans))
+        for at, (place, basis) in enumerate(zip(self._layout.places, subspace.bases, strict=True)):
+            old = params[place.offset : place.offset + place.size].astype(np.float64)
+            mine = wanted[ends[at] : ends[at + 1]].astype(np.float64)
+            if basis is None:
+                g = _grid(self.grid[at], old, mine)
+                step = max(g, self._step(mine))
+                steps = np.rint(mine * 2.0**-step)
+            else:
+                units = mine * _units(basis, mine.size)  # so that a step of each product is the same
+                step = max(self._step(units), self.grid[at] + FINEST_SHIFT)
+                steps = np.rint(units * 2.0**-step)
+                left, right = factors.sides(basis, steps)
+                g = _grid(self.grid[at], old, (left @ right).ravel() * 2.0**step)
+                if step - g < FINEST_SHIFT:  # too small a product to be seen on a grid that has become coarser
+                    step, steps = g, np.zeros_like(steps)
+            grid.append(g)
+            shifts.append(step - g)
+            numbers.append(steps.astype(np.int64))
+        found = advance.made(
+            grid=grid, shifts=shifts, numbers=numbers, places=b"", rank=subspace.rank, support=subspace.support
+        )
+        assert found is not None, "numbers of at most 24 bits"
+        advance.move(released, found, self._layout)
+        self._residual += subspace.put(values)
+        self._residual -= released.astype(np.float64) - params
+        self.grid = tuple(grid)
+        return released, found
+
+    def _step(self, wanted: Steps) -> int:
+        """Return the exponent of the finest step in which all values have so many bits."""
+        return _exponent(float(np.abs(wanted).max()) / self._top)
+
+
+def _grid(before: int, old: Steps, wanted: Steps) -> int:
+    """Return the exponent of a tensor's grid that holds what its values are, and what they are to become."""
+    return max(before, _exponent(float(max(np.abs(old).max(), np.abs(old + wanted).max()))) - 23)
+
+
+def _units(basis: Basis, size: int) -> Steps:
+    """Return for each coordinate of a matrix the length of its vector's unit, float64 of shape (size,)."""
+    units, rank = 2.0 ** basis.exponents.astype(np.float64), basis.exponents.size
+    return np.repeat(units, size // rank) if basis.side else np.tile(units, size // rank)
 
 
 def check_bits(bits: int) -> int:

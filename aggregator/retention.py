@@ -47,7 +47,7 @@ def needed(connection: Connection) -> frozenset[bytes]:
             raise UsageError(
                 f"where job {job.name} stands was written by another version of Accord: nothing is deleted"
             ) from error
-        names |= {state.params, state.residual}
+        names |= {state.params, *state.beside}
     return frozenset(names) - {b""}
 
 

@@ -15,8 +15,8 @@ from accord.plan import MICRO, Update
 from accord.prg import NONCE_SIZE, digest, kdf, keystream
 from accord.records import Int, Octets, Record, field
 from accord.tensors import Layout, Vector
+from accord.update import basis, subspace, topk
 from accord.update import block_support as blocks
-from accord.update import subspace, topk
 from accord.update.coordinates import Coordinates
 from accord.update.support import opened
 from accord.values import dataclass
@@ -222,10 +222,10 @@ class Supports:
         return mask
 
 
-def _first(layout: Layout, rank: int, seed: bytes) -> list[tuple[int, subspace.Basis]]:
+def _first(layout: Layout, rank: int, seed: bytes) -> list[basis.Basis]:
     """Return bases of random directions, for the first side of each matrix."""
     shapes = [found for _, shape in layout.tensors if (found := subspace.matrix(shape, rank)) is not None]
     sizes = [columns * rank for _, columns in shapes]
     words = np.frombuffer(keystream(seed, bytes(NONCE_SIZE), 4 * sum(sizes)), "<i4").astype(np.float64)
     parts = np.split(words, np.cumsum(sizes)[:-1]) if sizes else []
-    return [(0, subspace.orthonormal(part.reshape(-1, rank))) for part in parts]
+    return [basis.rounded(0, basis.orthonormal(part.reshape(-1, rank))) for part in parts]

@@ -10,18 +10,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from accord.errors import CodecError
 from accord.tensors import Layout, Vector
-
-Basis = npt.NDArray[np.float32]
-_NUMBER = np.dtype("<f2")
-"""A basis is public and need not be exact: what it misses stays in the residual."""
-_NOTHING = 1e-6
-"""The length of a column, where the largest number is 1, below which rounding made it."""
-_LARGEST = 2.0
-"""No entry of a column of length 1 is larger than 1, whatever rounding did to it."""
+from accord.update import basis as bases
+from accord.update.basis import Basis
 
 
 def matrix(shape: tuple[int, ...], rank: int) -> tuple[int, int] | None:
@@ -34,14 +27,14 @@ def fitting(layout: Layout, rank: int, largest: int) -> int:
     """Return the highest rank up to `rank` whose bases take at most `largest` bytes on either side; 0 if none does."""
     for lower in range(rank, 0, -1):
         found = [sides for _, shape in layout.tensors if (sides := matrix(shape, lower)) is not None]
-        if sum(1 + lower * max(sides) * _NUMBER.itemsize for sides in found) <= largest:
+        if sum(bases.size(max(sides), lower) for sides in found) <= largest:
             return lower
     return 0
 
 
-def encode(bases: Sequence[tuple[int, Basis]]) -> bytes:
-    """Return the support's bytes: for each matrix its side in one byte (0: M·B, 1: B^T·M), and B as binary16."""
-    return b"".join(bytes([side]) + basis.astype(_NUMBER).tobytes() for side, basis in bases)
+def encode(found: Sequence[Basis]) -> bytes:
+    """Return the support's bytes: the basis of each matrix, one after the other."""
+    return b"".join(one.encode() for one in found)
 
 
 class Subspace:
@@ -53,12 +46,13 @@ class Subspace:
         data: the support's bytes.
 
     Raises:
-        CodecError: another size, an unknown side, or a number that no basis has.
+        CodecError: another size, or bytes of no basis.
     """
 
     def __init__(self, layout: Layout, rank: int, data: bytes) -> None:
-        self._layout = layout
-        self.bases: list[tuple[int, Basis] | None] = []
+        self._layout, self.rank, self.support = layout, rank, data
+        self.bases: list[Basis | None] = []
+        """Of each tensor; None for those that are sent whole."""
         spans, at = [], 0
         for (_, shape), size in zip(layout.tensors, layout.sizes, strict=True):
             found = matrix(shape, rank)
@@ -66,19 +60,13 @@ class Subspace:
                 self.bases.append(None)
                 spans.append(size)
                 continue
-            side = data[at] if at < len(data) else 2
-            if side > 1:
-                raise CodecError("a basis is of side 0 or 1")
-            high = found[1 - side] * rank
-            raw = data[at + 1 : at + 1 + high * _NUMBER.itemsize]
-            if len(raw) != high * _NUMBER.itemsize:
+            side = bases.side_of(data, at)
+            end = at + bases.size(found[1 - side], rank)
+            if end > len(data):
                 raise CodecError("the support ends within a basis")
-            basis = np.frombuffer(raw, _NUMBER).astype(np.float32).reshape(-1, rank)
-            if not (np.abs(basis) <= _LARGEST).all():
-                raise CodecError("a basis holds a number that is none, or larger than 2")
-            self.bases.append((side, basis))
+            self.bases.append(bases.decode(data[at:end], rank))
             spans.append(found[side] * rank)
-            at += 1 + len(raw)
+            at = end
         if at != len(data):
             raise CodecError(f"the support has {len(data) - at} bytes too many")
         self.spans: tuple[int, ...] = tuple(spans)
@@ -90,8 +78,9 @@ class Subspace:
             if held is None:
                 parts.append(tensor)
                 continue
-            side, basis = held
-            parts.append((basis.T @ tensor.reshape(len(basis), -1)).ravel() if side else _rows(tensor, basis) @ basis)
+            vectors = held.vectors
+            seen = tensor.reshape(len(vectors), -1) if held.side else tensor.reshape(-1, len(vectors))
+            parts.append(vectors.T @ seen if held.side else seen @ vectors)
         return np.concatenate([part.ravel() for part in parts])
 
     def put(self, values: Vector) -> Vector:
@@ -101,16 +90,15 @@ class Subspace:
             if held is None:
                 parts.append(part)
                 continue
-            side, basis = held
-            rank = basis.shape[1]
-            parts.append((basis @ part.reshape(rank, -1) if side else part.reshape(-1, rank) @ basis.T).ravel())
-        return np.concatenate(parts)
+            vectors, rank = held.vectors, held.exponents.size
+            parts.append(vectors @ part.reshape(rank, -1) if held.side else part.reshape(-1, rank) @ vectors.T)
+        return np.concatenate([part.ravel() for part in parts])
 
     def scores(self, change: Vector) -> Vector:
         """Return nothing: the sum itself says what the next basis is."""
         return change[:0]
 
-    def following(self, sums: Vector) -> list[tuple[int, Basis]]:
+    def following(self, sums: Vector) -> list[Basis]:
         """Return the bases of the next round: for each matrix one of what was sent of it, and its other side.
 
         Args:
@@ -119,35 +107,11 @@ class Subspace:
         found = []
         for part, held in self._tensors(sums, self.spans):
             if held is not None:
-                side, basis = held
-                rank = basis.shape[1]
-                sent = part.reshape(rank, -1).T if side else part.reshape(-1, rank)
-                found.append((1 - side, orthonormal(sent.astype(np.float64))))
+                rank = held.exponents.size
+                sent = part.reshape(rank, -1).T if held.side else part.reshape(-1, rank)
+                found.append(bases.rounded(1 - held.side, bases.orthonormal(sent.astype(np.float64))))
         return found
 
-    def _tensors(self, vector: Vector, sizes: Sequence[int]) -> Iterator[tuple[Vector, tuple[int, Basis] | None]]:
+    def _tensors(self, vector: Vector, sizes: Sequence[int]) -> Iterator[tuple[Vector, Basis | None]]:
         ends = np.cumsum(sizes)
         return zip(np.split(vector, ends[:-1]), self.bases, strict=True)
-
-
-def _rows(tensor: Vector, basis: Basis) -> Vector:
-    return tensor.reshape(-1, len(basis))
-
-
-def orthonormal(columns: npt.NDArray[np.float64]) -> Basis:
-    """Return columns, float64 (n, r), made orthonormal one after the other, float32.
-
-    Where one has nothing new to say, the first unit vector that has takes its place.
-    """
-    out = np.zeros_like(columns)
-    scale = float(np.abs(columns).max(initial=0.0)) or 1.0
-    for at in range(columns.shape[1]):
-        for column in (columns[:, at] / scale, *np.eye(len(columns))[: at + 1]):
-            new = column
-            for _ in range(2):  # once is not enough where little is left
-                new = new - out[:, :at] @ (out[:, :at].T @ new)
-            length = float(np.linalg.norm(new))
-            if length > _NOTHING:
-                out[:, at] = new / length
-                break
-    return out.astype(np.float32)

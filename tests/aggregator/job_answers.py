@@ -10,8 +10,9 @@ from accord.tensors import Layout
 from accord.update.pipeline import BOUNDS, POWERS, ROW_POWERS, Total
 from accord.update.snapshot import Snapshot, unscaled
 from aggregator.coordinator_values import Closed
-from aggregator.job import Job, Step
+from aggregator.job import Job
 from aggregator.job_settings import JobSettings
+from aggregator.job_step import Step
 from aggregator.strategies.fedavg import FedAvg
 
 LAYOUT = Layout((("w", (2, 100)), ("b", (100,))))

@@ -133,7 +133,7 @@ def test_a_job_goes_on_from_its_state_and_from_no_other() -> None:
     stepped(one, trained(0.5, 0.25, saturated=1_000))
     state = one.state(number=3, transcript=bytes(32), version=2)
     again = job()
-    again.restore(state, one.snapshot.encode(), one.releases.residual)
+    again.restore(state, one.snapshot.encode(), one.beside)
     assert again.request() == one.request()
     assert again.state(number=3, transcript=bytes(32), version=2) == state
     stepped(one, trained(0.1, 0.3))
@@ -141,7 +141,7 @@ def test_a_job_goes_on_from_its_state_and_from_no_other() -> None:
     assert digest(again.snapshot.encode()) == digest(one.snapshot.encode())
     assert one.releases.residual, "what rounding left is part of where it stood"
     with pytest.raises(CodecError, match="another job"):
-        job(rounds=1, statistics=False).restore(dataclasses.replace(state, done=9), one.snapshot.encode(), b"")
+        job(rounds=1, statistics=False).restore(dataclasses.replace(state, done=9), one.snapshot.encode(), {})
 
 
 def test_dropouts_invite_more_and_what_would_end_too_many_rounds_is_refused() -> None:

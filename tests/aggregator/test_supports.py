@@ -76,15 +76,15 @@ def test_scores_stay_within_their_bits() -> None:
 def test_bases_take_sides_in_turns_and_span_what_was_sent() -> None:
     one = supports("low-rank:4:4")
     first = subspace.Subspace(LARGE, 4, one.next(MODEL).support)
-    assert [held and held[0] for held in first.bases] == [0, None, 0]
+    assert [held and held.side for held in first.bases] == [0, None, 0]
     assert one.next(MODEL).support != one.next(digest(b"another model")).support
     closed(one, some)
     second = subspace.Subspace(LARGE, 4, one.next(MODEL).support)
-    assert [held and held[0] for held in second.bases] == [1, None, 1]
+    assert [held and held.side for held in second.bases] == [1, None, 1]
     sent = some(sum(first.spans))[: 64 * 4].reshape(64, 4)
     held = second.bases[0]
     assert held is not None
-    assert np.allclose(held[1] @ (held[1].T @ sent), sent, atol=1e-2)
+    assert np.allclose(held.vectors @ (held.vectors.T @ sent), sent, atol=0.05)
 
 
 @pytest.mark.parametrize("text", ["dense:8", "low-rank:8:4", "block-score:0.1:8"])

@@ -151,8 +151,9 @@ def test_what_rounding_left_is_kept_with_the_job_and_of_older_rounds_nothing_is(
     assert left, "eight bits leave something"
     found = world.fresh_books().state()
     assert found is not None
-    assert found[2] == left
-    assert len(_neither_models_nor_bundle(world)) == 1
+    assert found[2][found[0].residual] == left
+    assert _neither_models_nor_bundle(world) == found[2].keys()
+    assert len(found[2]) == 1 + 5, "and what led to the last versions"
     world.store.close()
 
 
@@ -201,7 +202,9 @@ def test_nor_is_anything_of_older_rounds_left_by_restarts(tmp_path: Path) -> Non
     world.run()
     UnitOfWork.commit(world.work)
     assert world.crashes == 4
-    assert len(_neither_models_nor_bundle(world)) == 1
+    found = world.fresh_books().state()
+    assert found is not None
+    assert _neither_models_nor_bundle(world) == found[2].keys() == found[0].beside
     world.store.close()
 
 

@@ -10,7 +10,8 @@ from accord.files.crash import CRASHES, Crash
 from accord.plan import PROFILES
 from accord.prg import digest
 from accord.tensors import Layout
-from aggregator.job import Job, Step
+from aggregator.job import Job
+from aggregator.job_step import Step
 
 FULL = bool(os.environ.get("ACCORD_SOAK"))
 WORST = Crash(names="lost", data="torn")

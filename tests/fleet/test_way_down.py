@@ -350,14 +350,17 @@ def lies() -> Mapping[str, tuple[str, bytes]]:
     data = good.between(prg.digest(HISTORY[5]), prg.digest(LAST), LAST)
     assert data is not None
     delta = Delta.decode(data)
-    bomb = zlib.compress(bytes(1 << 25), 9)
+    one = delta.advances[0]
+    bomb = dataclasses.replace(one, deflated=True, values=zlib.compress(bytes(1 << 25), 9))
+    forged = dataclasses.replace(one, shifts=(one.shifts[0] + 1, one.shifts[1]))
     return {
         "cut short": ("CorruptDelta", data[:-7]),
         "no delta at all": ("CorruptDelta", b"\x80"),
-        "a bomb": ("OversizeDelta", dataclasses.replace(delta, deflated=True, values=bomb).encode()),
+        "a bomb": ("OversizeDelta", dataclasses.replace(delta, advances=(bomb,)).encode()),
         "as large as the model": ("OversizeDelta", LAST),
         "from another version": ("ForeignDelta", dataclasses.replace(delta, base=bytes(32)).encode()),
-        "forged": ("WrongDelta", dataclasses.replace(delta, shifts=(delta.shifts[0] + 1, delta.shifts[1])).encode()),
+        "forged": ("WrongDelta", dataclasses.replace(delta, advances=(forged,)).encode()),
+        "one advance twice": ("WrongDelta", dataclasses.replace(delta, advances=(one, one)).encode()),
     }
 
 

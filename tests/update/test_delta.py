@@ -157,35 +157,44 @@ def test_what_belongs_to_another_model_is_refused() -> None:
         Releases(LAYOUT, 1)
 
 
+def other(delta: Delta, **changes: object) -> bytes:
+    """Return a delta with another advance."""
+    return dataclasses.replace(delta, advances=(dataclasses.replace(delta.advances[0], **changes),)).encode()  # type: ignore[arg-type]
+
+
 def test_every_lie_is_refused_by_name() -> None:
     base, later = versions(1, share=0.5)
     made = delta.between(base, later, LAYOUT)
     assert made is not None
     good = Delta.decode(made)
-    plain = dataclasses.replace(good, deflated=False, values=bytes(3))
+    first = good.advances[0]
     bomb = zlib.compress(bytes(1 << 24), 9)
     lies = {
         "CorruptDelta": (
             b"",
             made[:-1],
             made + b"\0",
-            plain.encode(),
-            dataclasses.replace(good, grid=good.grid[1:]).encode(),
-            dataclasses.replace(good, places=good.places + b"\0").encode(),
-            dataclasses.replace(good, places=b"\2").encode(),
-            dataclasses.replace(good, deflated=True, values=zlib.compress(b"")).encode(),
-            dataclasses.replace(good, deflated=True, values=b"no stream").encode(),
+            other(good, deflated=False, values=bytes(3)),
+            other(good, grid=first.grid[1:]),
+            other(good, places=first.places + b"\0"),
+            other(good, places=b"\2"),
+            other(good, deflated=True, values=zlib.compress(b"")),
+            other(good, deflated=True, values=b"no stream"),
+            other(good, grid=(127,) * 4, shifts=(127,) * 4),
+            other(good, shifts=(-1, *first.shifts[1:])),
+            other(good, support=b"\0"),
+            other(good, rank=1),
             dataclasses.replace(good, scaling=b"four").encode(),
-            dataclasses.replace(good, grid=(127,) * 4, shifts=(127,) * 4).encode(),
         ),
         "ForeignDelta": (
             dataclasses.replace(good, base=bytes(32)).encode(),
             dataclasses.replace(good, result=bytes(32)).encode(),
         ),
-        "OversizeDelta": (dataclasses.replace(good, deflated=True, values=bomb).encode(),),
+        "OversizeDelta": (other(good, deflated=True, values=bomb),),
         "WrongDelta": (
             dataclasses.replace(good, scaling=later[-4 * (2 * COLUMNS + 2) :][::-1]).encode(),
-            dataclasses.replace(good, shifts=(good.shifts[0] + 1, *good.shifts[1:])).encode(),
+            other(good, shifts=(first.shifts[0] + 1, *first.shifts[1:])),
+            dataclasses.replace(good, advances=(first, first)).encode(),
         ),
     }
     for reason, cases in lies.items():

@@ -11,8 +11,9 @@ from recorded_fleet import LAYOUT, SEED, contribution, record
 from accord import prg
 from accord.plan import Fixed, Plan, Task, Update
 from accord.tensors import Layout
-from accord.update import blocks, fixedpoint, packing
-from accord.update.delta import Delta, between
+from accord.update import advance, basis, blocks, fixedpoint, packing, subspace
+from accord.update.advance import Advance
+from accord.update.delta import Delta, along, between
 from accord.update.pipeline import POWERS, ROW_POWERS, Contribution, Form
 from accord.update.snapshot import Scaling, Snapshot, unscaled
 from accord.wire.envelope import Envelope
@@ -59,12 +60,46 @@ def delta_versions() -> tuple[bytes, bytes]:
     return base.encode(), Snapshot(params=moved, scaling=scaling).encode()
 
 
-def deltas() -> Any:
-    """A delta between two versions of a model, packed, and the same numbers deflated (stored blocks of RFC 1951)."""
+def factored(use: str, side: int) -> Advance:
+    """Return an advance whose first tensor is a product of factors, finer than its grid; the others have numbers."""
+    draw = np.frombuffer(SEED.child("factors", use)(512), "<i1").astype(np.int64)
+    sizes = subspace.matrix(DELTA_LAYOUT.tensors[0][1], 2)
+    assert sizes is not None
+    held = basis.Basis(
+        side=side,
+        numbers=draw[: 2 * sizes[1 - side]].astype(np.int8).reshape(-1, 2),
+        exponents=np.array([-7, -9], np.int8),
+    )
+    numbers = [draw[100 : 100 + 2 * sizes[side]], draw[200:400] % 7 - 3, draw[400:403] * 1_000]
+    found = advance.made(
+        grid=(-20, -20, -22), shifts=(-3, 2, 0), numbers=numbers, places=b"", rank=2, support=held.encode()
+    )
+    assert found is not None
+    return found
+
+
+def chain() -> tuple[bytes, bytes, Delta]:
+    """Return a version, a later one, and a delta of three advances: listed blocks, then factors of either side."""
     base, result = delta_versions()
     made = between(base, result, DELTA_LAYOUT)
     assert made is not None
-    packed = Delta.decode(made)
+    advances = (*Delta.decode(made).advances, factored("rows", 0), factored("columns", 1))
+    params = np.frombuffer(result, "<f4", count=DELTA_LAYOUT.size).copy()
+    for one in advances[1:]:
+        advance.move(params, one, DELTA_LAYOUT)
+    last = params.tobytes() + result[params.nbytes :]
+    found = along(base, last, advances, DELTA_LAYOUT)
+    assert found is not None
+    return base, last, Delta.decode(found)
+
+
+def deltas() -> Any:
+    """Deltas: numbers packed, the same deflated (stored blocks of RFC 1951), and a chain with factors of both sides."""
+    base, result = delta_versions()
+    made = between(base, result, DELTA_LAYOUT)
+    assert made is not None
+    delta = Delta.decode(made)
+    packed = delta.advances[0]
     assert not packed.deflated
     changed, at, planes = blocks.decode(packed.places, DELTA_LAYOUT.size), 0, b""
     for place, width in zip(DELTA_LAYOUT.places, packed.widths, strict=True):
@@ -75,11 +110,12 @@ def deltas() -> Any:
         for rank in range(-(-width // 8)):
             planes += (numbers >> np.uint32(8 * rank)).astype(np.uint8).tobytes()
     deflated = dataclasses.replace(packed, deflated=True, values=zlib.compress(planes, 0))
+    _, last, along_all = chain()
+    cases = ((result, delta), (result, dataclasses.replace(delta, advances=(deflated,))), (last, along_all))
     return {
-        "tensors": [place.size for place in DELTA_LAYOUT.places],
+        "tensors": [list(place.shape) for place in DELTA_LAYOUT.places],
         "base": base.hex(),
-        "result": result.hex(),
-        "cases": [{"fields": plain(delta), "delta": delta.encode().hex()} for delta in (packed, deflated)],
+        "cases": [{"fields": plain(one), "delta": one.encode().hex(), "result": there.hex()} for there, one in cases],
     }
 
 

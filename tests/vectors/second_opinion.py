@@ -160,30 +160,57 @@ def laid(sizes: Sequence[int], case: Mapping[str, Any], top: int) -> list[int]:
     return found
 
 
-def stepped(base: bytes, sizes: Sequence[int], delta: Mapping[str, Any]) -> bytes:
+def stepped(base: bytes, shapes: Sequence[Sequence[int]], delta: Mapping[str, Any]) -> bytes:
     """Return the version that a delta leads to: every parameter by itself, in exact fractions."""
-    places, at = delta["places"], 0
-    listed = {place for place in range(8 * (len(places) - 1)) if places[1 + place // 8] >> place % 8 & 1}
-    if places[0]:
+    size = sum(math.prod(shape) for shape in shapes)
+    params = list(struct.unpack(f"<{size}f", base[: 4 * size]))
+    for one in delta["advances"]:
+        params = _advanced(params, shapes, one)
+    return struct.pack(f"<{size}f", *params) + (delta["scaling"] or base[4 * size :])
+
+
+def _advanced(old: Sequence[float], shapes: Sequence[Sequence[int]], one: Mapping[str, Any]) -> list[float]:
+    places, support, at, new = one["places"], one["support"], 0, list[float]()
+    listed = set(range(-(-len(old) // 64))) if one["rank"] else set()
+    if places and places[0]:
         listed = {sum(gap + 1 for gap in places[1:end]) - 1 for end in range(2, len(places) + 1)}
-    old = struct.unpack(f"<{sum(sizes)}f", base[: 4 * sum(sizes)])
-    values, new = (zlib.decompress(delta["values"]) if delta["deflated"] else delta["values"]), []
-    for size, grid, shift, width in zip(sizes, delta["grid"], delta["shifts"], delta["widths"], strict=True):
+    elif places:
+        listed = {place for place in range(8 * (len(places) - 1)) if places[1 + place // 8] >> place % 8 & 1}
+    values = zlib.decompress(one["values"]) if one["deflated"] else one["values"]
+    for shape, grid, shift, width in zip(shapes, one["grid"], one["shifts"], one["widths"], strict=True):
+        size, rank = math.prod(shape), one["rank"]
         mine = [at for at in range(len(new), len(new) + size) if at // 64 in listed]
-        if delta["deflated"]:
+        rows, columns = shape[0], math.prod(shape[1:])
+        matrix = rank and 2 * rank * max(rows, columns) <= rows * columns
+        side = support[0] if matrix else 0
+        count = rank * (columns if side else rows) if matrix else len(mine)
+        if one["deflated"]:
             ranks = -(-width // 8)
-            numbers = [
-                sum(values[at + rank * len(mine) + k] << 8 * rank for rank in range(ranks)) for k in range(len(mine))
-            ]
-            at += ranks * len(mine)
+            numbers = [sum(values[at + r * count + k] << 8 * r for r in range(ranks)) for k in range(count)]
+            at += ranks * count
         else:
-            bits = int.from_bytes(values[at : at + -(-len(mine) * width // 8)], "little")
-            numbers = [bits >> k * width & (1 << width) - 1 for k in range(len(mine))]
-            at += -(-len(mine) * width // 8)
-        moved = {place: (n // 2 if n % 2 == 0 else -(n + 1) // 2) for place, n in zip(mine, numbers, strict=True)}
+            bits = int.from_bytes(values[at : at + -(-count * width // 8)], "little")
+            numbers = [bits >> k * width & (1 << width) - 1 for k in range(count)]
+            at += -(-count * width // 8)
+        signed = [n // 2 if n % 2 == 0 else -(n + 1) // 2 for n in numbers]
+        if matrix:
+            end = 1 + rank + rank * (rows if side else columns)
+            entries = [byte - 256 * (byte > 127) for byte in support[1 + rank : end]]
+            support = support[end:]
+            steps = [
+                sum(
+                    entries[i * rank + k] * signed[k * columns + j]
+                    if side
+                    else signed[i * rank + k] * entries[j * rank + k]
+                    for k in range(rank)
+                )
+                for i in range(rows)
+                for j in range(columns)
+            ]
+        else:
+            moved = dict(zip(mine, signed, strict=True))
+            steps = [moved.get(place, 0) for place in range(len(new), len(new) + size)]
         unit = Fraction(2) ** grid
-        new += [
-            float((round(Fraction(old[place]) / unit) + moved.get(place, 0) * 2**shift) * unit)
-            for place in range(len(new), len(new) + size)
-        ]
-    return struct.pack(f"<{len(new)}f", *new) + (delta["scaling"] or base[4 * len(new) :])
+        for step in steps:
+            new.append(float((round(Fraction(old[len(new)]) / unit) + round(step * Fraction(2) ** shift)) * unit))
+    return new

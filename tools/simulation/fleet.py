@@ -13,6 +13,8 @@ from accord.prg import digest
 from accord.secagg.recall import Recall
 from accord.signing import SigningKey
 from accord.tensors import Layout
+from accord.update.advance import Advance
+from aggregator.advances import Advances
 from aggregator.coordinator import Coordinator
 from aggregator.coordinator_values import Aborted, Closed, Log, Model, Office, Request, Settings, Start, Tick, Withdrew
 from aggregator.deltas import BACK, Deltas
@@ -74,6 +76,8 @@ class SimulatedFleet:
         name = digest(bundle)
         self.objects = {digest(params): params}
         self._versions = dict(self.objects)
+        self.advances = Advances(layout)
+        """What led to the last versions: those of the job that makes them."""
         office = Office(
             tenant=TENANT,
             key=keys.aggregator,
@@ -95,7 +99,7 @@ class SimulatedFleet:
             link=self.broker.connect("aggregator"),
             coordinator=self.coordinator,
             objects=self.objects,
-            deltas=Deltas(layout, self._versions.get),
+            deltas=Deltas(layout, self._versions.get, self._led),
             now=lambda: self.broker.now,
             clock=lambda: CLOCK,
             told=self._notices.append,
@@ -128,6 +132,9 @@ class SimulatedFleet:
                 recall=recall,
             )
         self._pump()
+
+    def _led(self, held: bytes, wanted: bytes) -> Sequence[Advance]:
+        return self.advances.since(held, wanted)
 
     def choose(self, count: int, among: Sequence[str]) -> list[str]:
         """Return `count` devices that happen to be awake in the next round."""

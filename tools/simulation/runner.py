@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from accord.errors import AccordError
 from accord.update.snapshot import Snapshot
-from aggregator.job import Job, Step
+from aggregator.job import Job
+from aggregator.job_step import Step
 from simulation import evaluation
 from simulation.fleet import Attempted, SimulatedFleet, failed
 from simulation.history import Abort, RoundRow
@@ -55,6 +56,7 @@ class Runner:
         self.fleet, self.job, self._kind, self._names, self._told = fleet, job, kind, list(names), told
         self._notes, self._released = notes, released
         self._turns = Turns(names, most, job.settings.rounds, fleet.choose)
+        fleet.advances = job.advances
         self._failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._releases, self._held = 0, dict.fromkeys(names, 0)
         self.rows: list[RoundRow] = []
