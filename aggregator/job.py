@@ -29,6 +29,7 @@ from aggregator.releases import Releases
 from aggregator.scales import Scales
 from aggregator.strategies.change import Strategy
 from aggregator.supports import Asked, Supports
+from aggregator.way_down import way_down
 
 CONSTANT = 2.0**-21
 """A column that deviates by less than this share of its bound is taken for constant: rounding alone makes that much."""
@@ -239,6 +240,7 @@ class Job:
             saturated=share,
             doubled=doubled,
             shortened=tuple(closed.cohorts[place].name for place in change.shortened),
+            way_down=way_down(found, self._layout),
         )
 
     def _release(self, snapshot: Snapshot, found: Advance | None) -> None:

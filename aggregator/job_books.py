@@ -257,9 +257,8 @@ class JobBooks:
         rounds.put(connection, row)
 
     def _register(self, version: int, params: bytes, data: DataSchema, closed: Closed | None) -> None:
-        connection, office = self._work.writing(), self._office
+        connection, office, blank = self._work.writing(), self._office, bytes(32)
         head = self._registry.head(connection, self._name)
-        blank = bytes(32)
         self._registry.register(
             connection,
             self._desk,

@@ -35,6 +35,7 @@ from aggregator.deltas import Deltas
 from aggregator.job import Job
 from aggregator.round_record import RoundRecord
 from aggregator.transport import Notice, Transport
+from aggregator.way_down import REASONS
 
 Told = Callable[[Mapping[str, Any]], None]
 
@@ -265,6 +266,7 @@ class JobRunner:
                 "recovered": list(closed.recovered),
                 "saturated": step.saturated,
                 "scale_doubled": step.doubled,
+                **({"way_down": step.way_down, "way_down_because": REASONS[step.way_down]} if step.way_down else {}),
                 "figures": figures,
                 "version": self.coordinator.model.version,
             },

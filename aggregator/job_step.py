@@ -13,7 +13,8 @@ class Step:
     `saturated` is the share of values that devices had to cut; above what the scales allow they `doubled`.
     `shortened` are the cohorts whose means the merge shortened; `reason` is why the model did not move, if so. A
     statistics round with a reason is no step: without statistics there is nothing to train with. `left_out` is the
-    number of cohorts whose statistics no rows can have.
+    number of cohorts whose statistics no rows can have. `way_down` is how a release after training says what it
+    changed, one of those of `way_down.REASONS`; empty if there is none.
     """
 
     purpose: str
@@ -24,3 +25,4 @@ class Step:
     reason: str = ""
     shortened: tuple[str, ...] = ()
     left_out: int = 0
+    way_down: str = ""

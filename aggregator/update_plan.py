@@ -16,11 +16,13 @@ from accord.secagg.costs import cost, unmasked_cost
 from accord.secagg.planner import AUTO, FLEET_FLOOR, Choice, Question, propose
 from accord.tensors import Layout, Vector
 from accord.update import delta, tail
+from accord.update.advance import Advance
 from accord.update.pipeline import Contribution, Form
 from accord.update.snapshot import Snapshot, unscaled
 from aggregator.releases import Releases
 from aggregator.supports import WARM_UP, Asked, Supports
 from aggregator.update_choice import DEFAULT, UpdateChoice
+from aggregator.way_down import way_down
 
 WAYS = ("dense:16", "dense:8", "block-score:0.1:8", "low-rank:8:4", "low-rank:4:4")
 OPEN_WAYS = ("topk:0.01:8", "topk:0.01:4", "topk:0.01:1", "ternary:0.01")
@@ -45,6 +47,7 @@ class Option:
     update: str
     default: bool
     open: bool
+    released_as: str  # what a release says that it changed, one of `way_down.REASONS`
     sent_as: str  # which may be another one, where a support would not pay
     payload_bytes_up: int
     payload_bytes_down: int
@@ -94,7 +97,7 @@ class UpdatePlan:
                 asked = supports.next(_SEED)
         form = Form(self._plan(asked), self._layout, asked.support)
         up = len(form.pack(form.coded(self._found(), kdf(_SEED, b"rounding")))) if choice.open else form.largest
-        down = self._down(asked, supports)
+        down, released_as = self._down(asked, supports)
         costs = unmasked_cost(up) if choice.open else cost(self.choice, form.length)
         control_down = costs.down + len(asked.support)
         bits = asked.update.bits or asked.bits
@@ -102,6 +105,7 @@ class UpdatePlan:
             update=text,
             default=text == DEFAULT,
             open=choice.open,
+            released_as=released_as,
             sent_as=f"{asked.update.kind}, {bits} bits",
             payload_bytes_up=up,
             payload_bytes_down=down,
@@ -154,20 +158,21 @@ class UpdatePlan:
         }
         return Contribution(rows=1, delta=_drawn(b"change", self._layout.size), figures=figures)
 
-    def _down(self, asked: Asked, supports: Supports) -> int:
-        """Return the bytes of the delta from one release to the next one, or of the snapshot if that is smaller."""
+    def _down(self, asked: Asked, supports: Supports) -> tuple[int, str]:
+        """Return the bytes from one release to the next one, by a delta or a snapshot, and which way that is."""
         coordinates = supports.coordinates(asked)
         size, share = sum(coordinates.spans), 1.0
         if asked.update.open:  # the devices' choices fall on different places, in the worst case
             share = 1 - (1 - asked.update.share / MICRO) ** self._devices
-        releases, released = Releases(self._layout), [self._params]
+        releases, before, after = Releases(self._layout), self._params, self._params
+        found: Advance | None = None
         for use in (b"one", b"two"):
             change = _drawn(use, size) * (_uniform(use + b"places", size) < share)
-            released.append(releases.next(released[-1], coordinates.put(change)))
-        first, second = released[1:]
-        before, after = (Snapshot(params=params, scaling=unscaled(1)).encode() for params in (first, second))
-        found = delta.between(before, after, self._layout)
-        return len(after) if found is None else len(found)
+            before = after
+            after, found = releases.after(before, change, coordinates)
+        first, second = (Snapshot(params=params, scaling=unscaled(1)).encode() for params in (before, after))
+        led = None if found is None else delta.along(first, second, (found,), self._layout)
+        return (len(second), "snapshot") if led is None else (len(led), way_down(found, self._layout))
 
 
 def _uniform(use: bytes, size: int) -> Vector:

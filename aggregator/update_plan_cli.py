@@ -16,7 +16,10 @@ _DESCRIPTION = """Show what each way to send a change costs every device in a ro
 The first table is with masks: the aggregator learns sums alone. The second is open mode, in which it sees each device's
 update: a job asks for it with secure_aggregation = false, and a device agrees with allow_unmasked = true. Control bytes
 are keys, shares, signatures and supports; they are apart, as they hardly grow with the model. Sizes of open updates and
-of the way down are estimates: they depend on what devices learn. Training time is not in the seconds."""
+of the way down are estimates: they depend on what devices learn. Training time is not in the seconds.
+
+The way down is that of a device that holds the version before. *factors*: the round's basis and coordinates, as on the
+way up. *blocks*: those that the round changed. *whole*: a number for each parameter, as every one changed."""
 _EPILOG = """examples:
   accord plan update --bundle bundle --devices 100 --uplink 64kbit/s
   accord plan update --bundle bundle --devices 25 --uplink 64kbit/s --downlink 1Mbit/s --update low-rank:2:4"""
@@ -74,12 +77,14 @@ def _speed(option: str, text: str) -> float:
 
 
 def _table(options: list[Option]) -> str:
-    names = f"{'up':>11}{'control up':>12}{'down':>11}{'control down':>14}{'s up':>10}{'s down':>10}{'1/f32':>8}"
+    names = (
+        f"{'up':>11}{'control up':>12}{'down':>11}{'control down':>14}{'s up':>10}{'s down':>10}{'1/f32':>8}  down by"
+    )
     head = f"  {'update':20}{names}"
     rows = [
         f"{'*' if one.default else ' '} {one.update:20}{_kilo(one.payload_bytes_up):>11}"
         f"{_kilo(one.control_bytes_up):>12}{_kilo(one.payload_bytes_down):>11}{_kilo(one.control_bytes_down):>14}"
-        f"{one.seconds_up:>10,.1f}{one.seconds_down:>10,.1f}{one.ratio_to_float32:>8.1f}"
+        f"{one.seconds_up:>10,.1f}{one.seconds_down:>10,.1f}{one.ratio_to_float32:>8.1f}  {one.released_as}"
         + ("" if one.update.startswith(one.sent_as.partition(",")[0]) else f"  sent as {one.sent_as}: no support pays")
         for one in options
     ]

@@ -1,7 +1,7 @@
 """What turns one version of the model into another, exactly: whole numbers for each tensor, as they are or in factors.
 
-Holds no snapshot and no digest, which are the delta's, and no randomness; decides nothing. See docs/protocol.md, section
-8.8.
+Holds no snapshot and no digest, which are the delta's, and no randomness; decides nothing. See section 8.8 of
+docs/protocol.md.
 """
 
 import zlib

@@ -1,7 +1,7 @@
 """A basis of a few vectors in whole numbers: what a support holds of each matrix, exact in float32 on every machine.
 
-A vector is int8 numbers times a power of two. What that misses of length 1 and of right angles is a hundredth, and stays
-in the residual with all else that an update leaves out; what it gives is products that are whole numbers, too.
+A vector is int8 numbers times a power of two. What that misses of length 1 and of right angles is a hundredth, and
+stays in the residual with all else that an update leaves out; what it gives is products that are whole numbers, too.
 """
 
 import numpy as np

@@ -35,6 +35,13 @@ def test_bytes_fall_from_dense_to_open_and_seconds_follow_the_link() -> None:
     length, bits = LAYOUT.size + 1 + 2 + 2 + 3 + 2, plan().choice.modulus_bits
     assert dense.payload_bytes_up == -(-length * bits // 8), "weight, saturated, count, loss and correct ride along"
     assert blocks.payload_bytes_down < dense.payload_bytes_down / 4, "a delta keeps to the blocks"
+    default = plan(layout=Layout((("w", (400, 400)),))).option(DEFAULT)
+    assert default.payload_bytes_down < 1.5 * default.payload_bytes_up, "the way down costs what the way up does"
+    assert default.released_as == "factors"
+    assert {text: found[text].released_as for text in ("dense:8", "block-score:0.1:8")} == {
+        "dense:8": "whole",
+        "block-score:0.1:8": "blocks",
+    }
     for option in found.values():
         assert option.seconds_up == round(8 * (option.payload_bytes_up + option.control_bytes_up) / 64_000, 2)
         assert option.seconds_down == round(8 * (option.payload_bytes_down + option.control_bytes_down) / 1e6, 2)

@@ -14,6 +14,7 @@ from accord.errors import UsageError
 from accord.link import Delivery
 from accord.plan import Plan
 from accord.tensors import Layout
+from accord.update import delta
 from accord.wire import topics
 from accord.wire.envelope import Envelope
 from accord.wire.messages import TAG_OF, Beat, Offer, State, opened
@@ -152,8 +153,40 @@ def test_what_rounding_left_is_kept_with_the_job_and_of_older_rounds_nothing_is(
     found = world.fresh_books().state()
     assert found is not None
     assert found[2][found[0].residual] == left
-    assert _neither_models_nor_bundle(world) == found[2].keys()
-    assert len(found[2]) == 1 + 5, "and what led to the last versions"
+    assert _neither_models_nor_bundle(world) == found[2].keys() == found[0].beside
+    world.store.close()
+
+
+def test_what_led_to_the_last_versions_is_kept_through_a_restart_and_goes_with_a_rollback(tmp_path: Path) -> None:
+    world = StoreWorld(tmp_path / "state", rounds=4, layout=Layout((("w", (24, 24)),)), update="low-rank:2:4")
+    world.run()
+    UnitOfWork.commit(world.work)
+    found = world.fresh_books().state()
+    assert found is not None
+    state, params, beside = found
+    assert len(state.advances) == 4
+    assert _neither_models_nor_bundle(world) == beside.keys()
+    again = world._job()
+    again.restore(state, params, beside)
+    first = state.advances[0].base
+    assert len(again.advances.since(first, state.params)) == 4
+    held = world.fresh_books().older(first)
+    assert held is not None
+    made = delta.along(held, params, again.advances.since(first, state.params), world.layout)
+    assert made is not None
+    assert delta.apply(held, made, world.layout, state.params) == params
+    (world.registry.blobs._path(state.advances[1].advance)).write_bytes(b"damaged")
+    lost = world.fresh_books().state()
+    assert lost is not None
+    again.restore(*lost)
+    assert again.advances.kept == ()
+    with world.store.begin() as connection:
+        desk = Desk(world.fleet.aggregator)
+        old = world.registry.get(connection, JOB, 1)
+        world.registry.rollback(connection, desk, old, world.fleet.roles(), "code", CLOCK)
+    back = world.fresh_books().state()
+    assert back is not None
+    assert (back[0].params, back[0].advances, dict(back[2])) == (old.version.params, (), {})
     world.store.close()
 
 

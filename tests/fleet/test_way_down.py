@@ -21,13 +21,15 @@ from accord.link.memory import MemoryBroker
 from accord.records import Record
 from accord.signing import SigningKey
 from accord.tensors import Layout
-from accord.update import blocks
+from accord.update import basis, blocks, subspace
 from accord.update.delta import Delta
 from accord.update.snapshot import first
+from accord.update.subspace import Subspace
 from accord.wire import chunks, topics
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, opened
 from aggregator import coordinator_values as agg
+from aggregator.advances import Advances
 from aggregator.coordinator import Coordinator
 from aggregator.deltas import BACK, Deltas
 from aggregator.enrolment import new_fleet
@@ -191,6 +193,35 @@ def test_a_device_fetches_one_delta_however_far_it_is_behind(behind: int) -> Non
     assert device.bytes < 0.11 * LAYOUT.size * behind < len(LAST)
 
 
+def test_a_device_that_missed_low_rank_rounds_follows_them_one_by_one() -> None:
+    releases, advances, rng = Releases(LAYOUT), Advances(LAYOUT), np.random.default_rng(0)
+    params = rng.normal(0, 0.05, LAYOUT.size).astype(np.float32)
+    versions = [first(params, 4)]
+    for at in range(5):
+        columns = rng.normal(size=((250, 400)[at % 2], 4))
+        support = subspace.encode([basis.rounded(at % 2, basis.orthonormal(columns))])
+        found = Subspace(LAYOUT, 4, support)
+        values = rng.normal(0, 1e-2, sum(found.spans)).astype(np.float32)
+        params, made = releases.after(params, values, found)
+        versions.append(first(params, 4))
+        advances.add(prg.digest(versions[-2]), prg.digest(versions[-1]), made)
+    door = Door(versions)
+    door.restart(Deltas(LAYOUT, door.versions.get, advances.since))
+    for behind in (1, 3, 5):
+        device = Device(door, f"dev-{behind:02d}", versions[-1 - behind])
+        device.want(versions[-1])
+        settle(door, device)
+        assert device.kept == [versions[-1]]
+        assert device.refused == []
+        assert device.bytes < 0.05 * LAYOUT.size * behind
+    door.restart(Deltas(LAYOUT, door.versions.get, Advances(LAYOUT).since))
+    device = Device(door, "dev-00", versions[0])
+    device.want(versions[-1])
+    settle(door, device)
+    assert device.kept == [versions[-1]], "without them there is the merged one"
+    assert 0.3 * LAYOUT.size < device.bytes < len(LAST)
+
+
 def test_whoever_holds_nothing_or_what_nobody_knows_fetches_the_snapshot() -> None:
     for held in (b"", b"of another job", HISTORY[2]):
         door = Door(HISTORY[3:])
@@ -304,6 +335,34 @@ def test_devices_come_through_crashes_on_deltas(who: str) -> None:
         assert [held == b"" for held in begun.values()].count(True) == 1, "and holds one ever after"
         down = [Envelope.decode(data) for topic, data in world.sent["aggregator"] if topic.endswith("/dev-01/down/rsp")]
         assert [letter.tag for letter in down].count(TAG_OF[chunks.Merged]) >= 2, at
+
+
+def served(world: crash_world.World) -> list[Delta]:
+    """Return the deltas that the aggregator published, each of one piece."""
+    pieces = [chunks.Piece.decode(data) for topic, data in world.sent["aggregator"] if topic.startswith(PIECES)]
+    lists = [Envelope.decode(data) for topic, data in world.sent["aggregator"] if topic.endswith("/down/rsp")]
+    merged = {opened(letter, chunks.Merged).manifest.object for letter in lists if letter.tag == TAG_OF[chunks.Merged]}
+    return [Delta.decode(piece.data) for piece in pieces if piece.object in merged]
+
+
+def test_wherever_the_aggregator_dies_the_next_round_is_led_to_by_factors() -> None:
+    """One that is made from the two snapshots never has factors: what led to a version came through the crash."""
+
+    def world() -> crash_world.World:
+        return crash_world.World(rounds=4, layout=Layout((("w", (24, 24)),)), update="low-rank:2:4")
+
+    calm = world()
+    calm.run()
+    assert {one.rank for delta in served(calm) for one in delta.advances} == {2}
+    acts = calm.fuse.count
+    for at in (*range(acts // 3, acts - 10, acts // 5), *range(acts - 12, acts - 1, 3)):
+        hurt = world()
+        hurt.fuse.at = at
+        hurt.run()
+        assert hurt.crashes == 1, at
+        assert [record["status"] for record in hurt.books.records] == ["closed"] * 5, at
+        assert {one.rank for delta in served(hurt) for one in delta.advances} == {2}, at
+        assert not any(device.refused for device in hurt.devices.values()), at
 
 
 class Counting(Deltas):

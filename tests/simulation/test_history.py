@@ -53,6 +53,15 @@ def test_json_has_the_shape_that_is_documented() -> None:
     assert got["devices"]["dev-000"]["origin"] == "dev-000"
     assert got["model_digest"] == DIGEST
     assert "fedavg" not in got
+    assert got["payload_bytes_down_per_version"] is None
+
+
+def test_bytes_down_are_counted_for_each_version_that_devices_came_forward_by() -> None:
+    rounds = (row(1, versions_advanced=1.0), row(2, versions_advanced=4.0), row(3, versions_advanced=0.0))
+    found = history(rounds=rounds)
+    assert found.bytes_down_per_version == 3 * 4000.25 / 5
+    assert found.to_json()["payload_bytes_down_per_version"] == 2400.2
+    assert found.to_json()["rounds"][1]["versions_advanced"] == 4.0
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,13 @@ class History:
         """Return a metric of `Evaluation` for each round, None where it is undefined: ready to be plotted."""
         return [getattr(r.evaluation, metric) for r in self.rounds]
 
+    @property
+    def bytes_down_per_version(self) -> float | None:
+        """Model bytes that a device fetched for each version that it came forward by; None where nobody counted."""
+        counted = [r for r in self.rounds if r.versions_advanced is not None]
+        versions = sum(r.versions_advanced or 0.0 for r in counted)
+        return sum(r.payload_bytes_down for r in counted) / versions if versions else None
+
     def to_json(self) -> dict[str, Any]:
         """Return the run ready for json.dumps; baselines are there only if they were run."""
         baselines = {"fedavg": self.fedavg, "centralized": self.centralized}
@@ -254,6 +261,7 @@ class History:
             "task": self.kind,
             "rounds": [r.to_json(self.kind) for r in self.rounds],
             **{name: _bytes(sum(getattr(r, name) for r in self.rounds)) for name in CARRIED},
+            "payload_bytes_down_per_version": None if (each := self.bytes_down_per_version) is None else _bytes(each),
             "final": self.final.to_json(),
             **({} if self.exported is None else {"exported": self.exported.to_json()}),
             **{name: curve.to_json() for name, curve in baselines.items() if curve is not None},
