@@ -1,9 +1,9 @@
 """What the way down costs: bytes for each parameter by how far a device is behind, and the time to make and apply one.
 
-`python benchmarks/deltas.py --json`. A model of a million parameters, whose rounds change all blocks or a tenth of them,
-or are of low rank, by normal numbers. Each row has three ways: what was served (`bytes_per_param`), one advance that is
-made from the two snapshots (`merged`), and the snapshot, 4 bytes for each parameter. `made` and `applied` are CPU
-seconds of what was served; the merged one is made too, where it might be smaller.
+`python benchmarks/deltas.py --json`. A model of a million parameters, whose rounds change all blocks or a tenth of
+them, or are of low rank, by normal numbers. Each row has three ways: what was served (`bytes_per_param`), one advance
+that is made from the two snapshots (`merged`), and the snapshot, 4 bytes for each parameter. `made` and `applied` are
+CPU seconds of what was served; the merged one is made too, where it might be smaller.
 """
 
 import argparse
