@@ -42,9 +42,7 @@ def test_a_job_that_comes_back_goes_on_with_the_rate_of_its_round() -> None:
     )
     first.skip()
     first.skip()
-    second.restore(
-        first.state(number=2, transcript=bytes(32), version=0), first.snapshot.encode(), first.beside
-    )
+    second.restore(first.state(number=2, transcript=bytes(32), version=0), first.snapshot.encode(), first.beside)
     assert rates(second) == [750, 500, 250, 67]
 
 
