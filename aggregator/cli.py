@@ -75,9 +75,10 @@ def text_of(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911, PLR0912 - o
     match fact["event"]:
         case "round":
             counts = ", ".join(f"{len(fact[name])} {name}" for name in ("included", "dropped", "recovered"))
+            down = f"; released as {fact['way_down']}: {fact['way_down_because']}" if fact.get("way_down") else ""
             return (
                 f"round {fact['round']} ({fact['purpose']}) attempt {fact['attempt']} {fact['status']}: "
-                f"{counts}, {fact['seconds']} s"
+                f"{counts}, {fact['seconds']} s{down}"
             )
         case "figures":
             shown = ", ".join(f"{name} {values[0]:g}" for name, values in fact["figures"].items())

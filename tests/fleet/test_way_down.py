@@ -30,12 +30,14 @@ from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, opened
 from aggregator import coordinator_values as agg
 from aggregator.advances import Advances
+from aggregator.cli import text_of
 from aggregator.coordinator import Coordinator
 from aggregator.deltas import BACK, Deltas
 from aggregator.enrolment import new_fleet
 from aggregator.releases import Releases
 from aggregator.round_values import Windows
 from aggregator.transport import Transport
+from aggregator.way_down import REASONS
 from edge_sdk.fetching import Fetching
 from edge_sdk.journal import DiskRecords
 from edge_sdk.session_values import Fetch
@@ -354,6 +356,9 @@ def test_wherever_the_aggregator_dies_the_next_round_is_led_to_by_factors() -> N
     calm = world()
     calm.run()
     assert {one.rank for delta in served(calm) for one in delta.advances} == {2}
+    told = [text_of(fact) for fact in calm.told if fact["event"] == "round" and fact["purpose"] == "train"]
+    assert len(told) == 4
+    assert all(line.endswith(f"released as factors: {REASONS['factors']}") for line in told)
     acts = calm.fuse.count
     for at in (*range(acts // 3, acts - 10, acts // 5), *range(acts - 12, acts - 1, 3)):
         hurt = world()

@@ -20,6 +20,7 @@ from accord.update.subspace import Subspace
 from aggregator.advances import Advances, Kept
 from aggregator.deltas import Deltas
 from aggregator.releases import Releases
+from aggregator.way_down import REASONS, way_down
 
 LAYOUT = Layout((("w", (30, 21)), ("b", (21,)), ("k", (12, 3, 2, 2)), ("c", ())))
 COLUMNS = 2
@@ -203,6 +204,18 @@ def test_the_smallest_way_is_taken_and_too_large_a_chain_is_not_kept() -> None:
     assert len(Delta.decode(made).advances) == 1, "three dense rounds in one"
     assert 1 <= len(advances.kept) < 8, "eight of them are more than a snapshot"
     assert sum(len(data) for data in advances.data.values()) < 4 * layout.size
+
+
+def test_it_is_said_what_a_release_holds_and_why() -> None:
+    line, seen = Line(0), []
+    for kind in ("dense", "block-score", "low-rank"):
+        line.round(kind, 1)
+        seen.append(way_down(line.since(line.snapshots[-2])[0], LAYOUT))
+    still = advance.between(line.params, line.params, LAYOUT)
+    nowhere = advance.between(np.full(LAYOUT.size, 1, np.float32), np.full(LAYOUT.size, -0.0, np.float32), LAYOUT)
+    seen += [way_down(still, LAYOUT), way_down(nowhere, LAYOUT)]
+    assert seen == ["whole", "blocks", "factors", "still", "snapshot"]
+    assert set(seen) == REASONS.keys()
 
 
 def test_no_more_are_kept_than_a_delta_takes() -> None:
