@@ -359,8 +359,9 @@ def test_wherever_the_aggregator_dies_the_next_round_is_led_to_by_factors() -> N
     told = [text_of(fact) for fact in calm.told if fact["event"] == "round" and fact["purpose"] == "train"]
     assert len(told) == 4
     assert all(line.endswith(f"released as factors: {REASONS['factors']}") for line in told)
-    acts = calm.fuse.count
-    for at in (*range(acts // 3, acts - 10, acts // 5), *range(acts - 12, acts - 1, 3)):
+    released = world()
+    released.run(until=lambda: len(released.books.records) == 2)
+    for at in range(released.fuse.count - 4, released.fuse.count + 14, 2):
         hurt = world()
         hurt.fuse.at = at
         hurt.run()

@@ -151,6 +151,10 @@ def test_a_rollback_and_a_version_that_nothing_leads_to_begin_anew() -> None:
     assert line.advances.kept == ()
     line.round("low-rank", 9)
     assert [len(line.since(held)) for held in line.snapshots[2:]] == [0, 0, 0, 1, 0]
+    jumped = Advances(LAYOUT)
+    jumped.restore(line.advances.kept, line.advances.data, digest(line.snapshot))
+    jumped.add(digest(b"made elsewhere"), digest(b"newest"), line.since(line.snapshots[-2])[0])
+    assert len(jumped.kept) == 1, "nothing leads from before what was made elsewhere"
     for held in line.snapshots[:-1]:
         made = line.led(held)
         assert made is not None
