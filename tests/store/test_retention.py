@@ -13,6 +13,7 @@ from test_model_cli import Desktop
 from accord.errors import UsageError
 from accord.prg import digest
 from aggregator import retention
+from aggregator.advances import Kept
 from aggregator.blobs import Blobs
 from aggregator.job_state import JobState
 from aggregator.registry import Registry
@@ -21,7 +22,7 @@ from aggregator.tables import jobs, pruned
 from aggregator.verification import verify
 
 STATE = JobState(
-    form=3,
+    form=4,
     done=1,
     exponents=(0,),
     offset=3,
@@ -36,6 +37,7 @@ STATE = JobState(
     params=digest(b"params"),
     grid=(0,),
     residual=digest(b"residual"),
+    advances=(Kept(base=bytes(32), advance=digest(b"advance")),),
 )
 LATER = retention.GRACE + 60
 VERSIONS = retention.LEAST + 8
@@ -53,7 +55,7 @@ def test_what_a_version_or_a_job_needs_stays_and_the_rest_goes_after_its_grace(s
         jobs.add(connection, "k", {"bundle": blobs.put(b"of a job that waits").hex()}, 1.0)
         jobs.checkpoint(connection, "j", state=STATE.encode(), closed=1)
     kept = {history.bundle_digest, *(entry.version.params for entry in made)}
-    kept |= {blobs.put(data) for data in (b"of a job that waits", b"params", b"residual")}
+    kept |= {blobs.put(data) for data in (b"of a job that waits", b"params", b"residual", b"advance")}
     loose = blobs.put(b"put before a commit that a kill prevented")
     with store.read() as connection:
         assert retention.needed(connection) == kept
