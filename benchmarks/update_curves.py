@@ -1,6 +1,6 @@
 """Accuracy against bytes for each way to send an update, as one picture: Fashion-MNIST, a CNN of 108,618 parameters.
 
-The first 20,000 rows dealt to 100 devices by Dirichlet 0.3, 25 in a round, 80 rounds of one pass each. Runs are without
+The first 20,000 rows dealt to 100 devices by Dirichlet 0.3, 25 in a round, 60 rounds of one pass each. Runs are without
 masks, which changes no bit of a model and no byte of a payload, and four to five times as fast. Accuracy is on 4,000
 test rows. The last line is one JSON object; `--plot FILE.png` or `.svg` draws the curves.
 """

@@ -73,7 +73,7 @@ FASHION = Case(
     rows=20_000,
     test_rows=4_000,
     model="cnn:medium",
-    options=DIGITS.options | {"local_epochs": 1, "lr": 0.05},
+    options=DIGITS.options | {"rounds": 60, "local_epochs": 1, "lr": 0.05},
 )
 """108,618 parameters."""
 SELDOM = Case(
