@@ -21,8 +21,10 @@ CUT_MOST, CUT_LEAST = 0.01, 0.00125
 """Narrow values are cut in this share at most and at least: below it rounding costs more than cutting would."""
 OFFSETS = (-2, 6)
 FIRST_OFFSET = 3
+HEADROOM_ALONE = 2.0
 MOST_ALONE = 16
-"""Where devices choose for themselves the mean of a value that one of them sent is that much smaller, or more."""
+"""Where devices choose for themselves, a value that one of them sent is that much smaller in the mean, or more: a device
+then needs hardly more room than that, and one whose training explodes moves the model by as much as it has."""
 _LOWEST, _HIGHEST = -40, 40
 
 
@@ -47,7 +49,7 @@ class Scales:
             alone: the devices among whom a value may be that of one alone.
         """
         parts = np.split(mean.astype(np.float64), np.cumsum(spans)[:-1])
-        headroom = HEADROOM * min(MOST_ALONE, alone)
+        headroom = max(HEADROOM, HEADROOM_ALONE * min(MOST_ALONE, alone))
         rule = partial(self._wide, headroom) if bits >= WIDE else self._narrow
         if saturated > CUT_MOST:
             self.offset = min(OFFSETS[1], self.offset + 1)

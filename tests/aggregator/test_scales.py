@@ -1,8 +1,9 @@
 """How a job's fixed-point scales follow what the fleet sends."""
 
+import numpy as np
 import pytest
 
-from aggregator.scales import HEADROOM, SATURATED
+from aggregator.scales import HEADROOM, SATURATED, Scales
 from aggregator.strategies.robust import strategy
 from tests.aggregator.job_answers import LAYOUT, closed, exponents, job, stepped, trained
 
@@ -58,3 +59,11 @@ def test_one_device_that_claims_cut_values_without_end_is_outvoted_by_two_other_
     several = job(statistics=False)
     step = several.closed(closed(*[trained(0.01, 0.01, saturated=300)] * cohorts))
     assert step.doubled, "what a majority says is so"
+
+
+@pytest.mark.parametrize(("alone", "exponent"), [(1, 3), (4, 3), (8, 4), (16, 5), (25, 5), (1_000, 5)])
+def test_a_device_has_no_more_room_than_a_value_of_it_alone_needs(alone: int, exponent: int) -> None:
+    """It was 8 times that: with 20 % dropouts one device of 5 rows, whose training exploded, ended a top-k job."""
+    scales = Scales((0,))
+    scales.follow(16, np.ones(4, np.float32), (4,), 0.0, alone=alone)
+    assert scales.exponents == (exponent,)
