@@ -23,8 +23,8 @@ OFFSETS = (-2, 6)
 FIRST_OFFSET = 3
 HEADROOM_ALONE = 2.0
 MOST_ALONE = 16
-"""Where devices choose for themselves, a value that one of them sent is that much smaller in the mean, or more: a device
-then needs hardly more room than that, and one whose training explodes moves the model by as much as it has."""
+"""Where devices choose for themselves, a value that one of them sent is that much smaller in the mean, or more: then a
+device needs hardly more room than that, and one whose training explodes moves the model by as much as it has."""
 _LOWEST, _HIGHEST = -40, 40
 
 

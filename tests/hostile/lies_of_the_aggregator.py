@@ -165,7 +165,11 @@ LIES = (
     Lie("a quorum of another cohort", "NotForUs", ("the quorum of another cohort",)),
     Lie("bytes that are no letter", "BadMessage", ("noise", "nothing", "a plan that is none")),
 )
-NO_LIES = {("Barred", "told that it is a copy"), ("TrainingFailed", "an update that is not a number")}
+NO_LIES = {
+    ("Barred", "told that it is a copy"),
+    ("NoCompressor", "told that it lacks what compresses updates"),
+    ("TrainingFailed", "an update that is not a number"),
+}
 """Vectors at a device's doors that tell no lie of the aggregator's."""
 
 

@@ -273,7 +273,7 @@ def test_a_model_that_can_not_be_trained_says_why(command: Run, tmp_path: Path) 
 
 
 def test_what_is_no_model_says_what_would_be(command: Run, tmp_path: Path) -> None:
-    assert "model 'resnet' is unknown: use linear, mlp:64,32, cnn:small, mobilenet:25" in command("resnet")
+    assert "model 'resnet' is unknown: use linear, mlp:64,32, cnn:small, cnn:medium, mobilenet:25" in command("resnet")
     assert "comes from no file, so it needs --input-shape" in command("linear")
     words = ("linear", "--input-shape", "4", "--outputs", "3")
     command(*words)
