@@ -193,7 +193,7 @@ def _rollback(arguments: argparse.Namespace, connection: Connection, registry: R
     office = FleetFolder(path=arguments.fleet).office()
     entry = _entry(arguments, connection, registry)
     _at_rest(connection, entry.version.job, arguments.state)
-    retention.check_there(connection, registry, entry)
+    retention.check_kept(connection, entry)
     made = registry.rollback(connection, Desk(office.key), entry, office.roles, __version__, int(time.time()))
     line = f"version {made.version.version} of job {made.version.job} has the parameters of version {arguments.version}"
     return facts(made), [line], 0

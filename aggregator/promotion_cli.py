@@ -13,6 +13,7 @@ from accord.signing import SigningKey
 from accord.wire.envelope import seal
 from accord.wire.messages import TAG_OF
 from accord.wire.versions import Promotion
+from aggregator import retention
 from aggregator.detached_promotion import PromotionRequest, promotion_in, requested, signed
 from aggregator.fleet_folder import LARGEST, PUBLIC
 from aggregator.model_facts import facts, sentence
@@ -71,10 +72,11 @@ def promote(arguments: argparse.Namespace, connection: Connection, registry: Reg
     if arguments.answer is not None:
         letter = read_limited(arguments.answer, LARGEST)
         told = promotion_in(letter)
-        believed(connection, registry, registry.get(connection, told.job, told.version), root_of(arguments))
+        entry = registry.get(connection, told.job, told.version)
+        _whole(connection, registry, entry, told.stage, root_of(arguments))
         return _promoted(connection, registry, letter)
     entry = registry.get(connection, job_of(arguments, connection, registry), arguments.version)
-    believed(connection, registry, entry, root_of(arguments))
+    _whole(connection, registry, entry, arguments.stage, root_of(arguments))
     statement = registry.statement(connection, entry, arguments.stage, int(time.time()))
     if arguments.request is not None:
         write_atomic(arguments.request, requested(connection, entry, statement), PUBLIC)
@@ -87,6 +89,13 @@ def promote(arguments: argparse.Namespace, connection: Connection, registry: Reg
     tag = TAG_OF[Promotion]
     made = seal(tag, statement.encode(), key=key, sender="publisher", recipient=statement.job)
     return _promoted(connection, registry, made.encode())
+
+
+def _whole(connection: Connection, registry: Registry, entry: Registered, stage: str, root: bytes | None) -> None:
+    """Refuse a version that does not hold, or that nobody could use in that stage."""
+    believed(connection, registry, entry, root)
+    if stage != "archived":
+        retention.check_kept(connection, entry)
 
 
 def _promoted(connection: Connection, registry: Registry, letter: bytes) -> Printed:

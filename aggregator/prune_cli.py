@@ -8,7 +8,7 @@ from aggregator.blobs import BLOBS, Blobs
 from aggregator.promotion_cli import Adding, Printed
 from aggregator.registry import Registry
 from aggregator.store import existing
-from aggregator.tables import pruned
+from aggregator.tables import jobs, pruned
 
 
 def configure(add: Adding) -> None:
@@ -16,7 +16,7 @@ def configure(add: Adding) -> None:
     action = add(
         "prune",
         "Delete the parameters of old versions that were never promoted; their records stay and verify. A version "
-        "without parameters can't be exported or rolled back to. The aggregator may run meanwhile.",
+        "without parameters can't be exported, promoted or rolled back to. The aggregator may run meanwhile.",
         "prune --state aggregator-state --keep 100 --dry-run",
         version=False,
     )
@@ -34,7 +34,7 @@ def prune(arguments: argparse.Namespace) -> Printed:
     """Note what goes, make that durable, and delete the files then.
 
     Raises:
-        UsageError: too few are to be kept, or it is not clear whose versions.
+        UsageError: too few are to be kept, there is no such job, or it is not clear whose versions or what is needed.
         RegistryError: a row can't be read.
         FileError: a file can't be deleted.
     """
@@ -43,10 +43,11 @@ def prune(arguments: argparse.Namespace) -> Printed:
     try:
         with store.read() if arguments.dry_run else store.begin() as connection:
             job = promotion_cli.job_of(arguments, connection, registry)
+            (jobs.get if arguments.dry_run else jobs.locked)(connection, job)  # nobody refers to a version meanwhile
             found = retention.prunable(connection, registry, job, arguments.keep)
             sizes = {entry.version.params: entry.version.params_size for entry in found}
+            retention.needed(connection)  # which refuses what `collect` would refuse, before anything is noted
             if not arguments.dry_run:
-                retention.needed(connection)  # which refuses what `collect` would refuse, before anything is noted
                 pruned.put(connection, job, (entry.version.version for entry in found), time.time())
         removed = 0
         if not arguments.dry_run:

@@ -30,7 +30,7 @@ def needed(connection: Connection) -> frozenset[bytes]:
     """Return the digest of every blob that a version or a job refers to.
 
     Raises:
-        UsageError: where a job stands can't be read: nobody knows what it needs.
+        UsageError: where a job stands that may go on can't be read: nobody knows what it needs.
     """
     found: set[str] = set()
     gone = {job: pruned.of(connection, job) for job in connection.execute(select(VERSIONS.c.job).distinct()).scalars()}
@@ -44,8 +44,11 @@ def needed(connection: Connection) -> frozenset[bytes]:
         try:
             state = JobState.decode(job.state)
         except CodecError as error:
+            if job.status == "done":  # nothing goes on from it, and its versions say what they need
+                continue
             raise UsageError(
-                f"where job {job.name} stands was written by another version of Accord: nothing is deleted"
+                f"where job {job.name} stands was written by another version of Accord: nothing is deleted until that "
+                "version has ended it"
             ) from error
         names |= {state.params, *state.beside}
     return frozenset(names) - {b""}
@@ -94,17 +97,41 @@ def tidied(store: Store, blobs: Blobs, now: float) -> Blobs:
 
 
 def check_there(connection: Connection, registry: Registry, entry: Registered) -> None:
-    """Refuse a version whose parameters were let go.
+    """Refuse a version whose parameters were let go and are not there any more.
 
     Raises:
-        RegistryError: they were.
+        RegistryError: they are not.
     """
     version = entry.version
     if version.params not in registry.blobs and version.version in pruned.of(connection, version.job):
-        raise RegistryError(
-            f"the parameters of version {version.version} of job {version.job} were let go by `accord model prune`: "
-            "choose another version, or restore the blobs from a backup"
-        )
+        raise _let_go(entry)
+
+
+def check_kept(connection: Connection, entry: Registered) -> None:
+    """Refuse to say anything new of a version whose parameters were let go, though their file may still be there.
+
+    Whoever lets them go deletes the file once that is durable, and looks at nothing that was said meanwhile.
+
+    Args:
+        connection: in a transaction that writes; until it ends nothing of the job is let go.
+        entry: the version.
+
+    Raises:
+        RegistryError: they were let go, and nothing else keeps them.
+        UsageError: see `needed`.
+    """
+    version = entry.version
+    jobs.locked(connection, version.job)
+    if version.version in pruned.of(connection, version.job) and version.params not in needed(connection):
+        raise _let_go(entry)
+
+
+def _let_go(entry: Registered) -> RegistryError:
+    version = entry.version
+    return RegistryError(
+        f"the parameters of version {version.version} of job {version.job} were let go by `accord model prune`: choose "
+        "another version, or take it from a backup of the state folder that was made before"
+    )
 
 
 def prunable(connection: Connection, registry: Registry, job: str, keep: int) -> tuple[Registered, ...]:

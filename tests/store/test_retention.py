@@ -10,6 +10,7 @@ import pytest
 from registry_under_test import TASK, History
 from test_model_cli import Desktop
 
+from accord import cli
 from accord.errors import UsageError
 from accord.prg import digest
 from aggregator import retention
@@ -145,3 +146,58 @@ def test_nothing_is_noted_where_nothing_could_be_deleted(long: Desktop) -> None:
         with pytest.raises(UsageError):
             retention.needed(connection)
     assert os.listdir(long.state / "blobs")  # noqa: PTH208 - names
+
+
+def test_what_is_let_go_is_promoted_and_rolled_back_to_no_more_even_before_its_file_goes(long: Desktop) -> None:
+    """Else a prune that runs beside it deletes what the new record refers to."""
+    with long.store.begin() as connection:
+        pruned.put(connection, "j", (1, 2, 4), 2_000.0)
+    refused = (
+        ("rollback", "2", "--fleet", str(long.fleet)),
+        ("promote", "2", "--publisher", long.publisher),
+        ("promote", "4", "--publisher", long.publisher, "--stage", "staging"),
+        ("promote", "4", "--request", str(long.state / "request")),
+    )
+    for words in refused:
+        assert "let go" in long.run(*words, code=1)
+    assert len(long.json("list")["versions"]) == VERSIONS + 1  # type: ignore[arg-type]
+    assert long.json("promote", "5", "--publisher", long.publisher)["stage"] == "production"
+    assert 5 not in long.json("prune")["versions"]  # type: ignore[operator]
+    assert long.json("promote", "4", "--publisher", long.publisher, "--stage", "archived")["stage"] == "archived"
+
+
+def test_an_answer_that_comes_after_the_parameters_went_promotes_nothing(
+    long: Desktop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request, answer = long.state / "request", long.state / "answer"
+    long.run("promote", "2", "--request", str(request))
+    signing = ("model", "sign", str(request), "--key", long.publisher, "--root", long.root, "--out", str(answer))
+    assert cli.main(list(signing)) == 0
+    assert "signed" in capsys.readouterr().out
+    assert 2 in long.json("prune")["versions"]  # type: ignore[operator]
+    assert "let go" in long.run("promote", "--answer", str(answer), code=1)
+
+
+def test_parameters_that_another_version_keeps_may_be_referred_to_again(long: Desktop) -> None:
+    long.run("rollback", "2", "--fleet", str(long.fleet))
+    with long.store.begin() as connection:
+        pruned.put(connection, "j", (2,), 2_000.0)
+    assert long.json("promote", "2", "--publisher", long.publisher)["stage"] == "production"
+
+
+def test_a_job_that_is_done_stops_nobody_whoever_wrote_its_state(long: Desktop) -> None:
+    with long.store.begin() as connection:
+        jobs.add(connection, "old", {}, 1.0)
+        jobs.checkpoint(connection, "old", state=b"of an older Accord", closed=9)
+    for status in ("stopped", "failed", "waiting", "running"):
+        with long.store.begin() as connection:
+            jobs.set_status(connection, "old", status)
+        assert "nothing is deleted" in long.run("prune", "--dry-run", code=1)
+    with long.store.begin() as connection:
+        jobs.set_status(connection, "old", "done")
+    assert long.json("prune")["versions"] == [1, 2, 4, 5, 6, 7, 8]
+
+
+def test_a_job_that_is_not_there_is_refused_by_name(long: Desktop) -> None:
+    for more in ((), ("--dry-run",)):
+        assert "there is no job 'k'" in long.run("prune", "--job", "k", *more, code=1)
