@@ -67,8 +67,8 @@ class Residual:
         job: another one's residual is left behind.
         bundle: the same of another bundle; 32 bytes.
         size: parameters of the model.
-        kept: its files, by name. Damaged ones are left behind, too: what is left behind is still private, and `only`
-            and `erase` have it overwritten or deleted.
+        kept: its files, by name. Damaged ones are left behind, too: what is left behind is still private, and `tidied`
+            has it overwritten or deleted.
     """
 
     def __init__(self, job: str, bundle: bytes, size: int, kept: Mapping[str, bytes] | None = None) -> None:
@@ -94,6 +94,10 @@ class Residual:
 
     def __repr__(self) -> str:
         return "Residual(...)"
+
+    def tidied(self) -> tuple[Keep | Forget, ...]:
+        """Have what was left behind go from the disk; at the start, before anything is made of files of an attempt."""
+        return self._keep() if self._left_behind else ()
 
     def follows(self, update: Update) -> tuple[Keep | Forget, ...]:
         """Take what a training plan asks for; to be written before anything of its attempt.

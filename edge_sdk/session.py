@@ -162,7 +162,8 @@ class Session:
     def step(self, event: Event) -> tuple[Effect, ...]:
         """Take one event and return what must be done, in order.
 
-        A message that is refused before it binds us changes nothing; a lie within an attempt ends it for this device.
+        A message that is refused for what everybody can see changes nothing; one on which secrets were used before it
+        was refused ends the attempt for this device.
         """
         try:
             return (*self._handled(event), *self._state.turned())
@@ -174,13 +175,15 @@ class Session:
 
         Files that do not fit together are given up by name: this device then waits for the next opening.
         """
+        left = self._state.residual.tidied()  # now: a plan that is gone through again has its effects passed over
         try:
             effects = Resuming(self._state, self._checking_in, self._summing, self._arrived).resume(saved)
-            return (*effects, *self._resumed_before(saved), *self._still_asked())
+            return (*left, *effects, *self._resumed_before(saved), *self._still_asked())
         except AccordError as error:
             state = self._state
             state.stage, state.last, state.attempt = Stage.IDLE, b"", None
             return (
+                *left,
                 *state.residual.only(()),
                 Forget(names=EVERY_FILE),
                 Refused(reason="CannotResume", detail=str(error)),

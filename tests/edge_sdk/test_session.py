@@ -99,21 +99,22 @@ def test_what_no_stage_takes(stage: Stage, played: tuple[str, dict[str, dev.Even
 
 
 def test_a_lie_within_an_attempt_ends_it_for_this_device_until_the_next_one() -> None:
-    """A roster with a lowered threshold is refused, and the honest one after it too: no key pair sees two rosters."""
-    scene = Scene("standard").at(Stage.JOINED)
+    """Shares that do not open are refused, and the honest ones after them, too: secrets were used on them."""
+    scene = Scene("standard").at(Stage.SHARED)
     event = scene.mail[0]
     assert isinstance(event, dev.Arrived)
     letter = Envelope.decode(event.data)
-    lie = dataclasses.replace(opened(letter, Roster), threshold=1)
+    first, *others = opened(letter, Shares).sealed
+    lie = dataclasses.replace(opened(letter, Shares), sealed=(bytes(len(first)), *others))
     effects = scene.take(dev.Arrived(data=scene.coordinator.desk.sealed(lie, ME, letter.context)))
-    assert [e.reason for e in effects] == ["WrongRule"]
-    assert [e.reason for e in scene.hand_over()] == ["RosterChanged"]
-    assert scene.session.stage is Stage.JOINED
+    assert [e.reason for e in effects] == ["BadSeal"]
+    assert [e.reason for e in scene.hand_over()] == ["SharesChanged"]
+    assert scene.session.stage is Stage.SHARED
     scene.now = scene.coordinator.next_time() or 0
     scene.aggregator(agg.Tick())
     scene.settle()
     closing = scene.of(agg.Aborted)
-    assert [a.reason for a in closing] == ["TooFewShares"]
+    assert [a.reason for a in closing] == ["TooFewVectors"]
     assert len(scene.to_the_end()) > 2
     assert scene.session.ledger.attempt == 2
     assert scene.of(agg.Closed)[-1].included == ("dev-00", "dev-01", "dev-02")
