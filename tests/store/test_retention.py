@@ -201,3 +201,14 @@ def test_a_job_that_is_done_stops_nobody_whoever_wrote_its_state(long: Desktop) 
 def test_a_job_that_is_not_there_is_refused_by_name(long: Desktop) -> None:
     for more in ((), ("--dry-run",)):
         assert "there is no job 'k'" in long.run("prune", "--job", "k", *more, code=1)
+
+
+def test_what_another_job_refers_to_stays_where_it_is(long: Desktop) -> None:
+    with long.store.begin() as connection:
+        jobs.add(connection, "k", {}, 1.0)
+        long.history.rounds(connection, 2, "k")
+    found = long.json("prune", "--job", "j")
+    assert found["versions"] == [1, 2, 4, 5, 6, 7, 8]
+    assert found["files"] == 5, "two of them are versions 1 and 2 of the other job, too"
+    assert there(long)[:4] == [0, 1, 2, 3]
+    assert long.json("verify")["faults"] == []
