@@ -1,10 +1,13 @@
 """A process that plays many devices checks a signature once and agrees once for both ends; no lie gets through."""
 
+from pathlib import Path
+
 import pytest
 
 from accord.entropy import SeededEntropy
 from accord.errors import Refusal, SignatureError
 from accord.secagg import hybrid, keys
+from accord.secagg import recall as module
 from accord.secagg.recall import Recall
 from accord.signing import SigningKey
 
@@ -50,3 +53,26 @@ def test_it_shows_no_secret() -> None:
     secret = recall.shared(one, other.public)
     assert secret.hex() not in repr(recall)
     assert repr(secret) not in repr(recall)
+
+
+def test_it_forgets_what_both_ends_have_and_holds_no_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LARGEST", 4)
+    recall, source, signer = Recall(), SeededEntropy(4), SigningKey(b"s" * 32)
+    one = keys.new_pair(source)
+    for number in range(9):
+        other, data = keys.new_pair(source), bytes([number])
+        recall.shared(one, other.public)
+        recall.verify(signer.public, data, signer.sign(data), "JOIN")
+        assert 1 <= len(recall._agreed) <= 4
+        assert 1 <= len(recall._held) <= 4
+    before = len(recall._agreed)
+    recall.shared(other, one.public)
+    assert len(recall._agreed) == before - 1
+
+
+def test_only_a_simulated_fleet_makes_one() -> None:
+    """A real device's process holds no secret for another."""
+    house = Path(module.__file__).parents[2]
+    folders = ("accord", "edge_sdk", "aggregator", "broker", "tools")
+    makers = [path for folder in folders for path in (house / folder).rglob("*.py") if "Recall()" in path.read_text()]
+    assert [path.relative_to(house).as_posix() for path in makers] == ["tools/simulation/fleet.py"]
