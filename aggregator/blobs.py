@@ -48,7 +48,7 @@ class Blobs:
         try:
             self.get(name)
             os.utime(path)  # `collect` leaves alone what was put lately, as nothing may refer to it yet
-        except (DamagedBlobError, MissingBlobError, FileError):
+        except (DamagedBlobError, MissingBlobError, FileError, FileNotFoundError):
             make_folder(path.parent)
             write_atomic(path, data)
         return name
@@ -98,11 +98,19 @@ class Blobs:
         Raises:
             FileError: a file can't be removed.
         """
-        kept = {self._path(name) for name in keep}
-        gone = [path for path in self._files() if path not in kept and path.stat().st_mtime < before]
-        for path in gone:
-            remove(path)
-        return len(gone)
+        kept, gone = {self._path(name) for name in keep}, 0
+        for path in self._files():
+            if path not in kept and self._is_older(path, before):  # asked right before it goes: it may be put meanwhile
+                remove(path)
+                gone += 1
+        return gone
+
+    @staticmethod
+    def _is_older(path: Path, before: float) -> bool:
+        try:
+            return path.stat().st_mtime < before
+        except FileNotFoundError:  # another process was quicker
+            return False
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._folder.glob("[0-9a-f][0-9a-f]/*") if path.is_file())

@@ -76,3 +76,34 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileError):
         Blobs(tmp_path / "file")
+
+
+def test_what_another_process_deletes_or_puts_while_files_are_collected_is_its_own(tmp_path: Path) -> None:
+    class Beside(Blobs):
+        """Another process deletes one file and puts another one again, once the files were listed."""
+
+        def _files(self) -> list[Path]:
+            found = super()._files()
+            path_of(tmp_path, gone).unlink()
+            super().put(b"again")
+            return found
+
+    blobs = Beside(tmp_path / "blobs")
+    gone, again, loose = (blobs.put(data) for data in (b"gone", b"again", b"loose"))
+    for name in (gone, again, loose):
+        os.utime(path_of(tmp_path, name), (100.0, 100.0))
+    assert blobs.collect((), before=200.0) == 1
+    assert again in blobs
+    assert loose not in blobs
+
+
+def test_what_another_process_deletes_while_it_is_put_again_is_written_again(tmp_path: Path) -> None:
+    class Beside(Blobs):
+        def get(self, name: bytes) -> bytes:
+            data = super().get(name)
+            path_of(tmp_path, name).unlink()
+            return data
+
+    blobs = Beside(tmp_path / "blobs")
+    assert blobs.put(b"again") == blobs.put(b"again")
+    assert prg.digest(b"again") in blobs
