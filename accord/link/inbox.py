@@ -55,6 +55,11 @@ class Inbox:
             self._emptied.notify()
             return delivery
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is taken any more."""
+        return self._closed
+
     def close(self) -> None:
         """Take nothing more, and let nobody wait."""
         with self._filled:

@@ -296,5 +296,5 @@ class MqttLink:
         self._marks.came(message.mid if held else None)
         if delivery is None or not self._inbox.put(delivery):
             self._marks.dropped()
-            if held:
+            if held and not self._inbox.closed:  # what comes while we leave would be lost with us, and can come again
                 client.ack(message.mid, 1)
