@@ -1,6 +1,7 @@
 """Which certificates their authorities have revoked, by lists (CRLs, RFC 5280) in a file: read and checked.
 
-A serial number is one authority's, and an authority is its key: two may have one name, as when a CA was made anew.
+A serial number is one authority's, and an authority is its name and its key: two may have one name, as when a CA was
+made anew, or one key, as when it was renamed.
 """
 
 import re
@@ -32,7 +33,7 @@ class Revoked:
         others: Iterable[x509.CertificateRevocationList] = (),
     ) -> None:
         self.lists = {_key(authority): (authority, found) for authority, found in lists}
-        """By the authority's key, with its certificate."""
+        """By the authority's name and key, with its certificate."""
         self.others = {found.issuer: found for found in others}
         """By the name that they bear."""
 
@@ -117,8 +118,8 @@ def _signed(what: x509.Certificate | x509.CertificateRevocationList, authority: 
         return False
 
 
-def _key(authority: x509.Certificate) -> bytes:
-    return authority.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def _key(authority: x509.Certificate) -> tuple[x509.Name, bytes]:
+    return authority.subject, authority.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _bytes(path: Path) -> bytes:

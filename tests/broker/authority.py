@@ -13,13 +13,20 @@ from accord.files import write_atomic
 
 
 class Authority:
-    """A key, its own certificate, and the pairs that it signs, in one folder; serials count up from `first`."""
+    """A key, its own certificate, and the pairs that it signs, in one folder; serials count up from `first`.
 
-    def __init__(self, folder: Path, name: str, first: int | None = None) -> None:
+    With `renamed` it has the key of another one.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, first: int | None = None, *, renamed: "Authority | None" = None
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self._next = x509.random_serial_number() if first is None else first
         self._folder, self._name = folder, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key: ec.EllipticCurvePrivateKey = (
+            ec.generate_private_key(ec.SECP256R1()) if renamed is None else renamed._key
+        )
         self.path = folder / "authority.pem"
         self.path.write_bytes(self._sign(self._name, self._key, authority=True))
 

@@ -151,6 +151,29 @@ def test_a_list_is_older_than_one_of_the_same_authority_and_not_than_another_of_
         read(lists, clients)
 
 
+@pytest.mark.parametrize("listed_first", ["old", "new"])
+def test_an_authority_that_kept_its_key_under_a_new_name_revokes_under_both(tmp_path: Path, listed_first: str) -> None:
+    old = Authority(tmp_path / "old", "old name")
+    both = {"old": old, "new": Authority(tmp_path / "new", "new name", renamed=old)}
+    for one in both.values():
+        for client in ("goes", "stays"):
+            one.pair(client)
+    order = sorted(both.values(), key=lambda one: one is not both[listed_first])
+    clients, lists = tmp_path / "clients.pem", tmp_path / "lists.pem"
+    clients.write_bytes(b"".join(one.path.read_bytes() for one in order))
+    lists.write_bytes(b"".join(one.revoke(one.serial("goes")).read_bytes() for one in order))
+    revoked = read(lists, clients)
+
+    def shown(name: str, client: str) -> bytes:
+        return ssl.PEM_cert_to_DER_cert((tmp_path / name / f"{client}.crt").read_text())
+
+    assert [shown(name, "goes") in revoked for name in both] == [True, True]
+    assert [shown(name, "stays") in revoked for name in both] == [False, False]
+    write_atomic(lists, b"".join(one.revoke(later=9 if one is old else -9).read_bytes() for one in order))
+    with pytest.raises(UsageError, match="is older than the list of CN=new name"):
+        read(lists, clients).follows(revoked, lists)
+
+
 def test_a_broker_does_not_begin_without_its_list(serve: Serve, authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.pair("localhost")
     missing = Tls(certificate=certificate, key=key, clients=authority.path, revoked=tmp_path / "missing")
