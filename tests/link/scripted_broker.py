@@ -8,6 +8,7 @@ from collections.abc import Callable
 from accord.entropy import SystemEntropy
 from accord.link.address import Address
 from accord.link.mqtt import MqttLink
+from accord.link.session import Session
 
 ACCEPTED = b"\x20\x02\x00\x00"
 
@@ -47,8 +48,8 @@ class ScriptedBroker:
         port: int = self._server.getsockname()[1]
         return port
 
-    def link(self, **more: object) -> MqttLink:
-        address = Address(host="127.0.0.1", port=self.port, client_id="dev-1", password="p")
+    def link(self, session: Session = "plain", **more: object) -> MqttLink:
+        address = Address(host="127.0.0.1", port=self.port, client_id="dev-1", password="p", session=session)
         return MqttLink(address, **({"entropy": SystemEntropy()} | more))
 
     @property

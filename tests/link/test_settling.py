@@ -10,6 +10,8 @@ from scripted_broker import ACCEPTED, ScriptedBroker, frame, until
 from accord.link.mqtt import MqttLink
 
 GOODBYE = 0xE0
+UNMARKED = b"\x30\x05\x00\x01ahi"
+"""A PUBLISH of QoS 0, which is not acknowledged."""
 AGAIN = b"\x20\x02\x01\x00"
 """CONNACK of a session that was kept."""
 
@@ -50,13 +52,13 @@ def settled(broker: ScriptedBroker, **more: object) -> MqttLink:
 
 def test_what_was_dealt_with_is_acknowledged_and_nothing_that_was_not(told: Told) -> None:
     def script(client: socket.socket) -> None:
-        client.sendall(ACCEPTED + b"".join(letter(10 + one, b"%d" % one) for one in range(5)))
+        client.sendall(ACCEPTED + UNMARKED + b"".join(letter(10 + one, b"%d" % one) for one in range(5)))
         told.listen(client)
 
     broker = ScriptedBroker(script)
     link = settled(broker)
     assert not broker.logins[0][7] & 2, "its session is kept"
-    assert [link.receive(10).payload for _ in range(3)] == [b"0", b"1", b"2"]  # type: ignore[union-attr]
+    assert [link.receive(10).payload for _ in range(4)] == [b"hi", b"0", b"1", b"2"]  # type: ignore[union-attr]
     assert told.nothing
     link.settle()
     assert [told.next() for _ in range(3)] == [10, 11, 12]
@@ -122,14 +124,36 @@ def test_what_comes_while_a_link_closes_is_left_to_come_again(told: Told) -> Non
 def test_a_letter_without_room_is_let_go_so_that_the_next_ones_come(told: Told) -> None:
     def script(client: socket.socket) -> None:
         client.sendall(ACCEPTED + letter(1, bytes(60)) + letter(2, bytes(60)))
+        go.wait(20)
+        client.sendall(letter(3, b"has room"))
+        told.listen(client)
+
+    broker, go = ScriptedBroker(script), threading.Event()
+    link = settled(broker, inbox_bytes=100)
+    until(lambda: link.lost == 1, "the second one is dropped")
+    assert link.receive(10) is not None
+    go.set()
+    assert link.receive(10).payload == b"has room"  # type: ignore[union-attr]
+    link.settle()
+    assert [told.next() for _ in range(3)] == [2, 1, 3]
+    link.close()
+    broker.close()
+
+
+@pytest.mark.parametrize("more", [{"settled": True, "session": "unqueued"}, {"session": "plain"}])
+def test_where_a_broker_keeps_nothing_a_letter_is_acknowledged_before_its_owner_settles(
+    told: Told, more: dict[str, object]
+) -> None:
+    def script(client: socket.socket) -> None:
+        client.sendall(ACCEPTED + letter(3, b"once"))
         told.listen(client)
 
     broker = ScriptedBroker(script)
-    link = settled(broker, inbox_bytes=100)
-    assert told.next() == 2
-    assert link.lost == 1
+    link = broker.link(**more)
+    assert broker.logins[0][7] & 2, "no session is kept"
     assert link.receive(10) is not None
+    assert told.next() == 3
     link.settle()
-    assert told.next() == 1
     link.close()
+    assert told.next() == -GOODBYE
     broker.close()
