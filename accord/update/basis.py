@@ -18,6 +18,8 @@ LARGEST_EXPONENT = -6
 SMALLEST_EXPONENT = -32
 """The largest entry of a vector of length 1 is not below 2^-14, as no tensor has more than 2^28 parameters."""
 _TOP = 127
+_STRETCH = 1.5
+"""What is left of x, x - x * B * B^T, grows without end once B * B^T stretches something to twice its length."""
 _NOTHING = 1e-6
 """The length of a column, where the largest number is 1, below which rounding made it."""
 
@@ -83,11 +85,19 @@ def decode(data: bytes, rank: int) -> Basis:
 
 
 def rounded(side: int, columns: Columns) -> Basis:
-    """Return columns of length 1, float64 of shape (n, rank), in whole numbers: each by the finest power of two."""
+    """Return columns of length 1, float64 of shape (n, rank), in whole numbers: each by the finest power of two.
+
+    Where one entry is far larger than all others, these may be rounded up together, and the columns become longer. They
+    are halved then, so that B * B^T stretches nothing by more than `_STRETCH`.
+    """
     largest = np.abs(columns).max(axis=0)
     mantissas, exponents = np.frexp(largest / _TOP)
     exponents = np.clip(exponents - (mantissas == 0.5), SMALLEST_EXPONENT, LARGEST_EXPONENT)
     numbers = np.clip(np.rint(np.ldexp(columns, -exponents)), -_TOP, _TOP)
+    vectors = np.ldexp(numbers, exponents)
+    stretched = float(np.linalg.eigvalsh(vectors.T @ vectors)[-1])
+    while stretched > _STRETCH:
+        exponents, stretched = exponents - 1, stretched / 4
     return Basis(side=side, numbers=numbers.astype(np.int8), exponents=exponents.astype(np.int8))
 
 
@@ -99,7 +109,7 @@ def orthonormal(columns: Columns) -> Columns:
     out = np.zeros_like(columns)
     scale = float(np.abs(columns).max(initial=0.0)) or 1.0
     for at in range(columns.shape[1]):
-        for column in (columns[:, at] / scale, *np.eye(len(columns))[: at + 1]):
+        for column in (columns[:, at] / scale, *np.eye(at + 1, len(columns))):
             new = column
             for _ in range(2):  # once is not enough where little is left
                 new = new - out[:, :at] @ (out[:, :at].T @ new)
