@@ -120,8 +120,10 @@ class Releases:
                 step = max(self._step(units), self.grid[at] + FINEST_SHIFT)
                 steps = np.rint(units * 2.0**-step)
                 left, right = factors.sides(basis, steps)
-                g = _grid(self.grid[at], old, (left @ right).ravel() * 2.0**step)
-                if step - g < FINEST_SHIFT:  # too small a product to be seen on a grid that has become coarser
+                product = (left @ right).ravel() * 2.0**step
+                g = _grid(self.grid[at], old, product)
+                # Too small to be seen on a grid that has become coarser, or the parts cancel out: nothing is moved.
+                if step - g < FINEST_SHIFT or not product.any():
                     step, steps = g, np.zeros_like(steps)
             grid.append(g)
             shifts.append(step - g)

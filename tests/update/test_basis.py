@@ -61,3 +61,13 @@ def test_small_entries_that_are_all_rounded_up_do_not_make_a_residual_grow() -> 
         params, _ = releases.factored(params, values, held)
         norms.append(np.linalg.norm(np.frombuffer(releases.residual, "<f4")))
     assert max(norms[6:]) < 2 * max(norms[:6])
+
+
+def test_parts_that_cancel_out_move_nothing_and_are_no_step_that_can_not_be_said() -> None:
+    layout = Layout((("w", (16, 16)),))
+    twice = Basis(side=0, numbers=np.full((16, 2), 91, np.int8), exponents=np.full(2, -9, np.int8))
+    held, releases = Subspace(layout, 2, subspace.encode([twice])), Releases(layout)
+    nothing = np.zeros(layout.size, np.float32)
+    params, made = releases.factored(nothing, np.tile(np.float32([100, -100]), 16), held)
+    assert not params.any()
+    assert made.widths == (0,)
