@@ -76,12 +76,13 @@ class Advances:
         return {kept.advance: data for kept, data in self._kept}
 
     def restore(self, kept: Sequence[Kept], data: Mapping[bytes, bytes], newest: bytes) -> None:
-        """Go on from where the job stood, with none of them if one is gone: then there are merged deltas.
+        """Go on from where the job stood: with those behind the last one that is gone, as they lead to the newest.
 
         Args:
             kept: what was kept.
             data: the bytes of each, by digest.
             newest: digest of the newest snapshot.
         """
-        whole = all(one.advance in data for one in kept)
-        self._kept, self._newest = [(one, data[one.advance]) for one in kept if whole], newest
+        gone = [at for at, one in enumerate(kept) if one.advance not in data]
+        first = gone[-1] + 1 if gone else 0
+        self._kept, self._newest = [(one, data[one.advance]) for one in kept[first:]], newest

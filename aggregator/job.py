@@ -185,7 +185,7 @@ class Job:
         Args:
             state: from `state`.
             params: the snapshot that it names.
-            beside: all else that it names, by digest; without an advance the chain of them begins anew.
+            beside: all else that it names, by digest; the chain of advances begins behind one that is gone.
 
         Raises:
             CodecError: they are another job's or another model's.
