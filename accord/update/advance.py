@@ -133,7 +133,7 @@ def move(params: Vector, advance: Advance, layout: Layout) -> None:
         if basis is not None and some.size:
             factors.move(part, g, shift, basis, _signed(some))
         else:
-            if shift < 0:
+            if shift < 0 and basis is None:
                 raise CodecError("numbers that are finer than their grid")
             _move(part, g, shift, _changed(changed, place), some)
     if not np.isfinite(params).all():

@@ -1,5 +1,6 @@
 """Bases: made of any sums in little memory, and what they leave out never grows by itself."""
 
+import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accord.tensors import Layout
-from accord.update import basis, subspace
+from accord.update import advance, basis, factors, subspace
 from accord.update.basis import Basis
 from accord.update.subspace import Subspace
 from aggregator.releases import Releases
@@ -68,6 +69,35 @@ def test_parts_that_cancel_out_move_nothing_and_are_no_step_that_can_not_be_said
     twice = Basis(side=0, numbers=np.full((16, 2), 91, np.int8), exponents=np.full(2, -9, np.int8))
     held, releases = Subspace(layout, 2, subspace.encode([twice])), Releases(layout)
     nothing = np.zeros(layout.size, np.float32)
-    params, made = releases.factored(nothing, np.tile(np.float32([100, -100]), 16), held)
+    params, made = releases.factored(nothing, np.tile(np.array([100, -100], np.float32), 16), held)
     assert not params.any()
     assert made.widths == (0,)
+
+
+def test_a_matrix_that_no_device_has_changed_stays_as_it_is_in_every_round() -> None:
+    """A layer whose inputs are all zero: its weights lie on their grid, and nothing was left out of them."""
+    layout, rng = Layout((("dead", (16, 16)), ("w", (16, 16)))), np.random.default_rng(0)
+    columns = [basis.orthonormal(rng.normal(size=(16, 2))) for _ in layout.tensors]
+    held = Subspace(layout, 2, subspace.encode([basis.rounded(0, one) for one in columns]))
+    releases, params = Releases(layout), np.ones(layout.size, np.float32)
+    for tiny in (0, 0, 1e-42, 1e-30):
+        values = np.concatenate([np.full(32, tiny), rng.normal(0, 1e-3, 32)]).astype(np.float32)
+        before = params
+        params, made = releases.factored(before, values, held)
+        assert (params[:256] == 1).all()
+        assert (params[256:] != before[256:]).any()
+        assert made.widths[0] == 0
+        finer = dataclasses.replace(made, shifts=(-64, made.shifts[1]))  # of no numbers, in whatever steps
+        followed = before.copy()
+        advance.move(followed, finer, layout)
+        assert followed.tobytes() == params.tobytes()
+
+
+def test_what_cancels_out_or_is_too_small_leaves_no_minus_zero() -> None:
+    """Which sign a sum of zeros has depends on the order in which a machine adds them."""
+    held = Basis(side=1, numbers=np.ones((4, 1), np.int8), exponents=np.full(1, -9, np.int8))
+    for numbers in ([-1.0, -0.0, 0.0, 1.0], [-1.0, -1.0, -1.0, -1.0]):
+        part = np.tile(np.array([-0.0, 0.0, -1e-30, 1e-30], np.float32), 4)
+        factors.move(part, -10, -3, held, np.array(numbers))
+        assert (part == 0).all()
+        assert not np.signbit(part).any()
