@@ -45,7 +45,7 @@ def test_json_has_the_shape_that_is_documented() -> None:
         "round": 1, "accuracy": 0.8125, "loss": 0.5, "participants": 10, "dropouts": 2, "recovered": 1,
         "bytes_up_per_device": 2500, "bytes_down_per_device": 4600.2, "payload_bytes_up": 2000,
         "payload_bytes_down": 4000.2, "control_bytes_up": 500, "control_bytes_down": 600, "seconds": 1.25,
-        "bytes_at_least": False, "versions_advanced": None,
+        "bytes_at_least": False, "versions_advanced": None, "way_down": "",
         "attempt": 1, "cohorts": 1, "saturated": 0, "scale_doubled": False, "aborted": [],
     }  # fmt: skip
     assert got["final"] == {"accuracy": 0.8, "auroc": 0.9, "auprc": None, "mae": None, "r2": None, "loss": 0.6}

@@ -145,6 +145,8 @@ def test_a_model_of_many_pieces_goes_both_ways(drop: float) -> None:
     row = next(row for row in history.rounds if row.gave_sum)
     assert row.payload_bytes_up > 40_000 * 2 * (1 if drop == 0 else 0.5)
     down = history.rounds[-1].payload_bytes_down
+    ways = {(row.gave_sum, row.way_down) for row in history.rounds}
+    assert ways <= {(True, "blocks"), (False, "")}, "pixels that are always 0 move no weight"
     if drop == 0:
         assert [row.versions_advanced for row in history.rounds] == [1, 1], "the scaling, then what was trained"
     assert 0 < down < (64 * 600 + 600 + 600 * 10 + 10) * 1.1, "a byte for each parameter, and not four"

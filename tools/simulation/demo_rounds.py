@@ -148,6 +148,7 @@ class DemoRounds:
             aborted=aborted,
             saturated=fact.get("saturated", 0.0),
             doubled=fact.get("scale_doubled", False),
+            way_down=fact.get("way_down", ""),
         )
 
 

@@ -64,6 +64,8 @@ class RoundRow:
         bytes_at_least: whether some bytes were not measured, as the aggregator was restarted.
         versions_advanced: by how many versions of the model a device came forward, mean over devices; None where nobody
             counts.
+        way_down: how the release that the round made says what it changed: factors, blocks, whole, still or snapshot;
+            empty where it made none. Devices fetch it in the rounds that follow.
 
     Raises:
         UsageError: a number is negative, not finite, or does not go with another.
@@ -86,6 +88,7 @@ class RoundRow:
     doubled: bool = False
     bytes_at_least: bool = False
     versions_advanced: float | None = None
+    way_down: str = ""
 
     def __post_init__(self) -> None:
         if self.round < 1 or self.attempt < 1:
@@ -139,6 +142,7 @@ class RoundRow:
             "control_bytes_down": _bytes(self.control_bytes_down),
             "bytes_at_least": self.bytes_at_least,
             "versions_advanced": self.versions_advanced,
+            "way_down": self.way_down,
             "seconds": round(self.seconds, 3),
             "attempt": self.attempt,
             "cohorts": self.cohorts,

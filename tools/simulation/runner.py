@@ -166,4 +166,5 @@ class Runner:
             aborted=tuple(Abort(attempt=a.attempt, reason=a.reason, detail=a.detail) for a in attempted.aborted),
             saturated=0.0 if step is None else step.saturated,
             doubled=step is not None and step.doubled,
+            way_down="" if step is None else step.way_down,
         )
