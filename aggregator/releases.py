@@ -117,12 +117,12 @@ class Releases:
                 steps = np.rint(mine * 2.0**-step)
             else:
                 units = mine * _units(basis, mine.size)  # so that a step of each product is the same
-                step = max(self._step(units), self.grid[at] + FINEST_SHIFT)
+                step = self._step(units)
                 steps = np.rint(units * 2.0**-step)
                 left, right = factors.sides(basis, steps)
                 product = (left @ right).ravel() * 2.0**step
                 g = _grid(self.grid[at], old, product)
-                # Too small to be seen on a grid that has become coarser, or the parts cancel out: nothing is moved.
+                # Far too small to be seen on the grid, or the parts cancel out: nothing is moved.
                 if step - g < FINEST_SHIFT or not product.any():
                     step, steps = g, np.zeros_like(steps)
             grid.append(g)

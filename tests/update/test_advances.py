@@ -161,6 +161,28 @@ def test_a_rollback_and_a_version_that_nothing_leads_to_begin_anew() -> None:
         assert delta.apply(held, made, LAYOUT, digest(line.snapshot)) == line.snapshot
 
 
+def test_a_model_that_came_back_is_led_on_from_where_it_was_last() -> None:
+    line = Line(0)
+    for seed in range(3):
+        line.round("low-rank", seed)
+    again = line.snapshots[1]
+    one = line.since(line.snapshots[2])[0]
+    line.advances.add(digest(line.snapshot), digest(again), one)
+    line.advances.add(digest(again), digest(b"next"), one)
+    assert len(line.advances.since(digest(again), digest(b"next"))) == 1
+
+
+@pytest.mark.parametrize("kind", ["dense", "low-rank"])
+def test_a_grid_never_becomes_finer(kind: str) -> None:
+    line = Line(0)
+    line.round(kind, 1, 1e3)
+    coarse = line.releases.grid
+    line.params = np.full(LAYOUT.size, 1e-3, np.float32)
+    line.round(kind, 2, 1e-6)
+    assert line.releases.grid == coarse
+    assert min(coarse) > -25
+
+
 def test_scales_and_an_unmoved_model_are_a_link_of_the_chain() -> None:
     line = Line(0)
     held = line.snapshot

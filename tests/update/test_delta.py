@@ -76,7 +76,7 @@ def test_whatever_two_models_are_a_delta_is_exact_or_none_is_made(seed: int, sca
     rng = np.random.default_rng(seed)
     base, result = (snapshot(np.ldexp(rng.normal(0, 1, LAYOUT.size), scale).astype(np.float32)) for _ in range(2))
     made = delta.between(base, result, LAYOUT)
-    assert made is None or delta.apply(base, made, LAYOUT, digest(result)) == result
+    assert made is None or (len(made) < len(result) and delta.apply(base, made, LAYOUT, digest(result)) == result)
 
 
 def test_a_round_that_touches_a_tenth_of_the_blocks_costs_a_tenth() -> None:
@@ -168,7 +168,11 @@ def test_every_lie_is_refused_by_name() -> None:
     assert made is not None
     good = Delta.decode(made)
     first = good.advances[0]
-    bomb = zlib.compress(bytes(1 << 24), 9)
+    changed = [
+        blocks.members(blocks.decode(first.places, LAYOUT.size), at.offset, at.offset + at.size) for at in LAYOUT.places
+    ]
+    inflated = sum(int(part.sum()) * -(-width // 8) for part, width in zip(changed, first.widths, strict=True))
+    bomb, stream = zlib.compress(bytes(1 << 24), 9), zlib.compress(bytes(inflated), 9)
     lies = {
         "CorruptDelta": (
             b"",
@@ -180,6 +184,8 @@ def test_every_lie_is_refused_by_name() -> None:
             other(good, places=b"\2"),
             other(good, deflated=True, values=zlib.compress(b"")),
             other(good, deflated=True, values=b"no stream"),
+            other(good, deflated=True, values=stream[:-1]),
+            other(good, deflated=True, values=stream + b"\0"),
             other(good, grid=(127,) * 4, shifts=(127,) * 4),
             other(good, shifts=(-1, *first.shifts[1:])),
             other(good, support=b"\0"),
@@ -194,6 +200,7 @@ def test_every_lie_is_refused_by_name() -> None:
         "WrongDelta": (
             dataclasses.replace(good, scaling=later[-4 * (2 * COLUMNS + 2) :][::-1]).encode(),
             other(good, shifts=(first.shifts[0] + 1, *first.shifts[1:])),
+            other(good, deflated=True, values=stream),
             dataclasses.replace(good, advances=(first, first)).encode(),
         ),
     }
