@@ -391,3 +391,12 @@ def test_more_advances_than_a_delta_may_have_are_none() -> None:
     assert delta.along(base, line.snapshot, [small] * LONGEST, LAYOUT) is not None
     assert delta.along(base, line.snapshot, [small] * (LONGEST + 1), LAYOUT) is None
     assert delta.along(base, line.snapshot, [], LAYOUT) is None
+
+
+def test_a_chain_that_is_no_smaller_than_the_snapshot_is_none() -> None:
+    line = Line(0, 20)
+    line.round("dense", 1)
+    base, newest = line.snapshots
+    (large,) = line.since(base)
+    assert delta.along(base, newest, [large], LAYOUT) is not None
+    assert delta.along(base, newest, [large, large], LAYOUT) is None
