@@ -128,9 +128,11 @@ def test_strict_is_not_run_where_the_graph_would_be_sparse() -> None:
 
 def test_a_job_goes_on_from_its_state_and_from_no_other() -> None:
     one = job()
+    bundled = digest(one.snapshot.encode())
     stepped(one, powers(2, 3, 100))
     stepped(one, moments(2))
     stepped(one, trained(0.5, 0.25, saturated=1_000))
+    assert len(one.advances.since(bundled, digest(one.snapshot.encode()))) == 2, "what sets the scales is a link, too"
     state = one.state(number=3, transcript=bytes(32), version=2)
     again = job()
     again.restore(state, one.snapshot.encode(), one.beside)
