@@ -21,8 +21,8 @@ class Socket:
     def is_closing(self) -> bool:
         return self.closed
 
-    def writelines(self, parts: list[bytes]) -> None:
-        self.pieces.append(b"".join(parts))
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
 
     async def drain(self) -> None:
         self.drained.append(len(self.pieces))
