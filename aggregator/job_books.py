@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from accord import __version__
 from accord.errors import CodecError, UsageError
 from accord.wire.versions import DataSchema, Version
-from aggregator import journal, noted
+from aggregator import journal, noted, retention
 from aggregator.attendance import NOTHING, Figures
 from aggregator.blobs import DamagedBlobError, MissingBlobError
 from aggregator.books import Noted
@@ -241,10 +241,12 @@ class JobBooks:
         self._beside_before = (self._beside_before | before) - self._beside
 
     def _drop(self) -> None:
-        """Delete what no state names any more; what is durable says what that is, whoever has committed meanwhile."""
-        with self._work.reading() as connection:
-            row = jobs.get(connection, self._name)
-        durable = JobState.decode(row.state).beside if row.state is not None else frozenset[bytes]()
+        """Delete what no job names any more; what is durable says what that is, whoever has committed meanwhile."""
+        try:
+            with self._work.reading() as connection:
+                durable = retention.of_states(connection)
+        except UsageError:
+            return  # of another job nobody knows what it names
         for old in self._beside_before - durable:
             self._registry.blobs.drop(old)
         self._beside_before &= durable

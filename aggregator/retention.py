@@ -36,9 +36,18 @@ def needed(connection: Connection) -> frozenset[bytes]:
     gone = {job: pruned.of(connection, job) for job in connection.execute(select(VERSIONS.c.job).distinct()).scalars()}
     for row in connection.execute(select(VERSIONS.c.job, VERSIONS.c.version, VERSIONS.c.params, VERSIONS.c.bundle)):
         found |= {row.bundle} if row.version in gone[row.job] else {row.bundle, row.params}
-    names = {bytes.fromhex(name) for name in found}
+    bundles = {job.config["bundle"] for job in jobs.every(connection) if "bundle" in job.config}
+    return (frozenset(map(bytes.fromhex, found | bundles)) | of_states(connection)) - {b""}
+
+
+def of_states(connection: Connection) -> frozenset[bytes]:
+    """Return the digest of every blob that where a job stands refers to.
+
+    Raises:
+        UsageError: where a job stands that may go on can't be read.
+    """
+    names: set[bytes] = set()
     for job in jobs.every(connection):
-        names |= {bytes.fromhex(job.config["bundle"])} if "bundle" in job.config else set()
         if job.state is None:
             continue
         try:
@@ -51,7 +60,7 @@ def needed(connection: Connection) -> frozenset[bytes]:
                 "version has ended it"
             ) from error
         names |= {state.params, *state.beside}
-    return frozenset(names) - {b""}
+    return frozenset(names)
 
 
 def collect(connection: Connection, blobs: Blobs, now: float) -> int:
