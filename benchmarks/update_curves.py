@@ -6,12 +6,12 @@ test rows. The last line is one JSON object; `--plot FILE.png` or `.svg` draws t
 """
 
 import argparse
-import itertools
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from update_runs import FASHION, FLOAT32, FLOAT32_BYTES, VERSIONS, Run, all_of, late, to_stderr
 
@@ -27,9 +27,9 @@ SMOOTH = 3
 
 def drawn(found: dict[str, dict[str, Any]], path: Path) -> None:
     """Draw accuracy over the bytes that a device has sent for each parameter in its rounds so far."""
-    figure = Figure(figsize=(8.4, 5.2), layout="constrained")
+    figure = Figure(figsize=(11.4, 5.2), layout="constrained")
     axes = figure.add_subplot()
-    colours = itertools.cycle(f"C{n}" for n in range(10))
+    colours = iter(colormaps["tab20"].colors[::2] + colormaps["tab20"].colors[1::2])
     for way, result in found.items():
         up = result["payload_bytes_up"] / result["parameters"]
         rounds = range(SMOOTH, len(result["accuracy"]) + 1)
@@ -50,7 +50,12 @@ def drawn(found: dict[str, dict[str, Any]], path: Path) -> None:
         ylabel="accuracy on all test rows, %",
     )
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8, title="bytes per parameter and round; accuracy at the end", title_fontsize=8)
+    figure.legend(
+        loc="outside right upper",
+        fontsize=8,
+        title="bytes per parameter and round; accuracy at the end",
+        title_fontsize=8,
+    )
     figure.savefig(path, dpi=110)
 
 
