@@ -7,7 +7,6 @@ from accord.errors import Refusal
 from accord.plan import HYBRID, STRICT, Plan
 from accord.secagg import graph, kem, unmasked
 from accord.secagg.authority import Authority
-from accord.secagg.recall import Recall
 from accord.update.pipeline import Form
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Checkpoint, Offer, Opening, Revocations, Roles, opened
@@ -156,18 +155,8 @@ def _continued(shown: bytes, seen: bytes, proof: Sequence[bytes], tenant: str, r
     merkle.check_consistency(old.size, old.root, new.size, new.root, grown)
 
 
-def authority(
-    plan: Plan,
-    offer: Offer,
-    roles: Roles,
-    ledger: Ledger,
-    known: Authority | None,
-    *,
-    recall: Recall | None = None,
-) -> Authority:
+def authority(plan: Plan, offer: Offer, roles: Roles, ledger: Ledger, known: Authority | None) -> Authority:
     """Return whose certificates count in this attempt; `known` is used again if the list is the same.
-
-    `recall` is that of a process that plays many devices.
 
     Raises:
         Refusal: `ForeignRevocations` or `OldRevocations`.
@@ -182,7 +171,7 @@ def authority(
     if known is not None and known.revocations == revocations and known.roles == roles:
         return known.at(offer.now)
     letter.check(roles.enrolment)
-    return Authority(roles=roles, revocations=revocations, now=offer.now, recall=recall)
+    return Authority(roles=roles, revocations=revocations, now=offer.now)
 
 
 def check_own_certificate(identity: Identity, roles: Roles, now: int) -> None:

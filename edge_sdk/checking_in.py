@@ -152,8 +152,7 @@ class CheckingIn:
             consistency=offer.consistency,
         )
         acceptance.check_update(Form(plan, self._layout, offer.support), self._state.limits, self._compressors)
-        state = self._state
-        authority = acceptance.authority(plan, offer, state.roles, state.ledger, self._authority, recall=state.recall)
+        authority = acceptance.authority(plan, offer, self._state.roles, self._state.ledger, self._authority)
         self._authority = authority
         attempt.plan, attempt.authority, attempt.support = plan, authority, offer.support
         attempt.context = first_context(offer.plan, opening.bundle_digest, opening.params_digest)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 from accord.entropy import Entropy
 from accord.errors import AccordError, CodecError, Refusal, SignatureError
-from accord.secagg.recall import Recall
 from accord.tensors import Layout
 from accord.update import compression
 from accord.wire.check_in import Later
@@ -55,7 +54,6 @@ class Session:
         now: aggregator time in seconds, for the roles document.
         birth: which start of this device's process this is.
         residual: its files by name, as they were kept.
-        recall: that of a process that plays many devices; a device in its own has none.
         compressors: that this device has, sorted; those that are installed if not given.
 
     Raises:
@@ -75,20 +73,11 @@ class Session:
         now: int,
         birth: int = 1,
         residual: Mapping[str, bytes] | None = None,
-        recall: Recall | None = None,
         compressors: tuple[str, ...] | None = None,
     ) -> None:
         in_force = RolesInForce(identity, now=now, seen=ledger.roles_version)
         left = Residual(job, bundle_digest, layout.size, residual)
-        state = SessionState(
-            job=job,
-            identity=identity,
-            limits=limits,
-            in_force=in_force,
-            ledger=ledger,
-            residual=left,
-            recall=recall,
-        )
+        state = SessionState(job=job, identity=identity, limits=limits, in_force=in_force, ledger=ledger, residual=left)
         unsettled = Unsettled(state)
         self.layout = layout
         """The model's trainable tensors."""

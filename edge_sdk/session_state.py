@@ -2,7 +2,6 @@
 
 from accord.errors import Refusal
 from accord.records import Record
-from accord.secagg.recall import Recall
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Roles
 from edge_sdk import acceptance
@@ -34,7 +33,6 @@ class SessionState:
         in_force: the roles documents that we believe.
         ledger: how far we had gone before.
         residual: what our updates have left out.
-        recall: that of a process that plays many devices.
     """
 
     def __init__(
@@ -46,9 +44,8 @@ class SessionState:
         in_force: RolesInForce,
         ledger: Ledger,
         residual: Residual,
-        recall: Recall | None = None,
     ) -> None:
-        self.residual, self.recall = residual, recall
+        self.residual = residual
         self.job = job
         self.identity, self.limits, self.in_force, self.ledger = identity, limits, in_force, ledger
         self.stage = Stage.IDLE

@@ -4,8 +4,6 @@ from dataclasses import field, replace
 
 from accord import prg
 from accord.errors import CodecError, Refusal, SignatureError
-from accord.secagg.recall import Recall
-from accord.signing import verify
 from accord.values import dataclass
 from accord.wire.envelope import Envelope
 from accord.wire.messages import Certificate, Revocations, Roles, opened
@@ -15,15 +13,11 @@ _CACHED = 4_096
 
 @dataclass(frozen=True, kw_only=True)
 class Authority:
-    """A verified roles document and revocation list, at one moment of aggregator time (seconds).
-
-    `recall` is that of a process that plays many devices; elsewhere there is none.
-    """
+    """A verified roles document and revocation list, at one moment of aggregator time (seconds)."""
 
     roles: Roles
     revocations: Revocations
     now: int
-    recall: Recall | None = field(default=None, repr=False, compare=False)
     _known: dict[bytes, Certificate] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, now: int) -> "Authority":
@@ -50,19 +44,10 @@ class Authority:
             raise Refusal("Revoked", f"the certificate of {device} was revoked")
         return certificate
 
-    def verify(self, public: bytes, data: bytes, signature: bytes, what: str) -> None:
-        """Check that `signature` is `public`'s over `data`, as `signing.verify` does.
-
-        Raises:
-            SignatureError: it is not valid.
-        """
-        check = verify if self.recall is None else self.recall.verify
-        check(public, data, signature, what)
-
     def _verified(self, data: bytes, device: str) -> Certificate:
         try:
             letter = Envelope.decode(data)
-            letter.check(self.roles.enrolment, self.verify)
+            letter.check(self.roles.enrolment)
             return opened(letter, Certificate)
         except (CodecError, SignatureError) as error:
             raise Refusal("NotEnrolled", f"{device}: {error}") from error

@@ -129,7 +129,6 @@ class Joining(Stage):
             mask=self._mask,
             seal=self._seal,
             secret=self._self,
-            recall=authority.recall,
         )
         return Sharing(own_part, self._entropy, kept)
 
@@ -148,7 +147,7 @@ class Sharing(Stage):
         self.place = part.place
         cohort, near = part.cohort, part.near
         self._others = [position for position in near if position != self.place]
-        self._agreed = {position: part.agreed(part.seal, cohort.seal_keys[position]) for position in self._others}
+        self._agreed = {position: part.seal.shared(cohort.seal_keys[position]) for position in self._others}
         shares = shamir.split(part.secret + part.mask.secret, len(near), cohort.threshold, entropy)
         self._own = shares[near.index(self.place)]
         commitment, hashes = prg.digest(part.secret), tuple(share_hash(share) for share in shares)
@@ -257,14 +256,12 @@ class Masking(Stage):
         for position in self._held:
             peer = cohort.devices[position]
             if peer != device:
-                public = cohort.mask_keys[position]
                 seed = pair_secret.seed(
                     self._part.mask,
-                    public,
+                    cohort.mask_keys[position],
                     self._pairs.get(position),
                     context=cohort.context,
                     ends=(device, peer),
-                    agreed=self._part.agreed(self._part.mask, public),
                 )
                 seeds.append((seed, device > peer))
         masked = vector.copy()

@@ -13,6 +13,7 @@ from accord.secagg.authority import Authority
 from accord.secagg.graph import Neighbourhoods
 from accord.secagg.keys import KeyPair
 from accord.secagg.roster_tree import RosterTree, named
+from accord.signing import verify
 from accord.values import dataclass
 from accord.wire.envelope import signed_bytes
 from accord.wire.secure_sum import Join, Member, Roster
@@ -167,7 +168,7 @@ def verified(
         payload = prg.digest(members.join_of(member, certificate))
         covered = signed_bytes(JOIN_TAG, member.device, "aggregator", context, payload)
         try:
-            authority.verify(member.identity, covered, member.signature, f"JOIN of {member.device}")
+            verify(member.identity, covered, member.signature, f"JOIN of {member.device}")
         except SignatureError as error:
             raise Refusal("ForgedJoin", str(error)) from error
     return assembled(roster, context, tree)

@@ -103,7 +103,6 @@ def pair_seed(
     other: str,
     more: bytes = b"",
     bound: Sequence[bytes] = (),
-    agreed: bytes = b"",
 ) -> bytes:
     """Return the 32-byte seed of the mask that two devices share.
 
@@ -115,10 +114,9 @@ def pair_seed(
         other: the other one.
         more: a second secret, 32 bytes, behind what X25519 gives.
         bound: digests of what else the seed depends on.
-        agreed: what X25519 gives between the two, where the caller has it.
     """
     ends = [*sorted((one, other)), *sorted((pair.public, public)), *bound]
-    return prg.kdf((agreed or pair.shared(public)) + more, cbor.encode_checked(["pair", context, *ends]))
+    return prg.kdf(pair.shared(public) + more, cbor.encode_checked(["pair", context, *ends]))
 
 
 def self_seed(secret: bytes, context: bytes) -> bytes:

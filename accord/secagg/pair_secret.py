@@ -70,7 +70,6 @@ def seed(
     *,
     context: bytes,
     ends: tuple[str, str],
-    agreed: bytes = b"",
 ) -> bytes:
     """Return the 32-byte seed of the mask that two devices share.
 
@@ -80,12 +79,10 @@ def seed(
         more: the pair's secret and the offer that it went in; None where keys are X25519 alone.
         context: ctx2.
         ends: both ids.
-        agreed: what X25519 gives between the two, where the caller has it.
     """
     secret, offered = more or (b"", b"")
     bound = (prg.digest(offered[: kem.CIPHERTEXT]),) if more else ()
-    one, other = ends
-    return keys.pair_seed(pair, public, context=context, one=one, other=other, more=secret, bound=bound, agreed=agreed)
+    return keys.pair_seed(pair, public, context=context, one=ends[0], other=ends[1], more=secret, bound=bound)
 
 
 def _veil(shared: bytes, context: bytes, lower: str, higher: str) -> bytes:

@@ -6,7 +6,6 @@ from dataclasses import field
 from accord.errors import Refusal
 from accord.secagg import keys
 from accord.secagg.cohort import Cohort
-from accord.secagg.recall import Recall
 from accord.values import dataclass
 
 
@@ -21,7 +20,6 @@ class Participation:
     mask: keys.KeyPair = field(repr=False)
     seal: keys.KeyPair = field(repr=False)
     secret: bytes = field(repr=False)
-    recall: Recall | None = field(default=None, repr=False)
 
     @property
     def place(self) -> int:
@@ -32,14 +30,6 @@ class Participation:
     def near(self) -> tuple[int, ...]:
         """The positions that this device shares and masks with, its own among them."""
         return self.cohort.holders(self.place)
-
-    def agreed(self, pair: keys.KeyPair, public: bytes) -> bytes:
-        """Return what X25519 gives between a pair of ours and a public key of the cohort, 32 bytes.
-
-        Raises:
-            Refusal: `WeakKey`.
-        """
-        return pair.shared(public) if self.recall is None else self.recall.shared(pair, public)
 
     def check_size(self, members: Collection[int], what: str) -> None:
         """Refuse too few members, in all or among those that this device has verified.

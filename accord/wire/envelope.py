@@ -3,15 +3,13 @@
 The signature covers ["accord/1/" + tag, sender, recipient, context, digest(payload)]. See docs/protocol.md, section 4.
 """
 
-from collections.abc import Callable
 from functools import cached_property
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from accord import cbor, prg, signing
 from accord.records import Name, Octets, Record, Text, field
 from accord.values import dataclass
 
-Verify: TypeAlias = Callable[[bytes, bytes, bytes, str], None]
 NO_CONTEXT = bytes(32)
 """The context of a letter that is not yet bound to a round."""
 
@@ -39,18 +37,14 @@ class Envelope(Record):
         """H(payload), 32 bytes; hashed once, however often it is asked for."""
         return prg.digest(self.payload)
 
-    def check(self, public: bytes, verify: Verify = signing.verify) -> None:
+    def check(self, public: bytes) -> None:
         """Check the signature under the sender's public key.
-
-        Args:
-            public: the key, 32 bytes.
-            verify: `signing.verify`, or what does the same.
 
         Raises:
             SignatureError: it is not valid.
         """
         covered = signed_bytes(self.tag, self.sender, self.recipient, self.context, self.digest)
-        verify(public, covered, self.signature, f"{self.tag} from {self.sender}")
+        signing.verify(public, covered, self.signature, f"{self.tag} from {self.sender}")
 
 
 def seal(

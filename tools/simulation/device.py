@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from accord.entropy import Entropy
 from accord.link.memory import MemoryBroker, MemoryLink
 from accord.link.port import Will
-from accord.secagg.recall import Recall
 from accord.tensors import Layout
 from accord.wire import topics
 from accord.wire.messages import State
@@ -82,7 +81,6 @@ class SimulatedDevice:
         job: the job's name.
         entropy: the device's own.
         clock: wall time in seconds.
-        recall: the fleet's.
     """
 
     def __init__(
@@ -98,7 +96,6 @@ class SimulatedDevice:
         job: str,
         entropy: Entropy,
         clock: int,
-        recall: Recall | None = None,
     ) -> None:
         self.name = identity.device
         self.refusals: list[Refused] = []
@@ -107,7 +104,6 @@ class SimulatedDevice:
         self.bytes_down = 0
         self.payload = Traffic()
         self._broker, self._identity, self._limits, self._layout = broker, identity, limits, layout
-        self._recall = recall
         self._bundle, self._worker, self._job, self._entropy, self._clock = bundle_digest, worker, job, entropy, clock
         self._disk = _Disk(model=held)
         self._birth = 0
@@ -134,7 +130,6 @@ class SimulatedDevice:
             now=self._clock,
             birth=self._birth,
             residual=self._disk.residual,
-            recall=self._recall,
         )
         self._agent = Agent(
             link=self._link,

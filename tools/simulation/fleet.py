@@ -10,7 +10,6 @@ from accord.errors import AccordError
 from accord.link.memory import Faults, MemoryBroker
 from accord.plan import OFF, STRICT
 from accord.prg import digest
-from accord.secagg.recall import Recall
 from accord.signing import SigningKey
 from accord.tensors import Layout
 from accord.update.advance import Advance
@@ -107,7 +106,6 @@ class SimulatedFleet:
         self._transport.start()
         self.devices: dict[str, SimulatedDevice] = {}
         limits = Limits(smallest_cohort=SMALLEST, allow_unmasked=True, max_epochs=10_000, complete_up_to=0)
-        recall = Recall()
         for serial, (device, worker) in enumerate(sorted(workers.items()), 1):
             key = SigningKey(entropy.child("identity", device)(32))
             identity = Identity(
@@ -129,7 +127,6 @@ class SimulatedFleet:
                 job=JOB,
                 entropy=entropy.child("device", device),
                 clock=CLOCK,
-                recall=recall,
             )
         self._pump()
 
