@@ -24,10 +24,6 @@ _LEAST = (24, 1 << 8, 1 << 16, 1 << 32)
 _TYPES = (bool, int, bytes, str, type(None))
 
 
-_RUN = 8
-"""So many strings of one size behind one another are looked at together."""
-
-
 def _check(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise LocalProtocolError(f"a value nests deeper than {MAX_DEPTH} levels")
@@ -73,28 +69,13 @@ def array(items: Sequence[bytes]) -> bytes:
     return head + b"".join(items)
 
 
-def _alike(data: bytes, at: int, first: int, argument: int, left: int) -> bool:
-    """Return whether a container's other `left` members are strings of the first one's kind and size.
-
-    That of one of 24 to 255 bytes; it is asked for once in a container, so that this takes no longer than going on.
-    """
-    step = argument + 2
-    stop = at + step * left
-    return (
-        first & 31 == 24
-        and stop <= len(data)
-        and data[at:stop:step] == bytes((first,)) * left
-        and data[at + 1 : stop : step] == bytes((argument,)) * left
-    )
-
-
-def _scan(data: bytes) -> bool:  # noqa: C901, PLR0912, PLR0915 - one loop: every letter of a fleet goes through it
+def _scan(data: bytes) -> bool:  # noqa: C901, PLR0912 - one loop: every letter of a fleet goes through it
     """Walk over the heads: every length is checked against the bytes that are there before anything is built.
 
     Returns:
         Whether there is a map, whose keys must still be looked at.
     """
-    at, items, size, maps, fresh = 0, 0, len(data), False, False
+    at, items, size, maps = 0, 0, len(data), False
     left = 1
     above: list[int] = []
     while True:
@@ -105,7 +86,6 @@ def _scan(data: bytes) -> bool:  # noqa: C901, PLR0912, PLR0915 - one loop: ever
             continue
         left -= 1
         items += 1
-        leads, fresh = fresh, False
         if items > MAX_ITEMS:
             raise CodecError(f"more than {MAX_ITEMS} items")
         if at >= size:
@@ -128,8 +108,6 @@ def _scan(data: bytes) -> bool:  # noqa: C901, PLR0912, PLR0915 - one loop: ever
             if argument > size - at:
                 raise CodecError(f"a string claims {argument} bytes where {size - at} are left")
             at += argument
-            if leads and _RUN <= left <= MAX_ITEMS - items and _alike(data, at, first, argument, left):
-                items, at, left = items + left, at + (argument + 2) * left, 0
         elif major in (4, 5):
             count = argument * (major - 3)
             if count > size - at:
@@ -138,7 +116,7 @@ def _scan(data: bytes) -> bool:  # noqa: C901, PLR0912, PLR0915 - one loop: ever
                 raise CodecError(f"nested deeper than {MAX_DEPTH} levels")
             maps = maps or major == 5
             above.append(left)
-            left, fresh = count, count > 0
+            left = count
         elif major == 6 or (major == 7 and argument not in (20, 21, 22)):
             raise CodecError("tags, floats and undefined are not allowed")
         elif major == 1 and argument >= 2**63:

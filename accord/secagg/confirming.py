@@ -17,6 +17,7 @@ class Confirming:
     def __init__(self, following: Unmasking, survivors: Survivors) -> None:
         self.cohort, self.survivors = following.cohort, following.survivors
         self._following, self._set = following, survivors.survivors
+        self._digest = quorum.signed_digest(self._set)
         self._signatures: dict[int, bytes] = {}
 
     @property
@@ -36,7 +37,7 @@ class Confirming:
             raise Refusal("NotASurvivor", f"{device} confirms though its vector did not arrive")
         if message.survivors != self._set:
             raise Refusal("OtherSurvivors", f"{device} signed another survivor set than it was told")
-        quorum.check_signature(self.cohort, place, self._set, signature)
+        quorum.check_signature(self.cohort, place, self._digest, signature)
         self._signatures[place] = signature
 
     def close(self) -> tuple[Unmasking, Quorum]:

@@ -35,17 +35,29 @@ def check(message: Quorum, cohort: Cohort, survivors: bytes) -> None:
         raise Refusal("NotASurvivor", "the quorum names a signer whose vector did not arrive")
     if len(signers) < cohort.threshold:
         raise Refusal("TooFewSignatures", f"{len(signers)} signatures on the survivor set; {cohort.threshold} needed")
+    digest = signed_digest(survivors)
     for position, signature in zip(signers, message.signatures, strict=True):
-        check_signature(cohort, position, survivors, signature)
+        check_signature(cohort, position, digest, signature)
 
 
-def check_signature(cohort: Cohort, position: int, survivors: bytes, signature: bytes) -> None:
-    """Refuse a signature, 64 bytes, that is not one member's on a survivor set in this cohort.
+def signed_digest(survivors: bytes) -> bytes:
+    """Return the digest of what each member signs of a survivor set, 32 bytes."""
+    return prg.digest(Consistency(survivors=survivors).encode())
+
+
+def check_signature(cohort: Cohort, position: int, digest: bytes, signature: bytes) -> None:
+    """Refuse a signature, 64 bytes, that is not one member's in this cohort.
+
+    Args:
+        cohort: whose.
+        position: the member's.
+        digest: of `signed_digest`.
+        signature: that it is said to have made.
 
     Raises:
         Refusal: `ForgedSignature`.
     """
-    device, digest = cohort.devices[position], prg.digest(Consistency(survivors=survivors).encode())
+    device = cohort.devices[position]
     covered = signed_bytes(TAG, device, "aggregator", cohort.context, digest)
     try:
         verify(cohort.identities[position], covered, signature, f"CONSISTENCY of {device}")

@@ -21,6 +21,5 @@ class Stage:
             raise Refusal(reason, f"{type(self).__name__} was left before")
 
     def _leave(self, reason: str) -> None:
-        if self._left:
-            raise Refusal(reason, f"{type(self).__name__} was left before")
+        self._unleft(reason)
         self._left = True
