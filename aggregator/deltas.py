@@ -16,7 +16,12 @@ _FEW = 16
 """Parameters for each byte of a delta from which on nobody looks for a smaller one: half a bit for each parameter."""
 
 
-def _nothing(_held: bytes, _wanted: bytes) -> Sequence[Advance]:
+Since = Callable[[bytes, bytes], Sequence[Advance]]
+"""Returns what led from the version of one digest to that of another, one advance for each version."""
+
+
+def nothing_since(_held: bytes, _wanted: bytes) -> Sequence[Advance]:
+    """Return nothing: of who keeps no advances."""
     return ()
 
 
@@ -26,15 +31,10 @@ class Deltas:
     Args:
         layout: the model's trainable tensors.
         older: gives the snapshot of a digest if it is one of the job's last `BACK` versions.
-        since: gives what led from the version of one digest to that of another, one advance for each version.
+        since: gives what led from one version to another.
     """
 
-    def __init__(
-        self,
-        layout: Layout,
-        older: Callable[[bytes], bytes | None],
-        since: Callable[[bytes, bytes], Sequence[Advance]] = _nothing,
-    ) -> None:
+    def __init__(self, layout: Layout, older: Callable[[bytes], bytes | None], since: Since = nothing_since) -> None:
         self._layout, self._older, self._since = layout, older, since
         self._wanted = b""
         self._made: dict[bytes, bytes | None] = {}

@@ -35,6 +35,21 @@ class Client:
         return float((error**2).mean()), len(error), {"accuracy": float((np.abs(error) < 0.1).mean())}
 
 
+class Wide(Client):
+    """The same beside a matrix that is large enough to be sent in a basis."""
+
+    def get_parameters(self, config: dict[str, Any]) -> list[np.ndarray]:
+        return [*super().get_parameters(config), np.zeros((64, 64))]
+
+    def fit(self, parameters: list[np.ndarray], config: dict[str, Any]) -> tuple[list[np.ndarray], int, dict[str, Any]]:
+        found, rows, metrics = super().fit(parameters[:2], config)
+        target = np.random.default_rng(rows).normal(size=(64, 64))
+        return [*found, parameters[2] + 0.3 * (target - parameters[2])], rows, metrics
+
+    def evaluate(self, parameters: list[np.ndarray], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
+        return super().evaluate(parameters[:2], config)
+
+
 def test_clients_train_masked_and_not_to_the_same_model() -> None:
     clients = [Client(seed, rows) for seed, rows in enumerate([10, 50, 200, 30])]
     masked = simulate(clients=clients, rounds=15)
@@ -45,6 +60,17 @@ def test_clients_train_masked_and_not_to_the_same_model() -> None:
     assert masked.final.accuracy == 1.0
     assert [d.train_rows for d in masked.devices] == [10, 50, 200, 30]
     assert masked.rounds[-1].participants == 4
+
+
+def test_what_is_asked_for_of_updates_and_releases_holds_for_clients_too() -> None:
+    def digest(**options: object) -> str:
+        clients = [Wide(seed, rows) for seed, rows in enumerate([10, 50, 200, 30])]
+        return simulate(clients=clients, rounds=4, secure_aggregation=False, **options).model_digest
+
+    usual = digest()
+    assert usual == digest(feedback="auto", release_bits=8)
+    assert usual != digest(release_bits=3)
+    assert usual != digest(feedback="off")
 
 
 def test_a_client_that_fails_is_left_out_and_the_round_goes_on() -> None:

@@ -12,11 +12,9 @@ from accord.plan import OFF, STRICT
 from accord.prg import digest
 from accord.signing import SigningKey
 from accord.tensors import Layout
-from accord.update.advance import Advance
-from aggregator.advances import Advances
 from aggregator.coordinator import Coordinator
 from aggregator.coordinator_values import Aborted, Closed, Log, Model, Office, Request, Settings, Start, Tick, Withdrew
-from aggregator.deltas import BACK, Deltas
+from aggregator.deltas import BACK, Deltas, Since, nothing_since
 from aggregator.enrolment import new_fleet
 from aggregator.round_values import Windows
 from aggregator.transport import Notice, Transport
@@ -56,6 +54,7 @@ class SimulatedFleet:
         entropy: everything is drawn from it.
         faults: how the broker misbehaves.
         dropout: the chance that a device that takes part in a round loses power in it.
+        since: gives what led from one version to another: the job's that makes them.
     """
 
     def __init__(
@@ -68,6 +67,7 @@ class SimulatedFleet:
         entropy: Entropy,
         faults: Faults | None = None,
         dropout: float = 0.0,
+        since: Since = nothing_since,
     ) -> None:
         keys = new_fleet(TENANT, entropy.child("fleet"), CLOCK + 10**8)
         self.broker = MemoryBroker(TENANT, entropy.child("broker"), faults)
@@ -75,8 +75,6 @@ class SimulatedFleet:
         name = digest(bundle)
         self.objects = {digest(params): params}
         self._versions = dict(self.objects)
-        self.advances = Advances(layout)
-        """What led to the last versions: those of the job that makes them."""
         office = Office(
             tenant=TENANT,
             key=keys.aggregator,
@@ -98,7 +96,7 @@ class SimulatedFleet:
             link=self.broker.connect("aggregator"),
             coordinator=self.coordinator,
             objects=self.objects,
-            deltas=Deltas(layout, self._versions.get, self._led),
+            deltas=Deltas(layout, self._versions.get, since),
             now=lambda: self.broker.now,
             clock=lambda: CLOCK,
             told=self._notices.append,
@@ -129,9 +127,6 @@ class SimulatedFleet:
                 clock=CLOCK,
             )
         self._pump()
-
-    def _led(self, held: bytes, wanted: bytes) -> Sequence[Advance]:
-        return self.advances.since(held, wanted)
 
     def choose(self, count: int, among: Sequence[str]) -> list[str]:
         """Return `count` devices that happen to be awake in the next round."""

@@ -21,9 +21,7 @@ from accord.tensors import Layout, Vector
 from accord.update.pipeline import Contribution
 from accord.update.snapshot import Snapshot, decode, unscaled
 from aggregator.job import Job
-from aggregator.job_settings import JobSettings
 from aggregator.strategies.robust import NORM_GATE, strategy
-from aggregator.update_choice import UpdateChoice
 from simulation.fleet import SMALLEST, SimulatedFleet
 from simulation.history import DeviceRow, History
 from simulation.metrics import Evaluation
@@ -133,33 +131,17 @@ def simulate_clients(
     )
     workers = {f"dev-{at:03d}": FlowerWorker(client, layout) for at, client in enumerate(clients)}
     schema = cbor.encode([[name, list(shape)] for name, shape in layout.tensors])
-    fleet = SimulatedFleet(
-        workers=workers,
-        layout=layout,
-        params=start.encode(),
-        bundle=schema,
-        entropy=SeededEntropy(settings.seed),
-        faults=faults,
-        dropout=settings.dropout,
-    )
     per_round = min(settings.devices_per_round, len(clients))
     secured = settings.secured(per_round)
     if settings.profile != STANDARD:
         notes.keep(f"profile {secured.profile}, as {secured.why}")
     job = Job(
-        settings=JobSettings(
-            rounds=settings.rounds,
+        settings=settings.job(
             devices=len(clients),
-            devices_per_round=per_round,
-            cohorts=settings.cohorts,
+            per_round=per_round,
             floor=SMALLEST,
-            training=settings.training,
-            task=PlanTask(kind="classification", outputs=1, target_exponent=0, transform="none"),
             profile=secured.profile,
-            keys=settings.keys,
-            schedule=settings.rates,
-            merge=settings.merge,
-            update=UpdateChoice.parse(settings.update),
+            task=PlanTask(kind="classification", outputs=1, target_exponent=0, transform="none"),
         ),
         layout=layout,
         exponents=exponents(layout, start.params),
@@ -168,6 +150,16 @@ def simulate_clients(
         strategy=strategy(settings.merge, NORM_GATE),
         statistics=False,
         largest_weight=LARGEST_WEIGHT,
+    )
+    fleet = SimulatedFleet(
+        workers=workers,
+        layout=layout,
+        params=start.encode(),
+        bundle=schema,
+        entropy=SeededEntropy(settings.seed),
+        faults=faults,
+        dropout=settings.dropout,
+        since=job.advances.since,
     )
     runner = Runner(
         fleet=fleet,

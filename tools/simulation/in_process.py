@@ -17,9 +17,7 @@ from accord.plan import Task as PlanTask
 from accord.prg import digest
 from accord.update.snapshot import Snapshot, columns_of, unscaled
 from aggregator.job import Job
-from aggregator.job_settings import JobSettings
 from aggregator.strategies.robust import NORM_GATE, strategy
-from aggregator.update_choice import UpdateChoice
 from edge_sdk.rows import Rows
 from edge_sdk.trainer import Trainer
 from edge_sdk.transforms import transformed
@@ -133,15 +131,6 @@ class _Simulation:
             )
             for place, d in enumerate(self.held)
         }
-        self.fleet = SimulatedFleet(
-            workers=workers,
-            layout=runtime.layout,
-            params=start.encode(),
-            bundle=self.model.data,
-            entropy=entropy,
-            faults=faults,
-            dropout=settings.dropout,
-        )
         per_round = min(settings.devices_per_round, len(self.held))
         if per_round < settings.devices_per_round:
             notes.keep(
@@ -151,13 +140,11 @@ class _Simulation:
         if settings.profile != STANDARD:
             notes.keep(f"profile {secured.profile}, as {secured.why}")
         self.job = Job(
-            settings=JobSettings(
-                rounds=settings.rounds,
+            settings=settings.job(
                 devices=len(self.held),
-                devices_per_round=per_round,
-                cohorts=settings.cohorts,
+                per_round=per_round,
                 floor=FLOOR,
-                training=settings.training,
+                profile=secured.profile,
                 task=PlanTask(
                     kind=self.task.kind,
                     outputs=manifest.outputs,
@@ -165,12 +152,6 @@ class _Simulation:
                     transform=settings.target_transform,
                     gate=DEFAULT_GATE if self.model.bundle.infer is not None else 0,
                 ),
-                profile=secured.profile,
-                keys=settings.keys,
-                schedule=settings.rates,
-                merge=settings.merge,
-                release_bits=settings.release_bits,
-                update=UpdateChoice.parse(settings.update, settings.feedback),
             ),
             layout=runtime.layout,
             exponents=manifest.exponents,
@@ -178,6 +159,16 @@ class _Simulation:
             columns=columns,
             strategy=strategy(settings.merge, NORM_GATE),
             scaled=manifest.scaled,
+        )
+        self.fleet = SimulatedFleet(
+            workers=workers,
+            layout=runtime.layout,
+            params=start.encode(),
+            bundle=self.model.data,
+            entropy=entropy,
+            faults=faults,
+            dropout=settings.dropout,
+            since=self.job.advances.since,
         )
         self.runner = Runner(
             fleet=self.fleet,

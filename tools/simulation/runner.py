@@ -56,7 +56,6 @@ class Runner:
         self.fleet, self.job, self._kind, self._names, self._told = fleet, job, kind, list(names), told
         self._notes, self._released = notes, released
         self._turns = Turns(names, most, job.settings.rounds, fleet.choose)
-        fleet.advances = job.advances
         self._failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._releases, self._held = 0, dict.fromkeys(names, 0)
         self.rows: list[RoundRow] = []

@@ -6,10 +6,11 @@ from typing import Any
 from accord.errors import UsageError
 from accord.optimisers import SCHEDULES, Schedule
 from accord.plan import CLASSIC, KEYS, MICRO, OFF, OPTIMISERS, PICO, STANDARD, STRICT
+from accord.plan import Task as PlanTask
 from accord.plan import Training as PlanTraining
 from accord.runtimes.opening import NAMES as RUNTIMES
 from accord.secagg.planner import AUTO, PROFILES, Question, propose, tolerated
-from aggregator.job_settings import Secured, check_open
+from aggregator.job_settings import JobSettings, Secured, check_open
 from aggregator.releases import FEWEST_BITS, MOST_BITS, RELEASE_BITS
 from aggregator.update_choice import AUTO as FEEDBACK
 from aggregator.update_choice import DEFAULT, UpdateChoice
@@ -156,6 +157,32 @@ class SimulationSettings:
         except UsageError as error:  # not even standard keeps its bounds: the rounds that abort are what is to be seen
             return Secured(profile=STANDARD, why=f"strict would not do: {error}")
         return Secured(profile=proposal.choice.question.profile, why=proposal.why)
+
+    def job(self, *, devices: int, per_round: int, floor: int, profile: str, task: PlanTask) -> JobSettings:
+        """Return what a job of these settings asks for.
+
+        Args:
+            devices: that there are.
+            per_round: of them in a training round.
+            floor: of a cohort.
+            profile: as `secured` has it.
+            task: what is learned.
+        """
+        return JobSettings(
+            rounds=self.rounds,
+            devices=devices,
+            devices_per_round=per_round,
+            cohorts=self.cohorts,
+            floor=floor,
+            training=self.training,
+            task=task,
+            profile=profile,
+            keys=self.keys,
+            schedule=self.rates,
+            merge=self.merge,
+            release_bits=self.release_bits,
+            update=UpdateChoice.parse(self.update, self.feedback),
+        )
 
     @property
     def training(self) -> PlanTraining:
