@@ -18,7 +18,7 @@ from tests.pages import PAGES, ROOT
 PACKAGES = ("accord", "edge_sdk", "aggregator", "broker", "tools")
 PROTOCOL, THREATS = ROOT / "docs" / "protocol.md", ROOT / "docs" / "threats.md"
 EVERY_PAGE = (*PAGES, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs" / "adr").glob("*.md")))
-NAMED_BY_CALLS = {"Refusal", "Aborted", "Failed", "Refused", "Recall", "Log", "_refuse", "_leave"}
+NAMED_BY_CALLS = {"Refusal", "Aborted", "Failed", "Refused", "Recall", "Log", "_refuse", "_leave", "_unleft"}
 CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z][A-Za-z]*)?")
 
 

@@ -59,16 +59,24 @@ def trees() -> list[ast.Module]:
     ]
 
 
-def wrappers(found: list[ast.Module]) -> set[str]:
-    """Return the functions that raise a refusal whose name their caller gives as `reason`."""
+def handing_on(found: list[ast.Module], raisers: set[str]) -> set[str]:
+    """Return the functions that hand the `reason` that their caller gives to one of `raisers`."""
     return {
         function.name
         for tree in found
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef) and "reason" in [argument.arg for argument in function.args.args]
-        for called, expression in names_of(function, {"Refusal", "Aborted"})
+        for called, expression in names_of(function, raisers)
         if called and isinstance(expression, ast.Name) and expression.id == "reason"
     } - {"__init__"}
+
+
+def wrappers(found: list[ast.Module]) -> set[str]:
+    """Return the functions that raise a refusal whose name their caller gives as `reason`, by way of others as well."""
+    raisers = {"Refusal", "Aborted"}
+    while more := handing_on(found, raisers) - raisers:
+        raisers |= more
+    return raisers - {"Refusal", "Aborted"}
 
 
 def named_in_the_code() -> set[str]:
@@ -87,7 +95,7 @@ def named_in_the_code() -> set[str]:
 
 def test_the_code_is_read_right() -> None:
     names = named_in_the_code()
-    assert {"_leave", "_refuse"} <= wrappers(trees())
+    assert {"_leave", "_unleft", "_refuse"} <= wrappers(trees())
     assert {"RosterChanged", "ExternalData", "TooFewShares", "NoWeight", "BadMessage"} <= names
     assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in names)
 
