@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accord.errors import UsageError
-from accord.plan import MICRO, OFF, Fixed, Plan, Task, Training, modulus_bits
+from accord.plan import MICRO, OFF, Fixed, Plan, Task, Training, Update, modulus_bits
 from accord.prg import NONCE_SIZE, kdf, keystream
 from accord.secagg.costs import cost, unmasked_cost
 from accord.secagg.planner import AUTO, FLEET_FLOOR, Choice, Question, propose
@@ -30,6 +30,7 @@ FLOAT32 = 4
 _SEED = bytes(32)
 _SPREAD = 1e-3
 """Of a drawn change; sizes do not follow from it, as scales do."""
+_TASK = Task(kind="classification", outputs=1, target_exponent=0, transform="none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,16 @@ class UpdatePlan:
                 nothing = np.zeros(supports.sent(asked), np.float32)
                 supports.took(asked, nothing, nothing[:0], included=self._devices, devices=self._devices)
                 asked = supports.next(_SEED)
-        form = Form(self._plan(asked), self._layout, asked.support)
+        cap = self.choice.cap
+        fixed = Fixed(
+            value_bits=asked.bits,
+            modulus_bits=modulus_bits(asked.bits, cap),
+            exponents=tuple(self._exponents),
+            largest_weight=1,
+        )
+        profile = OFF if asked.update.open else self.choice.question.profile
+        plan = plan_of_size(self._layout, asked.update, fixed, floor=self.choice.floor, cap=cap, profile=profile)
+        form = Form(plan, self._layout, asked.support)
         up = len(form.pack(form.coded(self._found(), kdf(_SEED, b"rounding")))) if choice.open else form.largest
         down, released_as = self._down(asked, supports)
         costs = unmasked_cost(up) if choice.open else cost(self.choice, form.length)
@@ -118,43 +128,9 @@ class UpdatePlan:
             seconds_down=round(8 * (down + control_down) / self._link.down, 2),
         )
 
-    def _plan(self, asked: Asked) -> Plan:
-        """Return a plan of such a round; of who asks for it and of the model nothing counts but its size."""
-        cap, nobody = self.choice.cap, bytes(32)
-        return Plan(
-            tenant="t",
-            job="j",
-            round=1,
-            attempt=1,
-            purpose="train",
-            base_version=0,
-            bundle_digest=nobody,
-            params_digest=nobody,
-            previous=nobody,
-            checkpoint=b"\x00",
-            roles_version=1,
-            revocations_digest=nobody,
-            seal_key=nobody,
-            profile=OFF if asked.update.open else self.choice.question.profile,
-            cohort_floor=self.choice.floor,
-            cohort_cap=cap,
-            training=Training(epochs=1, batch_size=1, learning_rate=0, momentum=0, proximal=0),
-            fixed=Fixed(
-                value_bits=asked.bits,
-                modulus_bits=modulus_bits(asked.bits, cap),
-                exponents=tuple(self._exponents),
-                largest_weight=1,
-            ),
-            task=Task(kind="classification", outputs=1, target_exponent=0, transform="none"),
-            length=self._layout.size,
-            expires=0,
-            update=asked.update,
-        )
-
     def _found(self) -> Contribution:
-        task = Task(kind="classification", outputs=1, target_exponent=0, transform="none")
         figures: Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = {
-            field.name: np.zeros(field.length) for field in tail.fields(task)
+            field.name: np.zeros(field.length) for field in tail.fields(_TASK)
         }
         return Contribution(rows=1, delta=_drawn(b"change", self._layout.size), figures=figures)
 
@@ -173,6 +149,35 @@ class UpdatePlan:
         first, second = (Snapshot(params=params, scaling=unscaled(1)).encode() for params in (before, after))
         led = None if found is None else delta.along(first, second, (found,), self._layout)
         return (len(second), "snapshot") if led is None else (len(led), way_down(found, self._layout))
+
+
+def plan_of_size(layout: Layout, update: Update, fixed: Fixed, *, floor: int, cap: int, profile: str) -> Plan:
+    """Return a plan of a round that sends this; of who asks for it and of the model nothing counts but its size."""
+    nobody = bytes(32)
+    return Plan(
+        tenant="t",
+        job="j",
+        round=1,
+        attempt=1,
+        purpose="train",
+        base_version=0,
+        bundle_digest=nobody,
+        params_digest=nobody,
+        previous=nobody,
+        checkpoint=b"\x00",
+        roles_version=1,
+        revocations_digest=nobody,
+        seal_key=nobody,
+        profile=profile,
+        cohort_floor=floor,
+        cohort_cap=cap,
+        training=Training(epochs=1, batch_size=1, learning_rate=0, momentum=0, proximal=0),
+        fixed=fixed,
+        task=_TASK,
+        length=layout.size,
+        expires=0,
+        update=update,
+    )
 
 
 def _uniform(use: bytes, size: int) -> Vector:

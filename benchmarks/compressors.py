@@ -12,20 +12,20 @@ import json
 import numpy as np
 
 from accord.entropy import SeededEntropy
-from accord.plan import OFF, Fixed, Plan, Task, Training, modulus_bits
+from accord.plan import OFF, Fixed, Plan, modulus_bits
 from accord.runtimes.reference import Reference, build
 from accord.tensors import Vector
 from accord.update import compression, tail
 from accord.update.pipeline import Contribution, Form
 from aggregator.supports import Supports
 from aggregator.update_choice import UpdateChoice
+from aggregator.update_plan import plan_of_size
 from simulation import baselines, datasets
 from simulation.partition import DeviceData, deal, parse_scheme
 
 WAYS = ("topk:0.03:8", "topk:0.01:8", "topk:0.01:4", "topk:0.01:1", "ternary:0.01")
 DEVICES, ROUNDS = 25, 5
 TRAINING = baselines.Training(epochs=8, batch_size=32, learning_rate=0.2)
-TASK = Task(kind="classification", outputs=10, target_exponent=0, transform="none")
 
 
 def changes(seed: int) -> tuple[Reference, list[tuple[int, Vector]]]:
@@ -33,9 +33,7 @@ def changes(seed: int) -> tuple[Reference, list[tuple[int, Vector]]]:
     entropy = SeededEntropy(seed)
     data = datasets.load("digits")
     dealt = deal(data.encode(data.task()), parse_scheme("dirichlet:0.3"), 100, entropy, kind="classification")
-    every = np.concatenate([d.x_train for d in dealt.devices])
-    mean, deviation = every.mean(axis=0), np.maximum(every.std(axis=0), 1e-6)
-    devices = [dataclasses.replace(d, x_train=(d.x_train - mean) / deviation) for d in dealt.devices if len(d.y_train)]
+    devices = [device for device in baselines.standardised(dealt.devices) if len(device.y_train)]
     specification, params = build("mlp:256,128", (64,), 10, "softmax", entropy.child("model"), batch=32)
     model, rng = Reference(specification), np.random.default_rng(seed)
     for _ in range(ROUNDS):
@@ -56,45 +54,23 @@ def change(model: Reference, params: Vector, device: DeviceData, rng: np.random.
 
 def plan(model: Reference, way: str, found: list[tuple[int, Vector]]) -> Plan:
     """Return a plan whose scales fit these changes."""
-    layout, nobody = model.layout, bytes(32)
-    asked = Supports(UpdateChoice.parse(way), layout, [0] * len(layout.tensors)).next(nobody)
+    layout = model.layout
+    asked = Supports(UpdateChoice.parse(way), layout, [0] * len(layout.tensors)).next(bytes(32))
     largest = np.max([np.abs(vector) for _, vector in found], axis=0)
     parts = np.split(largest, np.cumsum(layout.sizes)[:-1])
-    return Plan(
-        tenant="t",
-        job="j",
-        round=1,
-        attempt=1,
-        purpose="train",
-        base_version=0,
-        bundle_digest=nobody,
-        params_digest=nobody,
-        previous=nobody,
-        checkpoint=b"\x00",
-        roles_version=1,
-        revocations_digest=nobody,
-        seal_key=nobody,
-        profile=OFF,
-        cohort_floor=3,
-        cohort_cap=DEVICES,
-        training=Training(epochs=1, batch_size=1, learning_rate=0, momentum=0, proximal=0),
-        fixed=Fixed(
-            value_bits=asked.bits,
-            modulus_bits=modulus_bits(asked.bits, DEVICES),
-            exponents=tuple(int(np.ceil(np.log2(max(1e-9, part.max())))) for part in parts),
-            largest_weight=max(rows for rows, _ in found),
-        ),
-        task=TASK,
-        length=layout.size,
-        expires=0,
-        update=asked.update,
+    fixed = Fixed(
+        value_bits=asked.bits,
+        modulus_bits=modulus_bits(asked.bits, DEVICES),
+        exponents=tuple(int(np.ceil(np.log2(max(1e-9, part.max())))) for part in parts),
+        largest_weight=max(rows for rows, _ in found),
     )
+    return plan_of_size(layout, asked.update, fixed, floor=3, cap=DEVICES, profile=OFF)
 
 
 def measured(model: Reference, way: str, found: list[tuple[int, Vector]]) -> dict[str, float]:
     """Return the mean bytes of these changes with each compressor."""
-    figures = {field.name: np.zeros(field.length) for field in tail.fields(TASK)}
     asked, sizes = plan(model, way, found), {}
+    figures = {field.name: np.zeros(field.length) for field in tail.fields(asked.task)}
     for name in compression.here():
         update = dataclasses.replace(asked.update, compression=name)
         form = Form(dataclasses.replace(asked, update=update), model.layout)

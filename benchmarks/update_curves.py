@@ -18,8 +18,8 @@ from update_runs import FASHION, FLOAT32, FLOAT32_BYTES, VERSIONS, Run, all_of, 
 from aggregator.update_choice import DEFAULT, UpdateChoice
 
 WAYS = (
-    FLOAT32, "dense:16", "dense:8", "dense:4", DEFAULT, "low-rank:4:4", "low-rank:2:4", "block-score:0.1:8",
-    "block-score:0.1:4", "topk:0.03:8", "topk:0.01:4", "ternary:0.01",
+    FLOAT32, "dense:16", "dense:8", "dense:4", "low-rank:16:4", DEFAULT, "low-rank:4:4", "low-rank:2:4",
+    "block-score:0.1:8", "block-score:0.1:4", "topk:0.03:8", "topk:0.01:4", "ternary:0.01",
 )  # fmt: skip
 SMOOTH = 3
 """Rounds whose mean is drawn: single ones jump by a point."""

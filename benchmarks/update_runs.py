@@ -4,7 +4,6 @@ A case is data, a model and a fleet. `float32` of a case is plain FedAvg without
 every parameter as it is; all other ways run through it. Both are measured on all test rows after each round.
 """
 
-import dataclasses
 import json
 import statistics
 import sys
@@ -15,8 +14,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from accord.entropy import SeededEntropy
 from accord.update.snapshot import Snapshot
@@ -155,17 +152,10 @@ def _plain(run: Run) -> dict[str, Any]:
     entropy, drawn = SeededEntropy(run.seed), round(options["devices_per_round"] * (1 - run.dropout))
     dealt = deal(data.encode(task), parse_scheme(options["partition"]), options["devices"], entropy, kind=task.kind)
     made = models.make(case.model, data.row_shape, task, options["batch_size"], entropy.child("model"))
-    axes = (0, *range(2, data.x_train.ndim))
-    every = np.concatenate([d.x_train for d in dealt.devices])
-    mean, deviation = every.mean(axis=axes, keepdims=True), np.maximum(every.std(axis=axes, keepdims=True), 1e-6)
-    ready = [
-        dataclasses.replace(d, x_train=(d.x_train - mean) / deviation, x_test=(d.x_test - mean) / deviation)
-        for d in dealt.devices
-    ]
     curve = baselines.fedavg(
         made.runtime,
         made.bundle.params,
-        ready,
+        baselines.standardised(dealt.devices),
         kind=task.kind,
         training=baselines.Training(
             epochs=options["local_epochs"], batch_size=options["batch_size"], learning_rate=options["lr"]

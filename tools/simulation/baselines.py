@@ -1,5 +1,6 @@
 """What a fleet is compared with: plain float32 FedAvg, and one model that sees all rows. No masks, no link."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -240,6 +241,17 @@ def measure(model: Gradients, params: Vector, kind: Kind, x: npt.NDArray[Any], y
         return Evaluation(rows=0)
     outputs = [model.predict(params, x[i : i + CHUNK]) for i in range(0, len(y), CHUNK)]
     return evaluate(kind, y, np.concatenate(outputs))
+
+
+def standardised(devices: Sequence[DeviceData]) -> list[DeviceData]:
+    """Return devices whose rows have mean 0 and deviation 1 over all devices, by column or channel, as in a round."""
+    every = np.concatenate([d.x_train for d in devices])
+    axes = tuple(place for place in range(every.ndim) if place != 1)
+    mean, deviation = every.mean(axis=axes, keepdims=True), np.maximum(every.std(axis=axes, keepdims=True), 1e-6)
+    return [
+        dataclasses.replace(d, x_train=(d.x_train - mean) / deviation, x_test=(d.x_test - mean) / deviation)
+        for d in devices
+    ]
 
 
 def _trainable(devices: Sequence[DeviceData], rounds: int, devices_per_round: int) -> list[DeviceData]:

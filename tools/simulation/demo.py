@@ -119,7 +119,11 @@ class Demo:
         settings = self.settings
         opened = read_bundle(bundle, limit=len(bundle), publisher=None)
         runtime = open_runtime(opened)
-        ready = _prepared(runtime, self.partition.devices, scaled=opened.manifest.scaled)
+        devices = self.partition.devices
+        ready = [
+            dataclasses.replace(d, x_train=runtime.prepared(d.x_train), x_test=runtime.prepared(d.x_test))
+            for d in (baselines.standardised(devices) if opened.manifest.scaled else devices)
+        ]
         training = baselines.Training(
             epochs=settings.epochs,
             batch_size=settings.batch_size,
@@ -262,19 +266,6 @@ def carried(rounds: Sequence[RoundRow]) -> str:
         f"each device in a round: update {mean['payload_bytes_up']} kB up, model {mean['payload_bytes_down']} kB down; "
         f"control {mean['control_bytes_up']} kB up, {mean['control_bytes_down']} kB down"
     )
-
-
-def _prepared(runtime: Runtime, devices: Sequence[DeviceData], *, scaled: bool) -> list[DeviceData]:
-    """Return devices whose rows are scaled by what all rows have in common, and have passed the frozen part."""
-    every = np.concatenate([d.x_train for d in devices])
-    axes = tuple(place for place in range(every.ndim) if place != 1)
-    mean, deviation = every.mean(axis=axes, keepdims=True), every.std(axis=axes, keepdims=True)
-
-    def ready(x: Rows) -> Rows:
-        rows: Rows = runtime.prepared((x - mean) / deviation if scaled else x)
-        return rows
-
-    return [dataclasses.replace(d, x_train=ready(d.x_train), x_test=ready(d.x_test)) for d in devices]
 
 
 def _newest(rig: Rig) -> bytes:
