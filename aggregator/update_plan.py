@@ -24,7 +24,7 @@ from aggregator.supports import WARM_UP, Asked, Supports
 from aggregator.update_choice import DEFAULT, UpdateChoice
 from aggregator.way_down import way_down
 
-WAYS = ("dense:16", "dense:8", "block-score:0.1:8", "low-rank:8:4", "low-rank:4:4")
+WAYS = ("dense:16", "dense:8", "block-score:0.1:8", "low-rank:16:4", "low-rank:8:4", "low-rank:4:4")
 OPEN_WAYS = ("topk:0.01:8", "topk:0.01:4", "topk:0.01:1", "ternary:0.01")
 FLOAT32 = 4
 _SEED = bytes(32)
