@@ -7,13 +7,12 @@ test rows. The last line is one JSON object; `--plot FILE.png` or `.svg` draws t
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from update_runs import FASHION, FLOAT32, FLOAT32_BYTES, VERSIONS, Run, all_of, late, to_stderr
+from update_runs import FASHION, FLOAT32, FLOAT32_BYTES, VERSIONS, Run, all_of, configure, late
 
 from aggregator.update_choice import DEFAULT, UpdateChoice
 
@@ -66,12 +65,10 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves here")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), metavar="WAY", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time (default %(default)s)")
-    parser.add_argument("--kept", type=Path, metavar="FILE", help="finished runs, which are not done again")
+    configure(parser)
     asked = parser.parse_args()
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     runs = [Run(case=FASHION, update=way, seed=asked.seed, masks=False) for way in asked.ways]
-    found = dict(zip(asked.ways, all_of(runs, workers=asked.workers, kept=asked.kept, said=to_stderr), strict=True))
+    found = dict(zip(asked.ways, all_of(runs, workers=asked.workers, kept=asked.kept), strict=True))
     if asked.plot is not None:
         drawn(found, asked.plot)
     dense = late(next(iter(found.values())))

@@ -4,11 +4,13 @@ A case is data, a model and a fleet. `float32` of a case is plain FedAvg without
 every parameter as it is; all other ways run through it. Both are measured on all test rows after each round.
 """
 
+import argparse
 import json
+import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -175,19 +177,23 @@ def _plain(run: Run) -> dict[str, Any]:
     }
 
 
-def all_of(
-    runs: Sequence[Run], *, workers: int, kept: Path | None, said: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """Carry out runs, `workers` at a time, and return what each gave, in order.
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `all_of`."""
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time (default %(default)s)")
+    parser.add_argument("--kept", type=Path, metavar="FILE", help="finished runs, which are not done again")
+
+
+def all_of(runs: Sequence[Run], *, workers: int, kept: Path | None) -> list[dict[str, Any]]:
+    """Carry out runs, `workers` at a time, and return what each gave, in order; stderr is told about each that ended.
 
     Args:
         runs: what to do.
         workers: processes, each of one thread.
         kept: a file with a line for each finished run, which is not done again; None keeps nothing.
-        said: told about each finished run.
     """
     found = dict(_read(kept)) if kept is not None and kept.exists() else {}
     waiting = [run for name, run in {run.name: run for run in runs}.items() if name not in found]
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # processes begin with them
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         started = time.perf_counter()
         futures: dict[Future[dict[str, Any]], Run] = {pool.submit(carried_out, run): run for run in waiting}
@@ -197,18 +203,14 @@ def all_of(
             if kept is not None:
                 with kept.open("a") as file:
                     file.write(json.dumps([run.name, result]) + "\n")
-            said(f"{number} of {len(waiting)}, {time.perf_counter() - started:.0f} s: {run.name} {late(result):.4f}")
+            so_far = f"{number} of {len(waiting)}, {time.perf_counter() - started:.0f} s"
+            print(f"{so_far}: {run.name} {late(result):.4f}", file=sys.stderr, flush=True)
     return [found[run.name] for run in runs]
 
 
 def late(result: dict[str, Any]) -> float:
     """Return a run's accuracy: the mean of its last rounds."""
     return statistics.fmean(result["accuracy"][-LAST:])
-
-
-def to_stderr(sentence: str) -> None:
-    """Say how far it is, where the last line of the output stays JSON."""
-    print(sentence, file=sys.stderr, flush=True)
 
 
 def _read(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

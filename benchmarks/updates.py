@@ -12,13 +12,11 @@ link. The last line is one JSON object.
 import argparse
 import dataclasses
 import json
-import os
 import statistics
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from update_runs import DIGITS, FLOAT32, FLOAT32_BYTES, SELDOM, VERSIONS, Case, Run, all_of, late, to_stderr
+from update_runs import DIGITS, FLOAT32, FLOAT32_BYTES, SELDOM, VERSIONS, Case, Run, all_of, configure, late
 
 from aggregator.update_choice import DEFAULT
 
@@ -91,18 +89,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the default against dense only, one seed, no dropouts")
     parser.add_argument("--rounds", type=int, default=80, help="of each run (default %(default)s)")
     parser.add_argument("--only", nargs="+", default=[], choices=list(EVERY), metavar="ROW", help="rows besides dense")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time (default %(default)s)")
-    parser.add_argument("--kept", type=Path, metavar="FILE", help="finished runs, which are not done again")
+    configure(parser)
     parser.add_argument("--without-masks", action="store_true", help="five times as fast; control bytes are not shown")
     asked = parser.parse_args()
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     case = dataclasses.replace(DIGITS, options=DIGITS.options | {"rounds": asked.rounds})
     wanted = list(rows(case, quick=asked.quick, only=asked.only, masks=not asked.without_masks))
     runs = [run for _, _, some in wanted for run in some]
     found = dict(
         zip(
             (run.name for run in runs),
-            all_of(runs, workers=asked.workers, kept=asked.kept, said=to_stderr),
+            all_of(runs, workers=asked.workers, kept=asked.kept),
             strict=True,
         )
     )
