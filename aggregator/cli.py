@@ -70,40 +70,35 @@ def stop_by_signal(notifier: Notifier, service: AggregatorService) -> None:
         signal.signal(number, stop)
 
 
-def text_of(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each kind of event
+SENTENCES = {
+    "round": "round {round} ({purpose}) attempt {attempt} {status}: {counts}, {seconds} s{down}",
+    "figures": "round {round} ({purpose}) sums: {shown}",
+    "aborted": "round {round} attempt {attempt} aborted: {reason}, {detail}",
+    "withdrew": "round {round} attempt {attempt}: {device} withdrew, {reason}",
+    "declined": "round {round} attempt {attempt} without {device}: {reason}",
+    "refused": "refused {device}: {reason}, {detail}",
+    "secured": "profile {profile}, as {why}",
+    "failed": "job {job} can't go on: {reason}",
+    "ended": "job {job} is {status}",
+    "asked": "{device} asks to be enrolled: `accord fleet approve` answers it",
+    "roles": "roles version {version} is in force, {days} days left",
+    "roles ending": "roles version {version} ends in {days} days; sign the next one where the root lies, by "
+    "`accord fleet roles`: no device starts without",
+    "revocations": "revocation list {version} counts from the next round on{gone}",
+}
+"""What each event of `AggregatorService` says to people."""
+
+
+def text_of(fact: Mapping[str, Any]) -> str:
     """Return a record of `AggregatorService` as a line for people."""
+    more: dict[str, str] = {}
     match fact["event"]:
         case "round":
             counts = ", ".join(f"{len(fact[name])} {name}" for name in ("included", "dropped", "recovered"))
             down = f"; released as {fact['way_down']}: {fact['way_down_because']}" if fact.get("way_down") else ""
-            return (
-                f"round {fact['round']} ({fact['purpose']}) attempt {fact['attempt']} {fact['status']}: "
-                f"{counts}, {fact['seconds']} s{down}"
-            )
+            more = {"counts": counts, "down": down}
         case "figures":
-            shown = ", ".join(f"{name} {values[0]:g}" for name, values in fact["figures"].items())
-            return f"round {fact['round']} ({fact['purpose']}) sums: {shown}"
-        case "aborted":
-            return f"round {fact['round']} attempt {fact['attempt']} aborted: {fact['reason']}, {fact['detail']}"
-        case "secured":
-            return f"profile {fact['profile']}, as {fact['why']}"
-        case "failed":
-            return f"job {fact['job']} can't go on: {fact['reason']}"
-        case "ended":
-            return f"job {fact['job']} is {fact['status']}"
-        case "asked":
-            return f"{fact['device']} asks to be enrolled: `accord fleet approve` answers it"
-        case "roles":
-            return f"roles version {fact['version']} is in force, {fact['days']} days left"
-        case "roles ending":
-            advice = "sign the next one where the root lies, by `accord fleet roles`: no device starts without"
-            return f"roles version {fact['version']} ends in {fact['days']} days; {advice}"
+            more = {"shown": ", ".join(f"{name} {values[0]:g}" for name, values in fact["figures"].items())}
         case "revocations":
-            gone = f": {', '.join(fact['devices'])} revoked" if fact["devices"] else ""
-            return f"revocation list {fact['version']} counts from the next round on{gone}"
-        case "withdrew":
-            return f"round {fact['round']} attempt {fact['attempt']}: {fact['device']} withdrew, {fact['reason']}"
-        case "declined":
-            return f"round {fact['round']} attempt {fact['attempt']} without {fact['device']}: {fact['reason']}"
-        case _:
-            return f"refused {fact['device']}: {fact['reason']}, {fact['detail']}"
+            more = {"gone": f": {', '.join(fact['devices'])} revoked" if fact["devices"] else ""}
+    return SENTENCES[fact["event"]].format_map({**fact, **more})
