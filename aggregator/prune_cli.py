@@ -45,8 +45,9 @@ def prune(arguments: argparse.Namespace) -> Printed:
             job = promotion_cli.job_of(arguments, connection, registry)
             (jobs.get if arguments.dry_run else jobs.locked)(connection, job)  # nobody refers to a version meanwhile
             found = retention.prunable(connection, registry, job, arguments.keep)
-            sizes = {entry.version.params: entry.version.params_size for entry in found}
-            retention.needed(connection)  # which refuses what `collect` would refuse, before anything is noted
+            leaving = {job: frozenset(entry.version.version for entry in found)}
+            needed = retention.needed(connection, leaving)  # which refuses what `collect` would, before it is noted
+            sizes = {one.params: one.params_size for one in (e.version for e in found) if one.params not in needed}
             if not arguments.dry_run:
                 pruned.put(connection, job, (entry.version.version for entry in found), time.time())
         removed = 0

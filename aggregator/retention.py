@@ -5,7 +5,8 @@ files that the next `collect` removes, and never a row whose file is gone unsaid
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from sqlalchemy import Connection, select
 
@@ -22,18 +23,24 @@ from aggregator.tables import jobs, pruned
 LOG = logging.getLogger("accord.aggregator")
 GRACE = 3_600.0
 """Seconds for which a file stays that nothing refers to: a command that has put it may not have committed yet."""
+NOBODY: Mapping[str, frozenset[int]] = MappingProxyType({})
 LEAST = BACK + 1
 """Versions that are always kept: the newest one, and those from which devices are given a delta to it."""
 
 
-def needed(connection: Connection) -> frozenset[bytes]:
+def needed(connection: Connection, leaving: Mapping[str, frozenset[int]] = NOBODY) -> frozenset[bytes]:
     """Return the digest of every blob that a version or a job refers to.
+
+    Args:
+        connection: in a transaction.
+        leaving: versions of jobs that will not refer to their parameters any more.
 
     Raises:
         UsageError: where a job stands that may go on can't be read: nobody knows what it needs.
     """
     found: set[str] = set()
-    gone = {job: pruned.of(connection, job) for job in connection.execute(select(VERSIONS.c.job).distinct()).scalars()}
+    of_jobs = connection.execute(select(VERSIONS.c.job).distinct()).scalars()
+    gone = {job: pruned.of(connection, job) | leaving.get(job, frozenset()) for job in of_jobs}
     for row in connection.execute(select(VERSIONS.c.job, VERSIONS.c.version, VERSIONS.c.params, VERSIONS.c.bundle)):
         found |= {row.bundle} if row.version in gone[row.job] else {row.bundle, row.params}
     bundles = {job.config["bundle"] for job in jobs.every(connection) if "bundle" in job.config}

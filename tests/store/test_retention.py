@@ -207,8 +207,10 @@ def test_what_another_job_refers_to_stays_where_it_is(long: Desktop) -> None:
     with long.store.begin() as connection:
         jobs.add(connection, "k", {}, 1.0)
         long.history.rounds(connection, 2, "k")
+    freed = 5 * long.made[1].version.params_size
+    assert long.json("prune", "--job", "j", "--dry-run")["bytes"] == freed
     found = long.json("prune", "--job", "j")
-    assert found["versions"] == [1, 2, 4, 5, 6, 7, 8]
+    assert (found["versions"], found["bytes"]) == ([1, 2, 4, 5, 6, 7, 8], freed)
     assert found["files"] == 5, "two of them are versions 1 and 2 of the other job, too"
     assert there(long)[:4] == [0, 1, 2, 3]
     assert long.json("verify")["faults"] == []
