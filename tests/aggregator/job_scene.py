@@ -12,7 +12,7 @@ from accord.wire.messages import opened
 from accord.wire.secure_sum import Join
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
-from tests.fleet.test_rounds import LAYOUT, World
+from tests.fleet.queue_world import LAYOUT, World
 
 ME = "dev-00"
 STAGES = ("idle", "inviting", "joining", "sharing", "collecting", "unmasking")

@@ -12,7 +12,7 @@ from accord.wire.secure_sum import Share
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from tests.aggregator.job_scene import ME, STAGES, Scene, events
-from tests.fleet.test_rounds import CLOCK, World
+from tests.fleet.queue_world import CLOCK, World
 
 # All but dev-00 have answered, so that each stage waits for dev-00 alone; three of the four are enough. A cell is the
 # next stage, the name under which the event is refused, or one of these: "=" where nothing happens; "again" where what

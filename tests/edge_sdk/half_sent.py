@@ -15,7 +15,7 @@ from edge_sdk.residual import RESIDUAL, VECTORS, Kept
 from edge_sdk.saved import FILES, UNSETTLED, Saved, Unsettled
 from edge_sdk.session import Session
 from tests.edge_sdk.scene import ME, Scene
-from tests.fleet.test_rounds import BUNDLE, CLOCK, LAYOUT
+from tests.fleet.queue_world import BUNDLE, CLOCK, LAYOUT
 
 HALF = LAYOUT.size // 2
 SUPPORT = b"\x01"

@@ -4,7 +4,7 @@ from accord.entropy import SeededEntropy
 from edge_sdk import session_values as dev
 from edge_sdk.session import Session
 from tests.edge_sdk.scene import Scene
-from tests.fleet.test_rounds import BUNDLE, CLOCK, LAYOUT
+from tests.fleet.queue_world import BUNDLE, CLOCK, LAYOUT
 
 
 def restarted(scene: Scene, job: str = "j") -> Session:

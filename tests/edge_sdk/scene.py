@@ -12,7 +12,7 @@ from accord.wire.secure_sum import Quorum, Result, Roster, Shares, Survivors
 from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from edge_sdk.session_values import Stage
-from tests.fleet.test_rounds import LAYOUT, World
+from tests.fleet.queue_world import LAYOUT, World
 
 ME = "dev-00"
 ORDER = ("opening", "fetched", "plan", "roster", "shares", "worked", "survivors", "quorum", "result")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from crash_world import World as CrashWorld
-from test_rounds import World, expected_mean
+from queue_world import World, expected_mean
 
 from accord.errors import UsageError
 from accord.files.crash import Crash

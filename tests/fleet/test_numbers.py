@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from accord.plan import Fixed, modulus_bits
 from accord.update import fixedpoint
 from accord.update.pipeline import Contribution
-from tests.fleet.test_rounds import LAYOUT, World
+from tests.fleet.queue_world import LAYOUT, World
 
 
 class Weighted(World):

@@ -7,7 +7,7 @@ import numpy as np
 from forked_fleet import BUNDLE, LAYOUT, Fleet, refused
 from hypothesis import given
 from hypothesis import strategies as st
-from test_rounds import World
+from queue_world import World
 
 from accord import prg
 from accord.wire.messages import Opening

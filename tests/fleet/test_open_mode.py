@@ -18,7 +18,7 @@ from aggregator.cli import text_of
 from edge_sdk import acceptance
 from edge_sdk import session_values as dev
 from simulation.in_process import simulate
-from tests.fleet.test_rounds import LAYOUT, World, expected_mean
+from tests.fleet.queue_world import LAYOUT, World, expected_mean
 from tests.update.test_open_updates import form
 
 TOPK = Update(kind="topk", share=1_000_000, feedback=10, bits=8, compression="zlib")

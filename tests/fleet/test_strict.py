@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_rounds import World, expected_mean
+from queue_world import World, expected_mean
 
 from accord.wire.envelope import Envelope
 from aggregator import coordinator_values as agg
