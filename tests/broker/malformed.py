@@ -14,7 +14,8 @@ from accord.wire import topics
 from broker import credentials
 from broker.status import ask
 from tests.broker.raw_client import GOODBYE, PING, RawClient, connect, puback, publish, subscribe
-from tests.broker.served import PASSWORDS, TENANT, until
+from tests.broker.served import PASSWORDS, TENANT
+from tests.waiting import until
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 REQUEST = topics.up(TENANT, "dev-1", "req")

@@ -2,8 +2,6 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from accord.entropy import SystemEntropy
@@ -76,11 +74,3 @@ def reads(client: RawClient) -> None:
     client.send(PING)
     while (found := client.next()) != PONG:
         assert found is not None
-
-
-def until(done: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    """Wait for a condition, and fail with its name."""
-    end, pause = time.monotonic() + seconds, threading.Event()
-    while not done():
-        assert time.monotonic() < end, f"in {seconds} s it did not come true that {what}"
-        pause.wait(0.01)

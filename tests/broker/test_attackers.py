@@ -18,8 +18,9 @@ from broker.credentials import Login
 from broker.status import ask
 from tests.broker.malformed import SEEDS, damaged
 from tests.broker.raw_client import Letter, RawClient, connect, puback, publish, subscribe
-from tests.broker.served import PASSWORDS, TENANT, Served, come, reads, until
+from tests.broker.served import PASSWORDS, TENANT, Served, come, reads
 from tests.broker.test_hostile import FILTERS, OF_OTHERS
+from tests.waiting import until
 
 VICTIM, ROUND = "dev-1", topics.job(TENANT, "j", "round")
 COMMAND, REQUEST = topics.down(TENANT, VICTIM, "cmd"), topics.up(TENANT, VICTIM, "req")

@@ -13,7 +13,8 @@ from broker.credentials import Login
 from broker.status import ask
 from tests.broker.malformed import siege
 from tests.broker.raw_client import GOODBYE, RawClient, packet, publish, subscribe
-from tests.broker.served import PASSWORDS, TENANT, Served, until
+from tests.broker.served import PASSWORDS, TENANT, Served
+from tests.waiting import until
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 STATE = topics.up(TENANT, "dev-1", "state")

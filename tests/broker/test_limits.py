@@ -22,7 +22,8 @@ from broker.packets import Packet, read_connect
 from broker.status import ask
 from broker.strangers import MOST_ADDRESSES, Strangers
 from tests.broker.raw_client import PING, RawClient, connect, packet, publish, subscribe
-from tests.broker.served import PASSWORDS, TENANT, Served, come, reads, until
+from tests.broker.served import PASSWORDS, TENANT, Served, come, reads
+from tests.waiting import until
 
 REQUEST = topics.up(TENANT, "dev-1", "req")
 ROUND = topics.job(TENANT, "j", "round")

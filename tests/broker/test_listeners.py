@@ -25,7 +25,8 @@ from broker.credentials import Login
 from broker.listeners import Listeners
 from tests.broker.authority import Authority
 from tests.broker.raw_client import PING, PONG, RawClient, connect, subscribe
-from tests.broker.served import PASSWORDS, Served, until
+from tests.broker.served import PASSWORDS, Served
+from tests.waiting import until
 
 Serve = Callable[..., Served]
 

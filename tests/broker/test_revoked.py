@@ -16,7 +16,8 @@ from broker.revoked import Revoked, read
 from broker.status import ask
 from tests.broker.authority import Authority
 from tests.broker.raw_client import RawClient
-from tests.broker.served import Served, reads, until
+from tests.broker.served import Served, reads
+from tests.waiting import until
 
 Serve = Callable[..., Served]
 

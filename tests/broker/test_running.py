@@ -18,7 +18,8 @@ from broker.attempts import AT_ONCE, Attempts
 from broker.credentials import Login
 from broker.status import ask
 from tests.broker.raw_client import RawClient, connect, publish
-from tests.broker.served import PASSWORDS, TENANT, Served, come, reads, until
+from tests.broker.served import PASSWORDS, TENANT, Served, come, reads
+from tests.waiting import until
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 ROUND = topics.job(TENANT, "j", "round")

@@ -16,7 +16,8 @@ from broker.gate import Gate
 from broker.status import ask
 from broker.wire import Wire
 from tests.broker.raw_client import RawClient, connect, publish
-from tests.broker.served import PASSWORDS, TENANT, Served, come, until
+from tests.broker.served import PASSWORDS, TENANT, Served, come
+from tests.waiting import until
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 Serve = Callable[..., Served]

@@ -12,7 +12,8 @@ from broker.config import Limits
 from broker.outbox import Letter, Outbox, Traffic
 from broker.status import ask
 from tests.broker.raw_client import packet, publish
-from tests.broker.served import TENANT, Served, come, reads, until
+from tests.broker.served import TENANT, Served, come, reads
+from tests.waiting import until
 
 COMMAND = topics.down(TENANT, "dev-1", "cmd")
 REQUEST = topics.up(TENANT, "dev-1", "req")

@@ -2,9 +2,6 @@
 
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from authority import Authority
@@ -20,6 +17,7 @@ from broker import credentials, mosquitto
 from broker.config import Listener, Tls
 from broker.nats_processes import Nats
 from broker.process import free_port
+from tests.waiting import until
 
 CERTIFIED = ("a_certificate_names_its_client", "a_client_id_that_is_not_the_certificates_name_opens_no_session")
 """Stories in which every client shows a certificate."""
@@ -166,12 +164,3 @@ class Session(RawClient):
         assert found is None or found[0] == 0x20
         self.code = None if found is None else found[1][1]
         self.present = found is not None and found[1][0] == 1
-
-
-def until(done: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    """Wait for a condition, and fail with its name."""
-    end = time.monotonic() + seconds
-    pause = threading.Event()
-    while not done():
-        assert time.monotonic() < end, f"in {seconds} s it did not come true that {what}"
-        pause.wait(0.01)

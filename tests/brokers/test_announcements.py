@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from brokers_under_test import PASSWORDS, BrokerUnderTest, until
+from brokers_under_test import PASSWORDS, BrokerUnderTest
 from raw_client import publish
 
 from accord.wire import topics
+from tests.waiting import until
 
 STATE = topics.up("t", "dev-1", "state")
 EVERYTHING = "fl/v1/t/dev/+/up/#"

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
-from brokers_under_test import until
 from raw_client import RawClient, publish
 
 from accord import cli
@@ -19,6 +18,7 @@ from broker import untested
 from broker.process import Process, free_port, installed
 from broker.recipe import CTRL
 from tests.broker_recipes import FOLDER, made
+from tests.waiting import until
 
 COMMAND = topics.down("t", "dev-1", "cmd")
 PASSWORDS = {"aggregator": "a" * 24, "dev-1": "b" * 24}

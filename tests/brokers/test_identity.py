@@ -2,10 +2,11 @@
 
 import contextlib
 
-from brokers_under_test import BrokerUnderTest, Session, until
+from brokers_under_test import BrokerUnderTest, Session
 from raw_client import publish, subscribe
 
 from accord.wire import topics
+from tests.waiting import until
 
 REQUEST = topics.up("t", "dev-1", "req")
 COMMAND = topics.down("t", "dev-1", "cmd")

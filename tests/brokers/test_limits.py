@@ -1,10 +1,11 @@
 """What one client may cost the others: packets that are too large, readers that do not read, foreign versions."""
 
-from brokers_under_test import BrokerUnderTest, until
+from brokers_under_test import BrokerUnderTest
 from raw_client import RawClient, connect, publish
 
 from accord.link.port import LARGEST_PAYLOAD
 from accord.wire import topics
+from tests.waiting import until
 
 REQUEST = topics.up("t", "dev-1", "req")
 COMMAND = topics.down("t", "dev-1", "cmd")

@@ -1,11 +1,12 @@
 """What every broker must do for a link: letters both ways, restarts and orderly ends."""
 
 import pytest
-from brokers_under_test import BrokerUnderTest, until
+from brokers_under_test import BrokerUnderTest
 
 from accord.link import Delivery, LinkError
 from accord.link.mqtt import MqttLink
 from accord.wire import topics
+from tests.waiting import received, until, until_heard
 
 REQUEST = topics.up("t", "dev-1", "req")
 COMMAND = topics.down("t", "dev-1", "cmd")
@@ -16,15 +17,7 @@ EVERYTHING = "fl/v1/t/dev/+/up/#"
 def ready(link: MqttLink, topic_filter: str, sender: MqttLink, topic: str) -> None:
     """Wait until a subscription works, by sending markers through it."""
     link.subscribe(topic_filter)
-
-    def heard() -> bool:
-        sender.publish(topic, b"marker")
-        found = link.receive(0.2)
-        return found is not None and found.payload == b"marker"
-
-    until(heard, f"{topic_filter} is heard")
-    while link.receive(0.3) is not None:
-        pass
+    until_heard(lambda: sender.publish(topic, b"marker"), link, b"marker")
 
 
 def test_letters_go_both_ways_in_order_and_large(broker: BrokerUnderTest) -> None:
@@ -50,8 +43,7 @@ def test_a_restarted_broker_is_found_again(broker: BrokerUnderTest) -> None:
     device.publish(STATE, b"queued", retain=True)
     broker.start()
     until(lambda: aggregator.connections == 2 and device.connections == 2, "the links come back", 60)
-    found = aggregator.receive(20)  # by the old subscription, now or as a retained letter
-    assert found is not None
+    found = received(aggregator, 20)  # by the old subscription, now or as a retained letter
     assert (found.topic, found.payload) == (STATE, b"queued")
 
 

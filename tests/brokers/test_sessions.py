@@ -1,9 +1,10 @@
 """Sessions that are kept while their client is away, and taken over when it comes back."""
 
-from brokers_under_test import BrokerUnderTest, until
+from brokers_under_test import BrokerUnderTest
 from raw_client import publish
 
 from accord.wire import topics
+from tests.waiting import until
 
 COMMAND = topics.down("t", "dev-1", "cmd")
 SENT = [b"%d" % number for number in range(5)]

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from brokers_under_test import PASSWORDS, BrokerUnderTest, until
+from brokers_under_test import PASSWORDS, BrokerUnderTest
 
 from accord.link.mqtt import MqttLink
 from accord.wire import topics
 from broker import mosquitto, nats
 from broker.config import Limits
+from tests.waiting import until_heard
 
 REQUEST, COMMAND = topics.up("t", "dev-1", "req"), topics.down("t", "dev-1", "cmd")
+SETTLED = b"so it is"
+"""What the program answers once it has settled."""
 PATIENCE = 60.0  # seconds
 MOST = {"embedded": Limits().in_flight, "mosquitto": mosquitto.IN_FLIGHT, "nats": nats.IN_FLIGHT}
 
@@ -61,14 +64,7 @@ def test_what_a_reader_that_was_killed_had_not_dealt_with_comes_again(
     device = broker.link("dev-1")
     device.subscribe(COMMAND)
     readers.append(Reader(broker))
-
-    def hears() -> bool:
-        device.publish(REQUEST, b"dealt with")
-        return device.receive(0.3) is not None
-
-    until(hears, "the aggregator hears and settles")
-    while device.receive(0.5) is not None:
-        pass
+    until_heard(lambda: device.publish(REQUEST, b"dealt with"), device, SETTLED, quiet=0.5)
     device.publish(REQUEST, b"not dealt with")
     readers[0].hears("not dealt with")
     readers[0].kill()
@@ -80,14 +76,7 @@ def test_what_a_reader_that_was_killed_had_not_dealt_with_comes_again(
 def test_a_reader_that_settles_nothing_is_sent_little(broker: BrokerUnderTest) -> None:
     reader, device = broker.link("aggregator", settled=True), broker.link("dev-1")
     reader.subscribe("fl/v1/t/dev/+/up/#")
-
-    def hears() -> bool:
-        device.publish(REQUEST, b"marker")
-        return reader.receive(0.3) is not None
-
-    until(hears, "it hears")
-    while reader.receive(0.5) is not None:
-        pass
+    until_heard(lambda: device.publish(REQUEST, b"marker"), reader, b"marker", quiet=0.5)
     reader.settle()
     most, sent = MOST[broker.kind], [b"%d" % number for number in range(MOST[broker.kind] + 50)]
     for payload in sent:

@@ -4,13 +4,12 @@ A device that is held (SIGSTOP) keeps the round in its stage for as long as the 
 read from the aggregator's store and the devices' journals, never guessed from the time.
 """
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from aggregator.tables import rounds
 from quantize import make_bundle
 from simulation.partition import DeviceData
 from simulation.rig import JOB, Rig, RigSettings
+from tests import waiting
 
 NAMES = ("dev-0", "dev-1", "dev-2")
 FIRST, SECOND, VICTIM = "dev-0", "dev-2", "dev-1"
@@ -34,13 +34,8 @@ FILES = ("joined", "shared", "masked", "answered")
 _TAGS = ("join/2", "share/2", "masked/1", "unmask/1")
 TEST_ROWS = {"dev-0": 11, "dev-1": 17, "dev-2": 23}
 
-
-def until(done: Callable[[], bool], what: str, seconds: float = 90, every: float = 0.01) -> None:
-    """Wait for a condition that is looked at `every` so many seconds, and fail with its name."""
-    end, pause = time.monotonic() + seconds, threading.Event()
-    while not done():
-        assert time.monotonic() < end, f"in {seconds} s it did not come true that {what}"
-        pause.wait(every)
+until = functools.partial(waiting.until, seconds=90)
+"""Processes share the cores with others."""
 
 
 def rows(seed: int, test: int, train: int = 40) -> DeviceData:

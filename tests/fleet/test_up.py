@@ -171,7 +171,7 @@ def test_two_jobs_side_by_side_stop_resume_roll_back_and_outlive_a_kill(town: To
     reader = threading.Thread(target=lambda: followed.extend(json.loads(line) for line in pipe))
     reader.start()
 
-    until(lambda: len(town.versions("left")) >= 4, "the left job makes versions", 180, every=0.2)
+    until(lambda: len(town.versions("left")) >= 4, "the left job makes versions", seconds=180, every=0.2)
     back = ("model", "rollback", "1", "--job", "left", "--fleet", str(town.fleet))
     refused = accord(*back, "--state", str(town.state))
     assert refused.returncode == 1
@@ -207,13 +207,13 @@ def test_two_jobs_side_by_side_stop_resume_roll_back_and_outlive_a_kill(town: To
         return False
 
     assert town.status("left") == "stopped"
-    until(rolled_back, "the stopped job's last round is over, and the rollback is made", 120, every=0.2)
+    until(rolled_back, "the stopped job's last round is over, and the rollback is made", seconds=120, every=0.2)
     stopped_at = len(town.rounds("left"))
     versions = town.versions("left")
     assert versions[-1]["origin"] == "rollback"
     assert versions[-1]["params"] == versions[1]["params"]
     town.of_state("job", "resume", "left")
-    until(lambda: len(town.versions("left")) > len(versions) + 1, "it trains on", 180, every=0.2)
+    until(lambda: len(town.versions("left")) > len(versions) + 1, "it trains on", seconds=180, every=0.2)
     assert town.status("left") == "running"
     after = town.versions("left")
     assert after[len(versions)]["parent"] == made[0]["digest"], "from the version that was rolled back to"

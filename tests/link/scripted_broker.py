@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 
 from accord.entropy import SystemEntropy
@@ -83,12 +82,3 @@ def frame(client: socket.socket) -> tuple[int, bytes]:
         shift += 7
         if byte < 0x80:
             return first, exactly(client, size)
-
-
-def until(done: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    """Wait for a condition, and fail with its name."""
-    end = time.monotonic() + seconds
-    pause = threading.Event()
-    while not done():
-        assert time.monotonic() < end, f"in {seconds} s it did not come true that {what}"
-        pause.wait(0.01)

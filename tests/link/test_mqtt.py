@@ -4,7 +4,7 @@ import socket
 import threading
 
 import pytest
-from scripted_broker import ACCEPTED, ScriptedBroker, exactly, frame, until
+from scripted_broker import ACCEPTED, ScriptedBroker, exactly, frame
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
@@ -15,6 +15,7 @@ from accord.link import mqtt as mqtt_link
 from accord.link.address import Address
 from accord.link.mqtt import MqttLink
 from accord.link.paho_client import LARGEST_PACKET
+from tests.waiting import until
 
 LETTER = b"\x30\x05\x00\x01ahi"
 

@@ -5,9 +5,10 @@ import socket
 import threading
 
 import pytest
-from scripted_broker import ACCEPTED, ScriptedBroker, frame, until
+from scripted_broker import ACCEPTED, ScriptedBroker, frame
 
 from accord.link.mqtt import MqttLink
+from tests.waiting import received, until
 
 GOODBYE = 0xE0
 UNMARKED = b"\x30\x05\x00\x01ahi"
@@ -58,12 +59,12 @@ def test_what_was_dealt_with_is_acknowledged_and_nothing_that_was_not(told: Told
     broker = ScriptedBroker(script)
     link = settled(broker)
     assert not broker.logins[0][7] & 2, "its session is kept"
-    assert [link.receive(10).payload for _ in range(4)] == [b"hi", b"0", b"1", b"2"]  # type: ignore[union-attr]
+    assert [received(link).payload for _ in range(4)] == [b"hi", b"0", b"1", b"2"]
     assert told.nothing
     link.settle()
     assert [told.next() for _ in range(3)] == [10, 11, 12]
     link.settle()
-    assert link.receive(10).payload == b"3"  # type: ignore[union-attr]
+    assert received(link).payload == b"3"
     link.settle()
     assert told.next() == 13, "once each"
     link.close()
@@ -85,14 +86,14 @@ def test_a_number_of_a_connection_that_ended_is_not_acknowledged_on_the_next_one
 
     broker = ScriptedBroker(first, second)
     link = settled(broker)
-    assert link.receive(10).payload == b"taken"  # type: ignore[union-attr]
+    assert received(link).payload == b"taken"
     go.set()
     until(lambda: link.connections == 2, "it came back", 30)
-    assert link.receive(10).payload == b"waits", "from before"  # type: ignore[union-attr]
-    assert link.receive(10).payload == b"taken"  # type: ignore[union-attr]
+    assert received(link).payload == b"waits", "from before"
+    assert received(link).payload == b"taken"
     link.settle()
     assert told.next() == 7, "and not 1 and 2, which are other letters now"
-    assert [link.receive(10).payload for _ in range(2)] == [b"waits", b"new"]  # type: ignore[union-attr]
+    assert [received(link).payload for _ in range(2)] == [b"waits", b"new"]
     link.settle()
     assert [told.next(), told.next()] == [1, 2]
     link.close()
@@ -131,9 +132,9 @@ def test_a_letter_without_room_is_let_go_so_that_the_next_ones_come(told: Told) 
     broker, go = ScriptedBroker(script), threading.Event()
     link = settled(broker, inbox_bytes=100)
     until(lambda: link.lost == 1, "the second one is dropped")
-    assert link.receive(10) is not None
+    received(link)
     go.set()
-    assert link.receive(10).payload == b"has room"  # type: ignore[union-attr]
+    assert received(link).payload == b"has room"
     link.settle()
     assert [told.next() for _ in range(3)] == [2, 1, 3]
     link.close()
@@ -151,7 +152,7 @@ def test_where_a_broker_keeps_nothing_a_letter_is_acknowledged_before_its_owner_
     broker = ScriptedBroker(script)
     link = broker.link(**more)
     assert broker.logins[0][7] & 2, "no session is kept"
-    assert link.receive(10) is not None
+    received(link)
     assert told.next() == 3
     link.settle()
     link.close()

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scripted_broker import until
 
 from accord.entropy import SeededEntropy, SystemEntropy
 from accord.errors import UsageError
@@ -29,6 +28,7 @@ from broker import mosquitto
 from broker.config import Listener
 from broker.config import Tls as Files
 from broker.process import free_port
+from tests.waiting import until
 
 NOW, DAY = int(time.time()), 86_400
 PASSWORDS = {"aggregator": "a" * 20, "dev-1": "b" * 20, "dev-2": "c" * 20}

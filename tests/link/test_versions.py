@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from scripted_broker import ACCEPTED, ScriptedBroker, frame, until
+from scripted_broker import ACCEPTED, ScriptedBroker, frame
 
 from accord.entropy import SystemEntropy
 from accord.link import Delivery, FullError, RefusedError
@@ -17,6 +17,7 @@ from accord.wire import topics
 from broker import mosquitto
 from broker.config import Listener
 from broker.process import free_port
+from tests.waiting import until, until_heard
 
 COMMAND = topics.down("t", "dev-1", "cmd")
 PLAIN = b"\x20\x03\x00\x00\x00"
@@ -72,14 +73,7 @@ def test_a_broker_with_mqtt_5_keeps_what_comes_while_we_are_away(five: Callable[
     assert (found.version, found.in_flight, found.retain, found.wildcards) == (NEW, 128, True, True)
     assert found.session == 300
     link.subscribe(COMMAND)
-
-    def heard() -> bool:
-        aggregator.publish(COMMAND, b"marker")
-        return link.receive(0.2) is not None
-
-    until(heard, "it hears")
-    while link.receive(0.3) is not None:
-        pass
+    until_heard(lambda: aggregator.publish(COMMAND, b"marker"), link, b"marker")
     link._client.drop()
     assert away.wait(10), "it notices"
     aggregator.publish(COMMAND, b"meanwhile")
