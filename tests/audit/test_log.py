@@ -11,7 +11,6 @@ from accord.entropy import SeededEntropy
 from accord.errors import CodecError, LocalProtocolError, Refusal
 from accord.files import Disk, FileError
 from accord.files.crash_points import crash_points
-from accord.plan import Fixed, Plan, Task, Training
 from accord.signing import SigningKey
 from accord.wire.envelope import Envelope, seal
 from accord.wire.messages import TAG_OF, Checkpoint, Release, Roles, opened
@@ -22,6 +21,7 @@ from aggregator.audit.log import AuditError, AuditLog
 from aggregator.audit.salts import Salts
 from aggregator.audit.verification import verify
 from aggregator.enrolment import new_fleet
+from tests.plans import PLAN
 
 
 def head(checkpoint: bytes, key: bytes) -> Checkpoint:
@@ -191,29 +191,7 @@ def test_two_aggregators_do_not_write_one_log(audited: Audited) -> None:
 
 def test_entries_say_what_they_are_about(audited: Audited) -> None:
     fleet = audited.fleet
-    plan = Plan(
-        tenant="t",
-        job="j",
-        round=3,
-        attempt=2,
-        purpose="train",
-        base_version=0,
-        bundle_digest=bytes(32),
-        params_digest=bytes(32),
-        previous=bytes(32),
-        checkpoint=b"c",
-        roles_version=1,
-        revocations_digest=bytes(32),
-        seal_key=bytes(32),
-        profile="standard",
-        cohort_floor=3,
-        cohort_cap=5,
-        training=Training(epochs=1, batch_size=8, learning_rate=1, momentum=0, proximal=0),
-        fixed=Fixed(value_bits=16, modulus_bits=24, exponents=(0,), largest_weight=100),
-        task=Task(kind="classification", outputs=2, target_exponent=0, transform="none"),
-        length=1,
-        expires=9,
-    ).encode()
+    plan = replace(PLAN, round=3, attempt=2).encode()
     message = Release(
         job="j",
         version=4,

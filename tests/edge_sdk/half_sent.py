@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 
-from accord.entropy import SeededEntropy
 from accord.plan import Update
 from accord.prg import digest
 from accord.update import feedback
@@ -13,9 +12,9 @@ from aggregator import coordinator_values as agg
 from edge_sdk import session_values as dev
 from edge_sdk.residual import RESIDUAL, VECTORS, Kept
 from edge_sdk.saved import FILES, UNSETTLED, Saved, Unsettled
-from edge_sdk.session import Session
+from tests.edge_sdk.restarts import restarted
 from tests.edge_sdk.scene import ME, Scene
-from tests.fleet.queue_world import BUNDLE, CLOCK, LAYOUT
+from tests.fleet.queue_world import LAYOUT
 
 HALF = LAYOUT.size // 2
 SUPPORT = b"\x01"
@@ -68,17 +67,8 @@ class Half(Scene):
     def restarted(self, *without: str) -> tuple[dev.Effect, ...]:
         """Switch dev-00 off and on: its session is made from its files, but for those that were not written yet."""
         files = {name: data for name, data in self.files.items() if name not in without}
-        self.session = self.sessions[ME] = Session(
-            job="j",
-            identity=self.session.identity,
-            limits=dev.Limits(smallest_cohort=3, allow_unmasked=True),
-            layout=LAYOUT,
-            bundle_digest=BUNDLE,
-            entropy=SeededEntropy(9),
-            ledger=self.session.ledger,
-            now=CLOCK,
-            residual={name: files[name] for name in (RESIDUAL, *VECTORS) if name in files},
-        )
+        residual = {name: files[name] for name in (RESIDUAL, *VECTORS) if name in files}
+        self.session = self.sessions[ME] = restarted(self, residual=residual)
         found = {name: record.decode(files[name]) for name, record in FILES.items() if name in files}
         if UNSETTLED in files:
             found[UNSETTLED] = Unsettled.decode(files[UNSETTLED])

@@ -1,14 +1,19 @@
 """A device's session after a restart."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from accord.entropy import SeededEntropy
 from edge_sdk import session_values as dev
 from edge_sdk.session import Session
 from tests.edge_sdk.scene import Scene
 from tests.fleet.queue_world import BUNDLE, CLOCK, LAYOUT
 
+EMPTY: Mapping[str, bytes] = MappingProxyType({})
 
-def restarted(scene: Scene, job: str = "j") -> Session:
-    """Return the session of a device that was restarted: of the one before only the ledger is left."""
+
+def restarted(scene: Scene, job: str = "j", residual: Mapping[str, bytes] = EMPTY) -> Session:
+    """Return the session of a device that was restarted: the ledger is left, and the files of its residual."""
     return Session(
         job=job,
         identity=scene.session.identity,
@@ -18,4 +23,5 @@ def restarted(scene: Scene, job: str = "j") -> Session:
         entropy=SeededEntropy(9),
         ledger=scene.session.ledger,
         now=CLOCK,
+        residual=residual,
     )

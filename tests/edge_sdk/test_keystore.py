@@ -58,16 +58,18 @@ def test_damage_has_a_name(tmp_path: Path) -> None:
         store.identity()
 
 
+FOLDER = Path("/state/keys")
+
+
+def enrolled(disk: Disk) -> None:
+    Keystore(FOLDER, disk).create_identity(SeededEntropy(1))
+    Keystore(FOLDER, disk).save(GIVEN)
+
+
 def test_an_enrolment_that_is_cut_off_is_not_one() -> None:
-    folder = Path("/state/keys")
-
-    def prepare(disk: Disk) -> None:
-        Keystore(folder, disk).create_identity(SeededEntropy(1))
-        Keystore(folder, disk).save(GIVEN)
-
     states = set()
-    for _, _, disk in crash_points(lambda disk: Keystore(folder, disk).save(OTHER), prepare):
-        store = Keystore(folder, disk)
+    for _, _, disk in crash_points(lambda disk: Keystore(FOLDER, disk).save(OTHER), enrolled):
+        store = Keystore(FOLDER, disk)
         found = store.load() if store.complete else None
         assert found in (None, GIVEN, OTHER)
         states.add(None if found is None else found.password)
@@ -79,15 +81,9 @@ def test_an_enrolment_that_is_cut_off_is_not_one() -> None:
 
 def test_a_renewal_that_is_cut_off_leaves_a_whole_enrolment() -> None:
     """The certificate is never away: a device that loses power there starts with the one before or the new one."""
-    folder = Path("/state/keys")
-
-    def prepare(disk: Disk) -> None:
-        Keystore(folder, disk).create_identity(SeededEntropy(1))
-        Keystore(folder, disk).save(GIVEN)
-
     states = set()
-    for _, _, disk in crash_points(lambda disk: Keystore(folder, disk).renew(OTHER), prepare):
-        found = Keystore(folder, disk).load()
+    for _, _, disk in crash_points(lambda disk: Keystore(FOLDER, disk).renew(OTHER), enrolled):
+        found = Keystore(FOLDER, disk).load()
         assert found.password == GIVEN.password
         assert (found.roles, found.certificate) in [
             (GIVEN.roles, GIVEN.certificate),
@@ -99,14 +95,11 @@ def test_a_renewal_that_is_cut_off_leaves_a_whole_enrolment() -> None:
 
 
 def test_erased_is_gone_wherever_the_power_goes() -> None:
-    folder = Path("/keys")
-
     def prepare(disk: Disk) -> None:
-        Keystore(folder, disk).create_identity(SeededEntropy(1))
-        Keystore(folder, disk).save(GIVEN)
-        disk.write_atomic(folder / ".identity.77.tmp", b"left by a power cut")
+        enrolled(disk)
+        disk.write_atomic(FOLDER / ".identity.77.tmp", b"left by a power cut")
 
-    for _, _, disk in crash_points(lambda disk: Keystore(folder, disk).erase(), prepare):
-        Keystore(folder, disk).erase()
-        assert disk.names(folder) == ()
-    assert Keystore(folder, Disk(MemoryFiles())).erase() == ()
+    for _, _, disk in crash_points(lambda disk: Keystore(FOLDER, disk).erase(), prepare):
+        Keystore(FOLDER, disk).erase()
+        assert disk.names(FOLDER) == ()
+    assert Keystore(FOLDER, Disk(MemoryFiles())).erase() == ()

@@ -8,35 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accord.errors import CodecError, LocalProtocolError
-from accord.plan import Fixed, Plan, Task, Training
 from accord.secagg import ring
 from accord.tensors import Layout
 from accord.update import pipeline
 from accord.update.pipeline import Contribution, Form
+from tests import plans
 
 LAYOUT = Layout((("w", (4, 3)), ("b", (3,))))
-PLAN = Plan(
-    tenant="t",
-    job="j",
-    round=1,
-    attempt=1,
-    purpose="train",
-    base_version=0,
-    bundle_digest=bytes(32),
-    params_digest=bytes(32),
-    previous=bytes(32),
-    checkpoint=b"c",
-    roles_version=1,
-    revocations_digest=bytes(32),
-    seal_key=bytes(32),
-    profile="standard",
-    cohort_floor=3,
-    cohort_cap=12,
-    training=Training(epochs=1, batch_size=32, learning_rate=50_000, momentum=0, proximal=0),
-    fixed=Fixed(value_bits=16, modulus_bits=20, exponents=(0, 0), largest_weight=100),
-    task=Task(kind="classification", outputs=3, target_exponent=0, transform="none"),
+PLAN = dataclasses.replace(
+    plans.PLAN,
+    fixed=dataclasses.replace(plans.PLAN.fixed, exponents=(0, 0)),
+    task=dataclasses.replace(plans.PLAN.task, outputs=3),
     length=LAYOUT.size,
-    expires=0,
 )
 
 
