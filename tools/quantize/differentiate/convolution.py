@@ -32,19 +32,13 @@ def conv(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, str]:
             "ConvTranspose",
             slope,
             w,
-            kernel_shape=list(window.kernel),
-            strides=list(window.strides),
-            dilations=list(window.dilations),
-            pads=list(window.pads),
             group=group,
+            **window.attributes,
             output_padding=[window.leftover(place, size) for place, size in enumerate(sizes)],
         )
     if tape.wanted(w):
         found[1] = weight_slope(tape, x, slope, shape, tape.fixed_shape(x, 1), window=window, group=group)
-    if len(node.input) > 2 and node.input[2] and tape.wanted(node.input[2]):
-        axes = [0, *range(2, 2 + window.rank)]
-        found[2] = tape.add("ReduceSum", slope, tape.whole(*axes), keepdims=0)
-    return found
+    return {**found, **_bias_slope(tape, node, slope, window.rank)}
 
 
 @rule("ConvTranspose")
@@ -65,16 +59,17 @@ def conv_transpose(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int,
             "Conv",
             slope,
             w,
-            kernel_shape=list(window.kernel),
-            strides=list(window.strides),
-            dilations=list(window.dilations),
-            pads=list(window.pads),
             group=group,
+            **window.attributes,
         )
     if tape.wanted(w):
         sizes = tape.fixed_shape(node.output[0], 1)
         found[1] = weight_slope(tape, slope, x, shape, sizes, window=window, group=group)
-    if len(node.input) > 2 and node.input[2] and tape.wanted(node.input[2]):
-        axes = [0, *range(2, 2 + window.rank)]
-        found[2] = tape.add("ReduceSum", slope, tape.whole(*axes), keepdims=0)
-    return found
+    return {**found, **_bias_slope(tape, node, slope, window.rank)}
+
+
+def _bias_slope(tape: Tape, node: onnx.NodeProto, slope: str, rank: int) -> Mapping[int, str]:
+    """Return dB, the sum of dY over rows and cells, under the bias's place; nothing where nobody wants it."""
+    if len(node.input) < 3 or not node.input[2] or not tape.wanted(node.input[2]):
+        return {}
+    return {2: tape.add("ReduceSum", slope, tape.whole(0, *range(2, 2 + rank)), keepdims=0)}

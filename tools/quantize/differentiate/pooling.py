@@ -57,16 +57,11 @@ def average_pool(tape: Tape, node: onnx.NodeProto, slope: str) -> Mapping[int, s
     channels, *sizes = tape.fixed_shape(node.input[0], 1)
     counts = _counts(window, tuple(sizes), include_pads=bool(attribute(node, "count_include_pad", 0)))
     scaled = tape.add("Mul", slope, tape.constant(1.0 / counts, np.float32))
-    attributes = {
-        "kernel_shape": list(window.kernel),
-        "strides": list(window.strides),
-        "dilations": list(window.dilations),
-        "pads": list(window.pads),
-        "group": channels,
-        "output_padding": [window.leftover(place, size) for place, size in enumerate(sizes)],
-    }
     ones = tape.constant(np.ones((channels, 1, *window.kernel)), np.float32)
-    return {0: tape.add("ConvTranspose", scaled, ones, **attributes)}
+    padding = [window.leftover(place, size) for place, size in enumerate(sizes)]
+    return {
+        0: tape.add("ConvTranspose", scaled, ones, group=channels, **window.attributes, output_padding=padding),
+    }
 
 
 def _counts(

@@ -25,6 +25,16 @@ class Window:
         """Number of spatial dimensions."""
         return len(self.kernel)
 
+    @property
+    def attributes(self) -> dict[str, list[int]]:
+        """What a Conv or a ConvTranspose of this window says of it."""
+        return {
+            "kernel_shape": list(self.kernel),
+            "strides": list(self.strides),
+            "dilations": list(self.dilations),
+            "pads": list(self.pads),
+        }
+
     def reach(self, place: int) -> int:
         """How many cells the dilated kernel spans along one dimension."""
         return (self.kernel[place] - 1) * self.dilations[place] + 1
