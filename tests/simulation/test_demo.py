@@ -93,7 +93,7 @@ def test_without_fashion_mnist_it_falls_back_to_digits_and_says_so(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_no_process(number: signal.Signals, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        words(tmp_path, "--devices", "4", "--rounds", "50"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words(tmp_path, "--devices", "4", "--rounds", "6"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
     for line in process.stdout:
