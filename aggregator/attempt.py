@@ -21,13 +21,14 @@ from accord.wire.secure_sum import Consistency, Join, Masked, Roster, Share, Unm
 from aggregator import cohorts
 from aggregator import round as engine
 from aggregator.attempt_values import CohortOf, Invitation
-from aggregator.coordinator_values import Effect, Log, Send, Settle, Withdrew
+from aggregator.coordinator_values import Declined, Effect, Log, Send, Settle, Withdrew
 from aggregator.desk import Desk
 from aggregator.muster import Muster
 from aggregator.round_values import (
     Back,
     Failed,
     Gone,
+    Left,
     Message,
     Opened,
     Received,
@@ -120,18 +121,19 @@ class Attempt:
             return self._deadline
         return min((t for c in self.cohorts.values() if (t := engine.next_time(c.state)) is not None), default=None)
 
-    def check_in(self, letter: Envelope, clock: int, standing: Standing | None = None) -> tuple[Effect, ...]:
-        """Offer the plan to a device that holds the right version, or ask it to wait; `standing` is where it stood.
+    def check_in(self, letter: Envelope, clock: int, standing: Standing | None, now: float) -> tuple[Effect, ...]:
+        """Offer the plan to a device, let it wait, or let it leave its cohort; `standing` is where it stood before.
 
         Raises:
             Refusal: its certificate does not hold, `DuplicateKey`, or `LogBehind`, it saw a longer log than the plan's.
             CodecError: the letter is not a check-in.
             SignatureError: it is not the device's.
         """
-        effects = self._muster.check_in(letter, clock, standing)
-        if letter.sender in self.offered:
-            self._gone.pop(letter.sender, None)
-        return effects
+        device, effects = letter.sender, self._muster.check_in(letter, clock, standing)
+        self._gone.pop(device, None)
+        if device not in self.of_device or not any(isinstance(effect, Declined) for effect in effects):
+            return effects
+        return (*effects, *self._stepped(self.cohorts[self.of_device[device]], Left(device=device), now))
 
     def letter(self, letter: Envelope, online: set[str], now: float) -> tuple[Effect, ...]:
         """Take any other letter of a device that was offered the plan.
@@ -194,9 +196,8 @@ class Attempt:
         """Make cohorts once everybody that is wanted has joined, or the window is over."""
         if not self._muster.open:
             return ()
-        plan, invitation = self.plan, self._invitation
-        waiting = self._muster.waiting
-        lost = all(d in self._gone and now >= self._gone[d] + self._windows.grace for d in waiting)
+        plan, invitation, grace = self.plan, self._invitation, self._windows.grace
+        lost = all(d in self._gone and now >= self._gone[d] + grace for d in self._muster.waiting)
         if not (self._complete(online) and lost) and now < self._deadline:
             return ()
         self._muster.open = False
@@ -217,8 +218,7 @@ class Attempt:
         if invitation.waits_for_all:  # what its profile bears is counted on a roster of them all
             wanted = invitation.devices
         if not groups or joined < wanted:
-            detail = f"{joined} joined; {wanted} needed"
-            self.failure = Failed(reason="TooFewDevices", detail=detail)
+            self.failure = Failed(reason="TooFewDevices", detail=f"{joined} joined; {wanted} needed")
             return ()
         effects: list[Effect] = []
         for number, group in enumerate(groups, 1):

@@ -208,7 +208,7 @@ class Coordinator:
                 return (Recall(device=device, reason="NoRound", detail="no round is open"),)
             raise Refusal("NoRound", "no round is open")
         if letter.tag == TAG_OF[CheckIn]:
-            return (*attempt.check_in(letter, clock, standing), *attempt.formed(self.online, now))
+            return (*attempt.check_in(letter, clock, standing, now), *attempt.formed(self.online, now))
         if asks and device not in attempt.offered:
             return (Recall(device=device, reason="NotOffered", detail=f"{device} was not offered this attempt"),)
         return attempt.letter(letter, self.online, now)

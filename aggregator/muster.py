@@ -80,13 +80,8 @@ class Muster:
             return (self._later(device, message.nonce, "another attempt is open"),)
         standing = after(known, message, certificate)
         effects = self._stands(device, known, standing)
-        reason = self._why_not(device, standing)
-        if standing.barred:
-            self.turned_away.add(device)
-        if reason:
-            return (*effects, self._later(device, message.nonce, reason))
-        if plan.update.open and plan.update.compression not in message.compressors:
-            return (*effects, *self._declined(device, message.nonce, NO_COMPRESSOR))
+        if refused := self._refused(device, message, standing):
+            return (*effects, *refused)
         proof = self._invitation.prove(message.log_size)
         offer = Offer(
             nonce=message.nonce,
@@ -141,14 +136,23 @@ class Muster:
         detail = f"{device} joined with other keys: one of two is a copy, and it is barred as {standing.barred}"
         return (Log(device=device, reason="JoinedBefore", detail=detail), Stood(device=device, standing=standing))
 
-    def _why_not(self, device: str, standing: Standing) -> str:
-        invitation = self._invitation
+    def _refused(self, device: str, message: CheckIn, standing: Standing) -> tuple[Effect, ...]:
+        """Return what a device is told that is not offered the plan; nothing if it is.
+
+        One that was offered it before, and can't do any more what it asks for, is not waited for either.
+        """
+        invitation, update = self._invitation, self._invitation.plan.update
         if standing.barred:
-            return f"{BARRED}{standing.barred}; erase this device and enrol it anew"
+            self._turn_away(device)
+            barred = f"{BARRED}{standing.barred}; erase this device and enrol it anew"
+            return (self._later(device, message.nonce, barred),)
         if device in invitation.barred:
-            return f"{BARRED}it dealt wrong shares in this round"
-        full = len(self.offered) >= invitation.devices and device not in self.offered
-        return "this attempt is full" if full or not self.open else ""
+            return (self._later(device, message.nonce, f"{BARRED}it dealt wrong shares in this round"),)
+        known = device in self.offered
+        full = not self.open or (len(self.offered) >= invitation.devices and not known)
+        if update.open and update.compression not in message.compressors and (known or not full):
+            return self._declined(device, message.nonce, NO_COMPRESSOR)
+        return (self._later(device, message.nonce, "this attempt is full"),) if full else ()
 
     def _stands(self, device: str, before: Standing | None, now: Standing) -> tuple[Effect, ...]:
         """Return what keeps a standing that has changed, and tells that a device is barred from now on."""
@@ -165,14 +169,22 @@ class Muster:
         return (Log(device=device, reason="SeenTwice", detail=detail), stood)
 
     def _declined(self, device: str, nonce: bytes, reason: str) -> tuple[Effect, ...]:
-        """Turn away a device that can't compress as the plan asks, before anybody counts on it."""
-        self.turned_away.add(device)
+        """Turn away a device that can't compress as the plan asks."""
+        if self.open and device in self.joined:
+            self._taken.left(self.joined.pop(device))
+        self._turn_away(device)
         plan = self._invitation.plan
         asked = f"this round's updates are compressed with {plan.update.compression}"
         declined = Declined(
             round=plan.round, attempt=plan.attempt, device=device, reason=reason, detail=f"{device} has none: {asked}"
         )
         return declined, self._later(device, nonce, f"{reason}: {asked}")
+
+    def _turn_away(self, device: str) -> None:
+        """Wait no more for a device to join; one that has joined is not waited for here."""
+        self.turned_away.add(device)
+        if self.open and device not in self.joined:
+            self.offered.pop(device, None)
 
     def _later(self, device: str, nonce: bytes, reason: str) -> Send:
         return Send(device=device, data=self._desk.sealed(Later(nonce=nonce, reason=reason), device))

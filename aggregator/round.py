@@ -23,12 +23,12 @@ from aggregator.round_values import (
     Event,
     Failed,
     Gone,
+    Left,
     Message,
     Opened,
     Phase,
     Received,
     Refused,
-    Tick,
     ToCohort,
     ToDevice,
     Windows,
@@ -150,7 +150,7 @@ def begin_unmasked(
 
 
 def step(state: RoundState, event: Event, now: float) -> tuple[RoundState, tuple[Effect, ...]]:
-    """Take one event and return the next state with what must be sent.
+    """Take one event, of which `Tick` is time that passes, and return the next state with what must be sent.
 
     A message that is wrong, late or doubled changes nothing and gives `Refused`.
     """
@@ -173,8 +173,8 @@ def step(state: RoundState, event: Event, now: float) -> tuple[RoundState, tuple
             state = dataclasses.replace(state, gone={**state.gone, device: state.gone.get(device, now)})
         case Back(device=device):
             state = dataclasses.replace(state, gone={d: t for d, t in state.gone.items() if d != device})
-        case Tick():
-            pass
+        case Left(device=device):
+            state = dataclasses.replace(state, withdrawn=state.withdrawn | {device})
     if _over(state, now):
         state, effects = _close(state, now)
     return state, effects

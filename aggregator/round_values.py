@@ -73,11 +73,18 @@ class Back:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Left:
+    """A device can't answer any more, as it said in another way than by a message of the round."""
+
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tick:
     """Time has passed."""
 
 
-Event = Received | Gone | Back | Tick
+Event = Received | Gone | Back | Left | Tick
 
 
 @dataclass(frozen=True, kw_only=True)

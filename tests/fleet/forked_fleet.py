@@ -159,7 +159,7 @@ class Fleet:
         )
         session.step(dev.Arrived(data=self.desk.sealed(message, "j")))
         effects = session.step(dev.Fetched(params_digest=PARAMS, bundle_digest=BUNDLE))
-        return attempt.check_in(Envelope.decode(sent(effects)), CLOCK)
+        return attempt.check_in(Envelope.decode(sent(effects)), CLOCK, None, 0.0)
 
 
 def grow(log: AuditLog, *words: str) -> None:

@@ -142,8 +142,12 @@ class World:
                     self.log.append(effect)
 
     def run(self, **changes: object) -> agg.Closed | None:
-        before = len(self.log)
         self.aggregator(self.start(**changes))
+        return self.go_on()
+
+    def go_on(self) -> agg.Closed | None:
+        """Let the round that is under way end."""
+        before = len(self.log)
         while True:
             while self.queue:
                 to, data = self.queue.popleft()

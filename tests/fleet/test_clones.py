@@ -176,6 +176,24 @@ def test_a_copy_that_comes_in_the_middle_of_an_attempt_is_barred() -> None:
     assert [r["status"] for r in world.books.records] == ["closed"] * 3
 
 
+def test_nobody_waits_for_a_copy_that_was_offered_the_attempt() -> None:
+    """The original was offered the plan and is gone before it joins; its copy, started less often, checks in."""
+    world = World(5, rounds=1)
+    device = world.devices[NAME]
+    copy = deepcopy(device.files)
+    device.link.die()
+    device.boot()
+    device.link.die()
+    device.boot()
+    world.run(until=lambda: bool(world.letters(NAME, "check-in/4")))
+    put_in(device, copy)
+    world.run()
+    assert barred(world) == {NAME: SEEN_TWICE}
+    first = next(fact for fact in world.told if fact["event"] == "round")
+    assert NAME not in first["included"]
+    assert first["seconds"] < 10, "four have joined, and the fifth is not waited for until the window is over"
+
+
 def test_two_copies_that_join_one_attempt_are_seen() -> None:
     fleet = Fleet()
     log = fleet.log()

@@ -1,6 +1,7 @@
 """Open mode: each device sends its own largest values, sealed to the aggregator, and never with masks."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -157,6 +158,60 @@ def test_the_record_of_a_round_names_whom_it_went_without_whoever_loses_power(di
     assert trained["seconds"] < 30, "it is online, and still nobody waits for it until the window to join is over"
     assert measured["declined"] == {}
     assert len(measured["included"]) == 4, "the last evaluation asks for nothing that it lacks"
+
+
+def test_a_device_that_comes_back_without_the_compressor_is_not_waited_for() -> None:
+    """It loses power before each of its letters in turn, and its next start finds zlib alone."""
+    went: list[dict[str, str]] = []
+    for at in range(20):
+        world = Running(rounds=1, profile="off", update="topk:0.5:8:zstd")
+        device = world.devices["dev-03"]
+        device.fuse.at, boot = at, device.boot
+
+        def without(world: Running = world, boot: Callable[[], None] = boot) -> None:
+            world.compressors["dev-03"] = ("zlib",)
+            boot()
+
+        device.boot = without  # type: ignore[method-assign]
+        world.run()
+        if not world.crashes:
+            continue
+        trained = next(fact for fact in world.told if fact["event"] == "round")
+        assert trained["seconds"] < 10, f"nobody waits for it until a window is over; power went at {at}"
+        assert ("dev-03" in trained["included"]) != ("dev-03" in trained["declined"]), at
+        went.append(trained["declined"])
+    assert went.count({"dev-03": "NoCompressor"}) >= 4, "before its question, CHECK-IN, JOIN and its update"
+    assert {} in went, "its update was there before"
+
+
+def test_a_join_goes_with_the_compressor() -> None:
+    """dev-00 joins, starts anew without zstd and checks in while others still join: no cohort counts on it."""
+    world = World(5)
+    world.aggregator(world.start(profile="off", update=ZSTD_ONLY))
+    held = []
+    while world.queue:
+        to, data = world.queue.popleft()
+        tag = Envelope.decode(data).tag
+        if tag == "opening/1":
+            opening = data
+        if not to.startswith("aggregator:"):
+            world.device(to, dev.Arrived(data=data))
+        elif tag == "join/2" and not to.endswith("dev-00"):
+            held.append((to, data))
+        else:
+            world.aggregator(agg.Arrived(device=to.partition(":")[2], data=data))
+    before = world.sessions["dev-00"]
+    world.compressors = {"dev-00": ("zlib",)}
+    world.enrol("dev-00", serial=0)
+    world.sessions["dev-00"]._state.ledger = dataclasses.replace(before.ledger, round=0, attempt=0)
+    world.queue.extend([("dev-00", opening), *held])
+    closed = world.go_on()
+    assert closed is not None
+    assert closed.attempt == 1
+    assert closed.included == ("dev-01", "dev-02", "dev-03", "dev-04")
+    assert [(one.device, one.reason) for one in world.of(agg.Declined)] == [("dev-00", "NoCompressor")]
+    assert world.now == 0.0
+    assert world.run(profile="off", update=TOPK).included == tuple(world.sessions), "and it is back in the next round"
 
 
 def test_a_device_believes_no_aggregator_that_offers_all_the_same() -> None:
