@@ -19,6 +19,9 @@ from accord.values import dataclass
 
 LONGEST = 30
 """Advances in one delta: each of them takes a pass over the model."""
+HIGHEST = 1_024
+"""The ranks of all advances in one delta, added up: so many multiply-adds for each parameter. A chain of the default
+rank has 240; with 1,024 the products take about as long as the passes over the model do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +53,10 @@ def between(base: bytes, result: bytes, layout: Layout) -> bytes | None:
 def along(base: bytes, result: bytes, advances: Sequence[Advance], layout: Layout) -> bytes | None:
     """Return the encoded delta of advances that lead from one encoded snapshot to another of the same model.
 
-    None if it is not smaller than the snapshot, or has too many.
+    None if it is not smaller than the snapshot, or has too many, or they are of too high ranks.
     """
     parameters = 4 * layout.size
-    if not 1 <= len(advances) <= LONGEST:
+    if not 1 <= len(advances) <= LONGEST or _ranks(advances) > HIGHEST:
         return None
     found = Delta(
         base=digest(base),
@@ -75,13 +78,15 @@ def apply(base: bytes, data: bytes, layout: Layout, wanted: bytes) -> bytes:
 
     Raises:
         Refusal: `CorruptDelta`, it is not the encoding of one for this model; `ForeignDelta`, it is from or to another
-            snapshot; `OversizeDelta`, its values would take more room than it says; `WrongDelta`, what it leads to is
-            another snapshot than it names.
+            snapshot; `CostlyDelta`, its ranks come to more than `HIGHEST`; `OversizeDelta`, its values would take more
+            room than it says; `WrongDelta`, what it leads to is another snapshot than it names.
     """
     try:
         delta = Delta.decode(data)
         if (delta.base, delta.result) != (digest(base), wanted):
             raise Refusal("ForeignDelta", "a delta from or to another version than this device's")
+        if (ranks := _ranks(delta.advances)) > HIGHEST:
+            raise Refusal("CostlyDelta", f"advances whose ranks come to {ranks}; at most {HIGHEST} are worked out")
         found = _rebuilt(base, delta, layout)
     except CodecError as error:
         raise Refusal("CorruptDelta", str(error)) from error
@@ -93,6 +98,10 @@ def apply(base: bytes, data: bytes, layout: Layout, wanted: bytes) -> bytes:
 def params_of(snapshot: bytes, layout: Layout) -> Vector:
     """Return the parameters of an encoded snapshot, a read-only view of its bytes."""
     return np.frombuffer(snapshot, "<f4", count=layout.size)
+
+
+def _ranks(advances: Sequence[Advance]) -> int:
+    return sum(one.rank for one in advances)
 
 
 def _rebuilt(base: bytes, delta: Delta, layout: Layout) -> bytes:

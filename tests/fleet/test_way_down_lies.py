@@ -32,11 +32,13 @@ def lies() -> Mapping[str, tuple[str, bytes]]:
     delta = Delta.decode(data)
     one = delta.advances[0]
     bomb = dataclasses.replace(one, deflated=True, values=zlib.compress(bytes(1 << 25), 9))
+    costly = (dataclasses.replace(one, rank=256, places=b"", values=b""),) * 5
     forged = dataclasses.replace(one, shifts=(one.shifts[0] + 1, one.shifts[1]))
     return {
         "cut short": ("CorruptDelta", data[:-7]),
         "no delta at all": ("CorruptDelta", b"\x80"),
         "a bomb": ("OversizeDelta", dataclasses.replace(delta, advances=(bomb,)).encode()),
+        "minutes of work": ("CostlyDelta", dataclasses.replace(delta, advances=costly).encode()),
         "as large as the model": ("OversizeDelta", LAST),
         "from another version": ("ForeignDelta", dataclasses.replace(delta, base=bytes(32)).encode()),
         "forged": ("WrongDelta", dataclasses.replace(delta, advances=(forged,)).encode()),

@@ -55,6 +55,11 @@ MODELS = (
     ),
     Lie("a delta that inflates without end", "OversizeDelta", ("values that inflate to too many",)),
     Lie(
+        "a delta that takes a small board minutes of work",
+        "CostlyDelta",
+        ("a chain of more work than a device does",),
+    ),
+    Lie(
         "a delta that is none",
         "CorruptDelta",
         (
@@ -69,6 +74,7 @@ MODELS = (
             "numbers finer than their grid",
             "a basis beside blocks",
             "a chain without advances",
+            "factors of the highest ranks that a chain may have",
             "a basis cut short",
             "a basis with something behind it",
             "a basis of an unknown side",

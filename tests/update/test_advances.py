@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accord.errors import Refusal
 from accord.prg import digest
 from accord.update import advance, delta
 from accord.update.advance import Advance
 from accord.update.delta import LONGEST, Delta
 from accord.update.snapshot import Scaling
+from aggregator.deltas import Deltas
 from tests.update.version_line import COLUMNS, KINDS, LAYOUT, Line, drawn
 
 
@@ -102,6 +104,35 @@ def test_more_advances_than_a_delta_may_have_are_none() -> None:
     assert delta.along(base, line.snapshot, [small] * LONGEST, LAYOUT) is not None
     assert delta.along(base, line.snapshot, [small] * (LONGEST + 1), LAYOUT) is None
     assert delta.along(base, line.snapshot, [], LAYOUT) is None
+
+
+@pytest.mark.parametrize(
+    ("rank", "count", "followed"), [(8, 30, True), (32, 30, True), (64, 16, True), (64, 17, False)]
+)
+def test_no_device_is_asked_for_more_work_than_it_does(rank: int, count: int, followed: bool) -> None:
+    """What is refused is refused before anything is worked out: the supports here are of no basis at all."""
+    line = Line(0)
+    line.round("low-rank", 1)
+    one = dataclasses.replace(line.since(line.snapshots[0])[0], rank=rank, support=b"", values=b"", deflated=False)
+    base, newest = line.snapshots
+    assert (delta.along(base, newest, [one] * count, LAYOUT) is not None) == followed
+    asked = Delta(base=digest(base), result=digest(newest), advances=(one,) * count, scaling=b"").encode()
+    with pytest.raises(Refusal, match="^CorruptDelta:" if followed else "^CostlyDelta:"):
+        delta.apply(base, asked, LAYOUT, digest(newest))
+
+
+def test_a_chain_of_too_high_ranks_gives_way_to_one_advance() -> None:
+    line = Line(0)
+    line.round("dense", 1)
+    base, newest = line.snapshots
+    low = dataclasses.replace(line.since(base)[0], widths=(0,) * 4, values=b"", places=b"\1", deflated=False)
+    for rank, count in ((64, 16), (64, 17)):
+        chain = [dataclasses.replace(low, rank=rank, places=b"")] * count
+        made = Deltas(LAYOUT, {digest(base): base}.get, lambda _held, _wanted, chain=chain: chain).between(
+            digest(base), digest(newest), newest
+        )
+        assert made is not None
+        assert len(Delta.decode(made).advances) == (count if count == 16 else 1)
 
 
 def test_a_chain_that_is_no_smaller_than_the_snapshot_is_none() -> None:

@@ -8,6 +8,7 @@ from golden_numbers import DELTA_LAYOUT, chain, delta_versions
 from taped import Named
 
 from accord import cbor, prg
+from accord.update.advance import Advance
 from accord.update.delta import Delta, between
 
 
@@ -60,6 +61,8 @@ def _of_factors() -> Iterator[Named]:
         ("CorruptDelta", "factors of another rank", {"rank": 1}),
         ("CorruptDelta", "factors without a rank", {"rank": 0}),
         ("CorruptDelta", "blocks beside factors", {"places": b"\x01"}),
+        ("CostlyDelta", "a chain of more work than a device does", {"advances": _of_rank(one, 171) * 6}),
+        ("CorruptDelta", "factors of the highest ranks that a chain may have", {"advances": _of_rank(one, 128) * 8}),
         ("WrongDelta", "another number in a basis", {"support": support[:-1] + bytes([support[-1] ^ 1])}),
         ("WrongDelta", "a chain without its last advance", {"advances": good.advances[:-1]}),
     ):
@@ -71,6 +74,11 @@ def _of_factors() -> Iterator[Named]:
             bad = dataclasses.replace(one, **lie)  # type: ignore[arg-type]
             data = dataclasses.replace(good, advances=(good.advances[0], bad, *good.advances[2:])).encode()
         yield name, _case(about, base, last, data)
+
+
+def _of_rank(one: Advance, rank: int) -> tuple[Advance]:
+    """Return an advance that says it is of another rank."""
+    return (dataclasses.replace(one, rank=rank),)
 
 
 def _again(delta: Delta, **changes: object) -> Delta:
