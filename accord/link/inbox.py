@@ -1,5 +1,6 @@
 """Deliveries that wait for their owner: bounded in number and in bytes, filled by one thread and emptied by another."""
 
+import logging
 import threading
 from collections import deque
 
@@ -7,6 +8,7 @@ from accord.link.port import Delivery
 
 MOST = 10_000
 MOST_BYTES = 64 << 20
+LOG = logging.getLogger("accord.link")
 ROOM = 2.0
 """Seconds for which a full inbox makes the sender wait; the broker meanwhile holds back what follows."""
 
@@ -14,7 +16,7 @@ ROOM = 2.0
 class Inbox:
     """A queue between the thread of a connection and the owner of the link.
 
-    What finds no room in time is dropped and counted, as brokers do: the protocol asks again for what it misses.
+    What finds no room in time is dropped, counted and logged: the protocol asks again for what it misses.
 
     Args:
         most: deliveries that may wait.
@@ -35,8 +37,11 @@ class Inbox:
         """Add a delivery and return True, or return False where there is no room for it."""
         size = len(delivery.topic) + len(delivery.payload)
         with self._emptied:
-            if not self._emptied.wait_for(lambda: self._closed or self._fits(size), self._room) or self._closed:
+            found = self._emptied.wait_for(lambda: self._closed or self._fits(size), self._room)
+            if self._closed or not found:
                 self.lost += 1
+                if not self._closed:  # each took `room` seconds, so that there are not many of these lines
+                    LOG.warning("no room for a letter of %d bytes: %d waited too long and are gone", size, self.lost)
                 return False
             self._waiting.append(delivery)
             self._bytes += size

@@ -19,7 +19,11 @@ class Marks:
         self._waiting.append(None if number is None else (self._connection, number))
 
     def dropped(self) -> None:
-        """Forget the one that came last: there was no room for it."""
+        """Forget the one that came last, for which there was no room.
+
+        It is acknowledged all the same: one that is not takes up one of the few that a broker has on the way, until the
+        connection ends, and after so many of them nothing would come any more.
+        """
         self._waiting.pop()
 
     def taken(self) -> None:

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from accord.link import Delivery
 from accord.link.inbox import Inbox
 
@@ -26,6 +28,17 @@ def test_a_full_inbox_drops_and_counts() -> None:
     assert (few.lost, small.lost) == (1, 1)
     small.get(0)
     assert small.put(delivery(60))
+
+
+def test_what_is_dropped_is_logged_and_what_comes_while_it_closes_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    inbox = Inbox(most=1, room=0)
+    assert [inbox.put(delivery(size)) for size in (1, 2, 3)] == [True, False, False]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"no room for a letter of {size} bytes: {size - 2} waited too long and are gone" for size in (3, 4)
+    ]
+    inbox.close()
+    assert not inbox.put(delivery(1))
+    assert len(caplog.records) == 2
 
 
 def test_one_delivery_always_fits() -> None:
