@@ -80,6 +80,8 @@ class Supports:
     def __init__(self, choice: UpdateChoice, layout: Layout, exponents: Sequence[int]) -> None:
         self._choice, self._layout = choice, layout
         self._rank = subspace.fitting(layout, choice.rank, LARGEST_SUPPORT) if choice.rank else 0
+        if self._rank and _of_both_sides(layout, self._rank) > 2 * PAYS * layout.size:
+            self._rank = 0
         self._blocks = blocks.count(layout.size, BLOCK)
         if choice.kind == "block-score" and 4 * self._blocks > MOST_SCORES:
             raise UsageError(
@@ -106,11 +108,12 @@ class Supports:
         if dense:
             return Asked(update=Update(), bits=choice.bits)
         update, support = self._made(params, line)
-        if sum(opened(update, support, self._layout).spans) > PAYS * self._layout.size:
+        if choice.kind == "block-score" and sum(opened(update, support, self._layout).spans) > PAYS * self._layout.size:
             return self._whole()
         return Asked(update=update, support=support, bits=choice.bits)
 
     def _whole(self) -> Asked:
+        """Ask for all parameters; so it is in all of a job's rounds, as what pays follows from the layout alone."""
         return Asked(update=Update(), bits=max(self._choice.bits, 16 if self._layout.size < SMALL else 8))
 
     def _open(self, line: int) -> Update:
@@ -220,6 +223,14 @@ class Supports:
         lots = np.frombuffer(keystream(seed, bytes(NONCE_SIZE), 8 * rest.size), "<u8")
         mask[rest[np.argsort(lots, kind="stable")[: wanted - best]]] = True
         return mask
+
+
+def _of_both_sides(layout: Layout, rank: int) -> int:
+    """Return how many numbers two rounds of low rank send, one of either side."""
+    found = [
+        (size, subspace.matrix(shape, rank)) for (_, shape), size in zip(layout.tensors, layout.sizes, strict=True)
+    ]
+    return sum(2 * size if sides is None else rank * sum(sides) for size, sides in found)
 
 
 def _first(layout: Layout, rank: int, seed: bytes) -> list[basis.Basis]:

@@ -112,6 +112,27 @@ def test_a_model_without_large_matrices_is_sent_whole_in_more_bits() -> None:
     assert (wide.update.kind, wide.bits) == ("dense", 8)
 
 
+@pytest.mark.parametrize("shape", [(1000, 16), (16, 1000)])
+def test_a_side_that_does_not_pay_is_made_up_for_by_the_other(shape: tuple[int, int]) -> None:
+    """Of the long side 80 % of the parameters are sent, and of the short one 60 %, in turns, for good."""
+    one = supports("low-rank:8:4", Layout((("w", shape), ("b", (24_000,)))))
+    sent = []
+    for _ in range(4):
+        asked = one.next(MODEL)
+        assert asked.update.kind == "low-rank"
+        sent.append(one.sent(asked))
+        closed(one, some)
+    assert sorted(sent) == [24_128, 24_128, 32_000, 32_000]
+    assert sent[:2] == sent[2:]
+
+
+def test_a_model_that_bases_make_hardly_smaller_is_sent_whole_in_every_round() -> None:
+    one = supports("low-rank:8:4", Layout((("w", (1000, 16)), ("b", (32_000,)))))
+    for _ in range(4):
+        assert one.next(MODEL).update.kind == "dense"
+        closed(one, some)
+
+
 def test_a_model_of_more_blocks_than_scores_are_kept_of_is_refused_before_its_first_round() -> None:
     most = Layout((("w", (1 << 26,)),))
     assert supports("block-score:0.1:4", most).next(MODEL).update.kind == "dense"
