@@ -77,7 +77,7 @@ def measured(model: str, update: str, rounds: int, folder: Path) -> dict[str, An
     pairs = [(one, two) for one, two in pairwise(marks) if two[0] in trained][1:]
     for (_, before, all_before), (_, after, all_after) in pairs:  # the first one has no residual to add yet
         for name in after:
-            found[re.sub(r"-\d$", " (vectors)", name)] += after[name] - before[name]
+            found[re.sub(r"-\d$", "-N", name)] += after[name] - before[name]
         every += all_after - all_before
     files = {name: round(size / len(pairs)) for name, size in sorted(found.items()) if size}
     total = round(every / len(pairs))

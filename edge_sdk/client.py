@@ -174,7 +174,7 @@ class EdgeClient:
             worker=worker,
             records=records,
             job=config.job,
-            held=records.model(LARGEST_MODEL) or first(bundle.params, columns_of(shape)),
+            held=records.model(LARGEST_MODEL, session.layout) or first(bundle.params, columns_of(shape)),
             told=self._finished,
         )
         self._heartbeat = Heartbeat(

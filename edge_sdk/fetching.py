@@ -26,7 +26,8 @@ class Fetching:
         send: signs a message and sends it to the aggregator.
         largest: bytes of the largest object that is accepted.
         received: called with the bytes of each piece that came.
-        kept: called with each version that is held from then on.
+        kept: called with each version that is held from then on, and the delta that led there from the one before;
+            empty if none did.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Fetching:
         send: Callable[[Record], None],
         largest: int,
         received: Callable[[int], None],
-        kept: Callable[[bytes], None],
+        kept: Callable[[bytes, bytes], None],
     ) -> None:
         self._link, self._tenant, self._layout, self._send = link, tenant, layout, send
         self._largest, self._received, self._kept = largest, received, kept
@@ -133,10 +134,10 @@ class Fetching:
         found = self._assembler.add(piece)
         if found is None:
             return None
-        wanted = self._wanted
+        wanted, led = self._wanted, b""
         if not self._whole:
             try:
-                found = delta.apply(self._data, found, self._layout, wanted.params_digest)
+                led, found = found, delta.apply(self._data, found, self._layout, wanted.params_digest)
             except Refusal:
                 self._ask_for_the_whole()
                 raise
@@ -145,7 +146,7 @@ class Fetching:
         self._listen(b"")
         self._wanted, self._assembler = None, None
         self._digest, self._data = wanted.params_digest, found
-        self._kept(found)
+        self._kept(found, led)
         return wanted
 
     @property

@@ -7,7 +7,9 @@ from accord.errors import CodecError
 from accord.files import DISK, Disk, FileError
 from accord.link.abilities import Abilities
 from accord.records import Int, Many, Name, Nested, Octets, Record, RecordType, field
+from accord.tensors import Layout
 from accord.values import dataclass
+from edge_sdk.held_model import HeldModel
 from edge_sdk.residual import LARGEST_VECTOR, RESIDUAL, VECTORS
 from edge_sdk.saved import (
     UNSETTLED,
@@ -77,7 +79,7 @@ class DiskRecords:
         self._folder = disk.make_folder(folder)
         self._ledger = self._folder / "ledger"
         self._birth, self._roles = self._folder / "birth", self._folder / "roles"
-        self._broker, self._model = self._folder / BROKER, self._folder / "model"
+        self._broker, self._model = self._folder / BROKER, HeldModel(self._folder, disk, self._write)
         self.written: Counter[str] = Counter()
         """Bytes written since this object was made, by file: what a card wears out with."""
 
@@ -156,23 +158,17 @@ class DiskRecords:
         """Write one of the attempt's files."""
         self._write(self._folder / name, data)
 
-    def hold(self, model: bytes) -> None:
-        """Write the version of the model that this device holds, in place of the one before.
+    def hold(self, model: bytes, led: bytes = b"") -> None:
+        """Write the version of the model that this device holds, in place of the one before; see `HeldModel`.
 
         Raises:
             FileError: the disk is full, read-only or fails.
         """
-        self._write(self._model, model)
+        self._model.hold(model, led)
 
-    def model(self, limit: int) -> bytes:
-        """Return the version of the model that was held last; empty if none was, or it can't be read.
-
-        Nobody relies on these bytes: a version is known by its digest, and where another one is needed it is fetched.
-        """
-        try:
-            return self._disk.read_limited(self._model, limit) if self._disk.exists(self._model) else b""
-        except FileError:
-            return b""
+    def model(self, limit: int, layout: Layout) -> bytes:
+        """Return the version of the model that was held last; empty if none was, or it can't be read."""
+        return self._model.model(limit, layout)
 
     def believe(self, roles: bytes) -> None:
         """Write the roles document that is in force."""

@@ -26,8 +26,8 @@ class Records(Protocol):
         """Write one of the attempt's files, before the letter in it leaves."""
         ...
 
-    def hold(self, model: bytes) -> None:
-        """Write the version of the model that this device holds, in place of the one before."""
+    def hold(self, model: bytes, led: bytes) -> None:
+        """Write the version of the model that this device holds; `led` is the delta that led there, if one did."""
         ...
 
     def believe(self, roles: bytes) -> None:

@@ -128,7 +128,7 @@ class Device:
             worker=self.worker,
             records=records,
             job=JOB,
-            held=records.model(1 << 20),
+            held=records.model(1 << 20, self.world.layout),
             told=self._told,
         )
         self.patience = Patience(self.world.broker.now)

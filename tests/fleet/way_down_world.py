@@ -120,7 +120,7 @@ class Device:
             send=self._send,
             largest=1 << 20,
             received=self._received,
-            kept=self.kept.append,
+            kept=lambda model, _led: self.kept.append(model),
         )
 
     def _send(self, message: Record) -> None:

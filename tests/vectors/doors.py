@@ -46,7 +46,7 @@ class Worker:
     def keep(self, name: str, data: bytes) -> None:
         """Write nothing."""
 
-    def hold(self, model: bytes) -> None:
+    def hold(self, model: bytes, led: bytes) -> None:
         """Write nothing."""
 
     def believe(self, roles: bytes) -> None:

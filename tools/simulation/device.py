@@ -50,7 +50,7 @@ class _Disk:
             self.residual[name] = data
         self._maybe(_WRITTEN.get(name, ""))
 
-    def hold(self, model: bytes) -> None:
+    def hold(self, model: bytes, led: bytes) -> None:  # noqa: ARG002 - what it holds is in memory
         """Keep the version of the model."""
         self.model = model
 
