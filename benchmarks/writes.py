@@ -91,7 +91,12 @@ def measured(model: str, update: str, rounds: int, folder: Path) -> dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="training rounds (default %(default)s)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=17,
+        help="training rounds; every eighth writes the model whole (default %(default)s)",
+    )
     parser.add_argument("--models", nargs="+", default=MODELS, help="as in make_bundle (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     arguments = parser.parse_args()
