@@ -43,7 +43,10 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One way: of each device in a round, and of each device that follows the model by one version."""
+    """One way: of each device in a round, and of each device that follows the model by one version.
+
+    Where the sides of matrices take turns, it is the mean of a round of either side.
+    """
 
     update: str
     default: bool
@@ -59,6 +62,19 @@ class Option:
     ratio_to_float32: float
     seconds_up: float
     seconds_down: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """Bytes of one round, by the names of `Option`."""
+
+    up: int
+    largest: int
+    down: int
+    control_up: int
+    control_down: int
+    released_as: str
+    sent_as: str
 
 
 class UpdatePlan:
@@ -90,42 +106,61 @@ class UpdatePlan:
         """
         choice = UpdateChoice.parse(text)
         supports = Supports(choice, self._layout, self._exponents)
-        asked = supports.next(_SEED)
-        if choice.kind == "block-score":  # its first rounds are dense
-            for _ in range(WARM_UP):
-                nothing = np.zeros(supports.sent(asked), np.float32)
-                supports.took(asked, nothing, nothing[:0], included=self._devices, devices=self._devices)
-                asked = supports.next(_SEED)
-        cap = self.choice.cap
+        rounds = [self._round(asked, supports) for asked in self._asked(choice, supports)]
+        first = rounds[0]
+        up, down, control_up, control_down = (
+            -(-sum(sizes) // len(rounds))
+            for sizes in zip(*((one.up, one.down, one.control_up, one.control_down) for one in rounds), strict=True)
+        )
+        return Option(
+            update=text,
+            default=text == DEFAULT,
+            open=choice.open,
+            released_as=first.released_as,
+            sent_as=first.sent_as,
+            payload_bytes_up=up,
+            payload_bytes_down=down,
+            control_bytes_up=control_up,
+            control_bytes_down=control_down,
+            largest_update=max(one.largest for one in rounds),
+            bytes_per_param_up=round(up / self._layout.size, 5),
+            ratio_to_float32=round(FLOAT32 * self._layout.size / up, 1),
+            seconds_up=round(8 * (up + control_up) / self._link.up, 2),
+            seconds_down=round(8 * (down + control_down) / self._link.down, 2),
+        )
+
+    def _asked(self, choice: UpdateChoice, supports: Supports) -> list[Asked]:
+        """Return what the rounds ask for that all later ones are like: one, or one of either side."""
+        asked = [supports.next(_SEED)]
+        scored = choice.kind == "block-score"  # its first rounds are dense
+        for _ in range(WARM_UP if scored else int(asked[0].update.kind == "low-rank")):
+            nothing = np.zeros(supports.sent(asked[-1]), np.float32)
+            supports.took(asked[-1], nothing, nothing[:0], included=self._devices, devices=self._devices)
+            asked.append(supports.next(_SEED))
+        return asked[-1:] if scored else asked
+
+    def _round(self, asked: Asked, supports: Supports) -> _Round:
+        cap, openly = self.choice.cap, asked.update.open
         fixed = Fixed(
             value_bits=asked.bits,
             modulus_bits=modulus_bits(asked.bits, cap),
             exponents=tuple(self._exponents),
             largest_weight=1,
         )
-        profile = OFF if asked.update.open else self.choice.question.profile
+        profile = OFF if openly else self.choice.question.profile
         plan = plan_of_size(self._layout, asked.update, fixed, floor=self.choice.floor, cap=cap, profile=profile)
         form = Form(plan, self._layout, asked.support)
-        up = len(form.pack(form.coded(self._found(), kdf(_SEED, b"rounding")))) if choice.open else form.largest
+        up = len(form.pack(form.coded(self._found(), kdf(_SEED, b"rounding")))) if openly else form.largest
         down, released_as = self._down(asked, supports)
-        costs = unmasked_cost(up) if choice.open else cost(self.choice, form.length)
-        control_down = costs.down + len(asked.support)
-        bits = asked.update.bits or asked.bits
-        return Option(
-            update=text,
-            default=text == DEFAULT,
-            open=choice.open,
+        costs = unmasked_cost(up) if openly else cost(self.choice, form.length)
+        return _Round(
+            up=up,
+            largest=form.largest,
+            down=down,
+            control_up=costs.up,
+            control_down=costs.down + len(asked.support),
             released_as=released_as,
-            sent_as=f"{asked.update.kind}, {bits} bits",
-            payload_bytes_up=up,
-            payload_bytes_down=down,
-            control_bytes_up=costs.up,
-            control_bytes_down=control_down,
-            largest_update=form.largest,
-            bytes_per_param_up=round(up / self._layout.size, 5),
-            ratio_to_float32=round(FLOAT32 * self._layout.size / up, 1),
-            seconds_up=round(8 * (up + costs.up) / self._link.up, 2),
-            seconds_down=round(8 * (down + control_down) / self._link.down, 2),
+            sent_as=f"{asked.update.kind}, {asked.update.bits or asked.bits} bits",
         )
 
     def _found(self) -> Contribution:

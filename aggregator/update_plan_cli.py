@@ -16,7 +16,9 @@ _DESCRIPTION = """Show what each way to send a change costs every device in a ro
 The first table is with masks: the aggregator learns sums alone. The second is open mode, in which it sees each device's
 update: a job asks for it with secure_aggregation = false, and a device agrees with allow_unmasked = true. Control bytes
 are keys, shares, signatures and supports; they are apart, as they hardly grow with the model. Sizes of open updates and
-of the way down are estimates: they depend on what devices learn. Training time is not in the seconds.
+of the way down are estimates: they depend on what devices learn. Training time is not in the seconds. In low-rank,
+rounds take turns between the sides of each matrix: numbers are the mean of two, and `largest_update` in --json is that
+of the larger one.
 
 The way down is that of a device that holds the version before. *factors*: the round's basis and coordinates, as on the
 way up. *blocks*: those that the round changed. *whole*: a number for each parameter, as every one changed."""
