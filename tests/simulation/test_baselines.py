@@ -8,7 +8,7 @@ import pytest
 from accord.entropy import SeededEntropy
 from accord.errors import UsageError
 from accord.runtimes import reference
-from simulation.baselines import Curve, Point, Training, centralized, fedavg
+from simulation.baselines import Curve, Point, Training, centralized, fedavg, standardised
 from simulation.datasets import load
 from simulation.metrics import Evaluation
 from simulation.partition import DeviceData, deal, parse_scheme
@@ -195,3 +195,20 @@ def test_a_curve_in_json_has_the_last_round_at_the_top() -> None:
             "seconds": 1.235,
         }],
     }  # fmt: skip
+
+
+def test_a_column_that_says_nothing_keeps_its_unit() -> None:
+    """All rows to train on hold 0.1 in it, and one to test 1.1: it is no million deviations away."""
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(5, 2, 3_000), np.full(3_000, 0.1)]).astype(np.float32)
+    other = rows[:2] + np.array([[0, 0], [0, 1]], np.float32)
+    devices = [
+        DeviceData(device=f"d{at}", x_train=part, y_train=np.zeros(1_000), x_test=other, y_test=np.zeros(2))
+        for at, part in enumerate(np.split(rows, 3))
+    ]
+    found = standardised(devices)
+    train = np.concatenate([one.x_train for one in found])
+    assert np.allclose(train.mean(axis=0), 0, atol=1e-3)
+    assert np.allclose(train.std(axis=0), [1, 0], atol=1e-3)
+    assert train.dtype == np.float32
+    assert np.allclose(found[0].x_test[:, 1], [0, 1], atol=1e-3)

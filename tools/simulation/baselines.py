@@ -13,6 +13,7 @@ from accord.entropy import Entropy
 from accord.errors import UsageError
 from accord.optimisers import Adam, FlatOptimiser, Sgd
 from accord.plan import OPTIMISERS
+from aggregator.job import CONSTANT
 from simulation.metrics import Evaluation, evaluate
 from simulation.partition import DeviceData
 from simulation.task import Kind
@@ -244,10 +245,15 @@ def measure(model: Gradients, params: Vector, kind: Kind, x: npt.NDArray[Any], y
 
 
 def standardised(devices: Sequence[DeviceData]) -> list[DeviceData]:
-    """Return devices whose rows have mean 0 and deviation 1 over all devices, by column or channel, as in a round."""
+    """Return devices whose rows have mean 0 and deviation 1 over all devices, by column or channel, as in a round.
+
+    What is the same in all rows to train on keeps its unit, there as here: a row to test may differ.
+    """
     every = np.concatenate([d.x_train for d in devices])
     axes = tuple(place for place in range(every.ndim) if place != 1)
-    mean, deviation = every.mean(axis=axes, keepdims=True), np.maximum(every.std(axis=axes, keepdims=True), 1e-6)
+    mean, deviation = every.mean(axis=axes, keepdims=True), every.std(axis=axes, keepdims=True)
+    varies = np.ptp(every, axis=axes, keepdims=True) > CONSTANT * np.abs(every).max(axis=axes, keepdims=True)
+    deviation = np.where(varies, deviation, np.ones_like(deviation))
     return [
         dataclasses.replace(d, x_train=(d.x_train - mean) / deviation, x_test=(d.x_test - mean) / deviation)
         for d in devices
