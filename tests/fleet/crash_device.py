@@ -87,6 +87,8 @@ class Device:
         self.files, self.fuse = MemoryFiles(), Fuse()
         self.worker = Worker(int(name[-2:]), world.layout.size)
         self.boots = 0
+        self.later: tuple[str, ...] = ()
+        """What it can compress with from its second start on, if that is something else."""
         self.finished: list[dev.Finished] = []
         self.refused: list[dev.Refused] = []
         self.ledgers: list[dev.Ledger] = []
@@ -120,7 +122,9 @@ class Device:
             now=self.world.clock,
             birth=birth,
             residual=records.residual(),
-            compressors=self.world.compressors.get(self.name, COMPRESSIONS),
+            compressors=self.later
+            if self.later and self.boots > 1
+            else self.world.compressors.get(self.name, COMPRESSIONS),
         )
         self.agent = Agent(
             link=FusedLink(self.link, self.fuse, self.world.sent[self.name]),

@@ -99,3 +99,13 @@ def test_after_a_version_that_was_not_written_the_next_one_is_written_whole() ->
     files.read_only = False
     records.hold(VERSIONS[2], LED[2])
     assert DiskRecords(Path("/state"), "j", Disk(files)).model(1 << 20, LAYOUT) == VERSIONS[2]
+
+
+def test_deltas_that_come_to_the_size_of_the_model_are_not_worth_a_start_that_follows_them() -> None:
+    disk = Disk(MemoryFiles())
+    records = DiskRecords(Path("/state"), "j", disk)
+    large = bytes(len(FIRST) // 2 - 1)
+    for at, led in enumerate((b"", large, large, large, large)):
+        records.hold(VERSIONS[at], led)
+        names = disk.names(Path("/state"))
+        assert sorted(names) == ["model", "step-1", "step-2"][: 1 + at % 3], "two are smaller than the model together"

@@ -1,7 +1,6 @@
 """Open mode: each device sends its own largest values, sealed to the aggregator, and never with masks."""
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -166,13 +165,7 @@ def test_a_device_that_comes_back_without_the_compressor_is_not_waited_for() -> 
     for at in range(20):
         world = Running(rounds=1, profile="off", update="topk:0.5:8:zstd")
         device = world.devices["dev-03"]
-        device.fuse.at, boot = at, device.boot
-
-        def without(world: Running = world, boot: Callable[[], None] = boot) -> None:
-            world.compressors["dev-03"] = ("zlib",)
-            boot()
-
-        device.boot = without  # type: ignore[method-assign]
+        device.fuse.at, device.later = at, ("zlib",)
         world.run()
         if not world.crashes:
             continue
@@ -187,24 +180,30 @@ def test_a_device_that_comes_back_without_the_compressor_is_not_waited_for() -> 
 def test_a_join_goes_with_the_compressor() -> None:
     """dev-00 joins, starts anew without zstd and checks in while others still join: no cohort counts on it."""
     world = World(5)
+    held, openings = [], []
+
+    def deliver() -> None:
+        while world.queue:
+            to, data = world.queue.popleft()
+            tag = Envelope.decode(data).tag
+            openings.extend([data] if tag == "opening/1" else [])
+            if not to.startswith("aggregator:"):
+                world.device(to, dev.Arrived(data=data))
+            elif tag == "join/2" and not to.endswith("dev-00"):
+                held.append((to, data))
+            else:
+                world.aggregator(agg.Arrived(device=to.partition(":")[2], data=data))
+
     world.aggregator(world.start(profile="off", update=ZSTD_ONLY))
-    held = []
-    while world.queue:
-        to, data = world.queue.popleft()
-        tag = Envelope.decode(data).tag
-        if tag == "opening/1":
-            opening = data
-        if not to.startswith("aggregator:"):
-            world.device(to, dev.Arrived(data=data))
-        elif tag == "join/2" and not to.endswith("dev-00"):
-            held.append((to, data))
-        else:
-            world.aggregator(agg.Arrived(device=to.partition(":")[2], data=data))
+    deliver()
     before = world.sessions["dev-00"]
     world.compressors = {"dev-00": ("zlib",)}
     world.enrol("dev-00", serial=0)
     world.sessions["dev-00"]._state.ledger = dataclasses.replace(before.ledger, round=0, attempt=0)
-    world.queue.extend([("dev-00", opening), *held])
+    world.queue.append(("dev-00", openings[0]))
+    deliver()
+    assert len(held) == 4, "nobody else has joined yet"
+    world.queue.extend(held)
     closed = world.go_on()
     assert closed is not None
     assert closed.attempt == 1
